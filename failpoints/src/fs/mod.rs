@@ -1,0 +1,189 @@
+//! Every system call the project makes, behind four narrow traits.
+//!
+//! Production uses `StdFs`; tests use `SimFs`, which lives in memory and can
+//! crash; `FaultFs` wraps either and fails, shortens or kills at a chosen call.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The operating system as the project sees it: directories, free space, time, randomness, the boot's identity.
+pub trait Fs: fmt::Debug + Send + Sync {
+    /// Creates `path` and its missing parents and makes their names durable; an existing directory is fine.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Opens an existing directory.
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>>;
+
+    /// Bytes that can still be allocated on the file system that holds `path`.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// An identity that changes when the machine restarts and at no other time; `None` where it cannot be told.
+    fn boot_id(&self) -> Option<[u8; 16]>;
+
+    /// An unpredictable number (simulation: from its seed).
+    fn random_u64(&self) -> u64;
+
+    /// Wall clock, milliseconds since 1970. May jump; nothing durable or ordered rests on it.
+    fn unix_time_ms(&self) -> u64;
+
+    /// Monotonic clock in nanoseconds from an arbitrary start.
+    fn monotonic_ns(&self) -> u64;
+}
+
+/// One open directory. Names are single components.
+pub trait Dir: fmt::Debug + Send + Sync {
+    /// Where the directory is, for messages.
+    fn path(&self) -> &Path;
+
+    /// The regular files in it (no directories), in no order.
+    fn list(&self) -> io::Result<Vec<DirEntry>>;
+
+    /// True when the directory holds something that is not a regular file (a directory, a link, a device).
+    fn has_other_entries(&self) -> io::Result<bool>;
+
+    /// Opens or creates a file.
+    fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// Renames within the directory, replacing `to`. Durable after [`Dir::sync`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file's name. Durable after [`Dir::sync`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes the names in this directory durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Takes the exclusive advisory lock on `name`, creating the file where it is missing. `None`: another process
+    /// (or another handle of this one) holds it. Dropping the guard, or the process's end, releases it.
+    fn try_lock(&self, name: &str) -> io::Result<Option<Box<dyn LockGuard>>>;
+}
+
+/// Holds a lock taken by [`Dir::try_lock`] until dropped.
+pub trait LockGuard: fmt::Debug + Send + Sync {}
+
+/// One regular file of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DirEntry {
+    /// The file's name.
+    pub name: String,
+    /// Its size in bytes.
+    pub len: u64,
+}
+
+/// How [`Dir::open`] opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Existing file, reads only.
+    Read,
+    /// Existing file, reads and writes through the page cache.
+    ReadWrite,
+    /// Existing file, writes (and reads) that bypass the page cache (`O_DIRECT`). Offset, length and memory address
+    /// must be multiples of the device's sector. Refused with `InvalidInput` where the file system cannot.
+    Direct,
+    /// New file for reading and writing; `AlreadyExists` if the name is taken.
+    CreateNew,
+}
+
+/// One open file. All methods take `&self`: positions are explicit.
+pub trait File: fmt::Debug + Send + Sync {
+    /// Reads at `offset`; may be short; 0 at the end.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes at `offset`; may be short.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// The file's size in bytes.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Cuts or extends with zeros.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves real space for `[0, len)` and extends the size to it (`fallocate`); never shrinks. Where the file
+    /// system cannot reserve, extends by writing zeros, so that a full disk shows here and not later.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
+    /// Makes data and size durable (`fdatasync`). After an error nothing may be assumed and nothing retried.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Maps `[0, len)` shared with every other opener and with the file. The file must be at least that long.
+    fn map(&self, len: usize) -> io::Result<Box<dyn SharedMap>>;
+
+    /// Tells the kernel that reads come in no order: no read-ahead. Best effort.
+    fn advise_random(&self);
+
+    /// True for an empty file.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Memory shared with a file: what is stored here is the kernel's, and outlives the process.
+pub trait SharedMap: fmt::Debug + Send + Sync {
+    /// The first byte; aligned to 4096; valid for [`SharedMap::len`] bytes until the map is dropped.
+    /// Who writes through it takes care that no two threads touch the same bytes without synchronisation.
+    fn as_ptr(&self) -> *mut u8;
+
+    /// Length in bytes.
+    fn len(&self) -> usize;
+
+    /// True for a map of no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Keeps the memory resident (`mlock`). False where the limits forbid it.
+    fn lock_in_memory(&self) -> bool;
+}
+
+/// Reads exactly `buf.len()` bytes, going on after short reads and interruptions.
+///
+/// # Errors
+/// `UnexpectedEof` when the file ends before; what the file reports otherwise.
+pub fn read_exact_at(file: &dyn File, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match file.read_at(buf, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                buf = &mut buf[n..];
+                offset += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `buf`, going on after short writes and interruptions.
+///
+/// After a short write it goes on from the last multiple of `sector` (a power of two), so that the rest of an
+/// unbuffered write stays aligned; pass 1 for a buffered file.
+///
+/// # Errors
+/// `WriteZero` when the file takes nothing; what the file reports otherwise.
+pub fn write_all_at(file: &dyn File, buf: &[u8], offset: u64, sector: usize) -> io::Result<()> {
+    debug_assert!(sector.is_power_of_two());
+    let mut done = 0;
+    let mut furthest = 0;
+    while done < buf.len() {
+        match file.write_at(&buf[done..], offset + done as u64) {
+            Ok(n) => {
+                let reached = done + n;
+                if reached == buf.len() {
+                    return Ok(());
+                }
+                let next = reached & !(sector - 1);
+                if next <= furthest && reached <= furthest {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                furthest = reached;
+                done = next;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

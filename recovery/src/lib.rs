@@ -1,0 +1,1 @@
+//! Checkpoint, scan, verdicts and replay for perennial.

@@ -1,0 +1,1 @@
+//! A log-structured persistent cache that is still warm after a crash.
