@@ -1,7 +1,14 @@
 //! Every system call the project makes, behind four narrow traits.
 //!
-//! Production uses `StdFs`; tests use `SimFs`, which lives in memory and can
-//! crash; `FaultFs` wraps either and fails, shortens or kills at a chosen call.
+//! Production uses [`StdFs`](std_fs::StdFs); tests use [`SimFs`](sim_fs::SimFs), which lives in memory and can
+//! crash; [`FaultFs`](crate::FaultFs) wraps either and fails, shortens or kills at a chosen call.
+
+mod mapping;
+pub mod sim_fs;
+pub mod std_fs;
+
+#[cfg(test)]
+mod conformance;
 
 use std::fmt;
 use std::io;
@@ -186,4 +193,16 @@ pub fn write_all_at(file: &dyn File, buf: &[u8], offset: u64, sector: usize) -> 
         }
     }
     Ok(())
+}
+
+/// Names are single components: anything else would leave the directory.
+pub(crate) fn check_name(name: &str) -> io::Result<()> {
+    if name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']) {
+        return Err(invalid("not a file name"));
+    }
+    Ok(())
+}
+
+pub(crate) fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }

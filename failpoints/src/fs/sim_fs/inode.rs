@@ -1,0 +1,299 @@
+//! One file: its content as seen, and the changes that no sync has made durable.
+//!
+//! ```text
+//!   durable content  --- pending[0] --- pending[1] --- ... --->  content        (undo walks back, redo forth)
+//!   content          --- stores through a map, in 4096-byte pieces ---> memory  (only where the file is mapped)
+//! ```
+//!
+//! The durable content is not kept: each change carries what it replaced. A sync forgets the changes and so costs
+//! what was written since the last one, whatever the file's size; an image copies each byte once.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::fs::invalid;
+use crate::fs::mapping::{MAP_ALIGN, Memory};
+
+use super::sectors::{SECTOR_BYTES, SectorSet, pieces};
+
+/// A change of data or size that no sync has made durable.
+#[derive(Debug, Clone)]
+pub(super) enum Effect {
+    /// Bytes from `start` on, whole sectors except at the file's end; both lengths are the file's.
+    Write {
+        start: usize,
+        old: Vec<u8>,
+        new: Vec<u8>,
+        old_len: usize,
+        new_len: usize,
+    },
+    /// A cut (which took `cut` away) or an extension.
+    Resize {
+        new_len: usize,
+        cut: Vec<u8>,
+        old_len: usize,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Inode {
+    /// What every reader sees, except where `memory` covers it. Its length is the file's.
+    pub(super) content: Vec<u8>,
+    /// Issue number and change, oldest first.
+    pub(super) pending: Vec<(u64, Effect)>,
+    /// Sectors that were on the media once: rewriting them shows old or new bytes, nothing else.
+    pub(super) synced: SectorSet,
+    /// The file's first bytes, shared with its maps, once it was mapped.
+    pub(super) memory: Option<Arc<Memory>>,
+    /// Open handles and held locks.
+    pub(super) handles: usize,
+    /// Has a name now.
+    pub(super) linked: bool,
+}
+
+impl Inode {
+    /// A file that the media holds as it is seen.
+    pub(super) fn durable(content: Vec<u8>, synced: SectorSet) -> Self {
+        Self {
+            content,
+            synced,
+            linked: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.content.len()
+    }
+
+    /// How many of the first bytes live in the shared memory.
+    fn mapped_len(&self) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.len())
+    }
+
+    pub(super) fn read(&self, buf: &mut [u8], offset: usize) -> usize {
+        let n = buf.len().min(self.len().saturating_sub(offset));
+        if n == 0 {
+            return 0;
+        }
+        let from_memory = n.min(self.mapped_len().saturating_sub(offset));
+        if let Some(memory) = self.memory.as_ref().filter(|_| from_memory > 0) {
+            memory.read(offset, &mut buf[..from_memory]);
+        }
+        buf[from_memory..n].copy_from_slice(&self.content[offset + from_memory..offset + n]);
+        n
+    }
+
+    /// The whole content.
+    pub(super) fn read_all(&self) -> Vec<u8> {
+        let mut out = self.content.clone();
+        if let Some(memory) = &self.memory {
+            memory.read(0, &mut out[..memory.len()]);
+        }
+        out
+    }
+
+    pub(super) fn write(&mut self, number: u64, offset: usize, data: &[u8]) {
+        let in_memory = data.len().min(self.mapped_len().saturating_sub(offset));
+        if let Some(memory) = self.memory.as_ref().filter(|_| in_memory > 0) {
+            memory.write(offset, &data[..in_memory]);
+        }
+        if in_memory < data.len() {
+            self.write_content(number, offset + in_memory, &data[in_memory..]);
+        }
+    }
+
+    fn write_content(&mut self, number: u64, offset: usize, data: &[u8]) {
+        let old_len = self.len();
+        let end = offset + data.len();
+        let start = (offset / SECTOR_BYTES * SECTOR_BYTES).max(self.mapped_len());
+        let aligned_end = end.next_multiple_of(SECTOR_BYTES);
+        let old = self.copy_of(start..aligned_end);
+        if end > old_len {
+            self.content.resize(end, 0);
+        }
+        self.content[offset..end].copy_from_slice(data);
+        let effect = Effect::Write {
+            start,
+            old,
+            new: self.copy_of(start..aligned_end),
+            old_len,
+            new_len: self.len(),
+        };
+        self.pending.push((number, effect));
+    }
+
+    /// The part of `range` that lies in the file.
+    fn copy_of(&self, range: Range<usize>) -> Vec<u8> {
+        let end = range.end.min(self.len());
+        self.content[range.start.min(end)..end].to_vec()
+    }
+
+    pub(super) fn set_len(&mut self, number: u64, new_len: usize) -> io::Result<()> {
+        if new_len < self.mapped_len() {
+            self.unmap(number)?;
+        }
+        let old_len = self.len();
+        if new_len == old_len {
+            return Ok(());
+        }
+        let cut = self.copy_of(new_len..old_len);
+        self.content.resize(new_len, 0);
+        let effect = Effect::Resize {
+            new_len,
+            cut,
+            old_len,
+        };
+        self.pending.push((number, effect));
+        Ok(())
+    }
+
+    /// The memory behind a map of the first `len` bytes.
+    pub(super) fn map(&mut self, number: u64, len: usize) -> io::Result<Arc<Memory>> {
+        if len == 0 || len > self.len() {
+            return Err(invalid("a map of nothing, or longer than the file"));
+        }
+        if len > self.mapped_len() {
+            self.unmap(number)?;
+        }
+        if self.memory.is_none() {
+            let memory = Memory::new(self.len());
+            memory.write(0, &self.content);
+            self.memory = Some(Arc::new(memory));
+        }
+        let memory = self.memory.as_ref().map(Arc::clone);
+        memory.ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+    }
+
+    /// Takes the content back from the shared memory, which no map may use any more.
+    fn unmap(&mut self, number: u64) -> io::Result<()> {
+        let Some(memory) = self.memory.take() else {
+            return Ok(());
+        };
+        if Arc::strong_count(&memory) > 1 {
+            self.memory = Some(memory);
+            return Err(invalid("a live map covers other bytes of the file"));
+        }
+        for (piece, bytes) in dirty_pieces(&self.content, &memory) {
+            self.write_content(number, piece.start, &bytes);
+        }
+        Ok(())
+    }
+
+    /// Pieces of the mapped memory that no sync has made durable, with their bytes.
+    pub(super) fn dirty(&self) -> Vec<(Range<usize>, Vec<u8>)> {
+        let memory = self.memory.as_ref();
+        memory.map_or_else(Vec::new, |memory| dirty_pieces(&self.content, memory))
+    }
+
+    /// Everything issued so far is on the media.
+    pub(super) fn sync(&mut self) {
+        for (_, effect) in self.pending.drain(..) {
+            match effect {
+                Effect::Write { start, new, .. } => {
+                    self.synced.insert_bytes(start..start + new.len());
+                }
+                Effect::Resize { new_len, .. } => self.synced.cut(new_len),
+            }
+        }
+        for (piece, bytes) in self.dirty() {
+            self.synced.insert_bytes(piece.clone());
+            self.content[piece].copy_from_slice(&bytes);
+        }
+    }
+
+    /// How many choices a power loss has here.
+    pub(super) fn pending(&self) -> usize {
+        let grows = |e: &&(u64, Effect)| matches!(&e.1, Effect::Write { old_len, new_len, .. } if old_len != new_len);
+        self.pending.len() + self.pending.iter().filter(grows).count() + self.dirty().len()
+    }
+
+    /// The content that the media is known to hold: the changes undone, newest first.
+    pub(super) fn durable_content(&self) -> Vec<u8> {
+        let mut content = self.content.clone();
+        for (_, effect) in self.pending.iter().rev() {
+            match effect {
+                Effect::Write {
+                    start,
+                    old,
+                    old_len,
+                    ..
+                } => {
+                    content.truncate(*old_len);
+                    if !old.is_empty() {
+                        content[*start..start + old.len()].copy_from_slice(old);
+                    }
+                }
+                Effect::Resize {
+                    cut,
+                    old_len,
+                    new_len,
+                } => {
+                    content.truncate(*old_len.min(new_len));
+                    content.extend_from_slice(cut);
+                }
+            }
+        }
+        content
+    }
+
+    /// Flips a bit in everything that holds this byte, as rot on the media would show it.
+    pub(super) fn flip_bit(&mut self, byte: usize, bit: u32) {
+        let mask = 1 << (bit % 8);
+        if let Some(memory) = self.memory.as_ref().filter(|m| byte < m.len()) {
+            let mut rotten = [0];
+            memory.read(byte, &mut rotten);
+            memory.write(byte, &[rotten[0] ^ mask]);
+        }
+        let flip = |bytes: &mut [u8], start: usize| {
+            let at = byte.checked_sub(start).and_then(|at| bytes.get_mut(at));
+            at.into_iter().for_each(|b| *b ^= mask);
+        };
+        flip(&mut self.content, 0);
+        for (_, effect) in &mut self.pending {
+            match effect {
+                Effect::Write {
+                    start, old, new, ..
+                } => {
+                    flip(old, *start);
+                    flip(new, *start);
+                }
+                Effect::Resize { cut, new_len, .. } => flip(cut, *new_len),
+            }
+        }
+    }
+
+    /// The same file in another image: no handles, no maps, the same unsynced changes.
+    pub(super) fn copy(&self) -> Self {
+        let memory = self.memory.as_ref().map(|memory| {
+            let copy = Memory::new(memory.len());
+            let mut bytes = vec![0; memory.len()];
+            memory.read(0, &mut bytes);
+            copy.write(0, &bytes);
+            Arc::new(copy)
+        });
+        Self {
+            content: self.content.clone(),
+            pending: self.pending.clone(),
+            synced: self.synced.clone(),
+            memory,
+            handles: 0,
+            linked: self.linked,
+        }
+    }
+}
+
+/// Where `memory` differs from the content beneath it.
+fn dirty_pieces(content: &[u8], memory: &Memory) -> Vec<(Range<usize>, Vec<u8>)> {
+    let mut dirty = Vec::new();
+    let mut bytes = [0; MAP_ALIGN];
+    for piece in pieces(0..memory.len(), MAP_ALIGN) {
+        let bytes = &mut bytes[..piece.len()];
+        memory.read(piece.start, bytes);
+        if *bytes != content[piece.clone()] {
+            dirty.push((piece, bytes.to_vec()));
+        }
+    }
+    dirty
+}
