@@ -1,0 +1,167 @@
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::{File, OpenMode, SimFs, write_all_at};
+
+/// A wrapped machine with one empty file, made by four calls (mkdir, open directory, create, sync directory).
+fn wrapped(plan: Plan) -> (SimFs, FaultFs, Arc<dyn File>) {
+    let sim = SimFs::new(1);
+    let fs = FaultFs::new(Arc::new(sim.clone()), Plan::none());
+    let file = open(&fs, OpenMode::CreateNew);
+    fs.set_plan(plan);
+    (sim, fs, file)
+}
+
+fn open(fs: &FaultFs, mode: OpenMode) -> Arc<dyn File> {
+    fs.create_dir_all(Path::new("/d")).unwrap();
+    let dir = fs.open_dir(Path::new("/d")).unwrap();
+    let file = dir.open("a", mode).unwrap();
+    dir.sync().unwrap();
+    file
+}
+
+fn content(fs: &SimFs) -> Vec<u8> {
+    fs.read_file(Path::new("/d/a")).unwrap()
+}
+
+#[test]
+fn calls_are_numbered_and_described() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&log);
+    let plan = Plan::new(move |call| {
+        let told = (
+            call.n,
+            call.kind,
+            call.name.to_owned(),
+            call.offset,
+            call.len,
+        );
+        seen.lock().push(told);
+        Action::Pass
+    });
+    let (_, fs, file) = wrapped(plan);
+    assert_eq!(fs.calls(), 4);
+    file.write_at(b"abc", 9).unwrap();
+    file.read_at(&mut [0; 2], 1).unwrap();
+    file.allocate(100).unwrap();
+    file.sync_data().unwrap();
+    let dir = fs.open_dir(Path::new("/d")).unwrap();
+    let _ = (
+        fs.boot_id(),
+        fs.random_u64(),
+        fs.monotonic_ns(),
+        fs.unix_time_ms(),
+        dir.path(),
+    );
+    dir.rename("a", "b").unwrap();
+    assert_eq!(fs.calls(), 10);
+    let told = |n, kind, name: &str, offset, len| (n, kind, name.to_owned(), offset, len);
+    let wanted = [
+        told(5, CallKind::Write, "a", 9, 3),
+        told(6, CallKind::Read, "a", 1, 2),
+        told(7, CallKind::Allocate, "a", 0, 100),
+        told(8, CallKind::SyncData, "a", 0, 0),
+        told(9, CallKind::OpenDir, "/d", 0, 0),
+        told(10, CallKind::Rename, "a", 0, 0),
+    ];
+    assert_eq!(*log.lock(), wanted);
+}
+
+#[test]
+fn one_failure_passes_and_a_sticky_one_stays() {
+    for sticky in [false, true] {
+        let (sim, _, file) = wrapped(Plan::fail_nth(6, ErrorKind::StorageFull, sticky));
+        file.write_at(b"a", 0).unwrap();
+        let failed = file.write_at(b"b", 1).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::StorageFull);
+        assert_eq!(content(&sim), b"a", "the call was made");
+        assert_eq!(file.write_at(b"c", 1).is_err(), sticky);
+    }
+}
+
+#[test]
+fn one_kind_of_call_fails() {
+    let (_, fs, file) = wrapped(Plan::fail_matching(CallKind::SyncData, ErrorKind::TimedOut));
+    file.write_at(b"a", 0).unwrap();
+    assert_eq!(file.sync_data().unwrap_err().kind(), ErrorKind::TimedOut);
+    fs.set_plan(Plan::new(|_| Action::FailRaw(5)));
+    assert_eq!(file.len().unwrap_err().raw_os_error(), Some(5));
+}
+
+#[test]
+fn a_short_write_is_gone_on_with() {
+    let (sim, fs, file) = wrapped(Plan::short_nth(5, 3));
+    write_all_at(&*file, b"abcdefgh", 0, 1).unwrap();
+    assert_eq!(content(&sim), b"abcdefgh");
+    assert_eq!(fs.calls(), 6);
+    fs.set_plan(Plan::short_nth(7, 2));
+    let mut buf = [0; 8];
+    crate::read_exact_at(&*file, &mut buf, 0).unwrap();
+    assert_eq!(&buf, b"abcdefgh");
+    fs.set_plan(Plan::new(|_| Action::Short(0)));
+    let stuck = write_all_at(&*file, b"x", 0, 1).unwrap_err();
+    assert_eq!(stuck.kind(), ErrorKind::WriteZero);
+}
+
+#[test]
+fn an_interrupted_write_is_tried_again() {
+    let (sim, _, file) = wrapped(Plan::fail_nth(5, ErrorKind::Interrupted, false));
+    write_all_at(&*file, b"abc", 0, 1).unwrap();
+    assert_eq!(content(&sim), b"abc");
+}
+
+#[test]
+fn a_short_unbuffered_write_is_gone_on_with_at_a_sector() {
+    let space: Vec<u8> = (0..4096).map(|i: u32| (i / 100).to_le_bytes()[0]).collect();
+    let skip = space.as_ptr().align_offset(512);
+    let buf = &space[skip..skip + 2048];
+    for short in [512, 700, 1024, 2047] {
+        let (sim, fs, _) = wrapped(Plan::none());
+        let file = open(&fs, OpenMode::Direct);
+        fs.set_plan(Plan::short_nth(fs.calls() + 1, short));
+        write_all_at(&*file, buf, 512, 512).unwrap();
+        assert_eq!(&content(&sim)[512..], buf, "short by {short}");
+    }
+}
+
+#[test]
+fn a_kill_takes_an_image_and_ends_everything() {
+    for (plan, survives) in [(Plan::kill_before(6), "a"), (Plan::kill_after(6), "ab")] {
+        let sim = SimFs::new(1);
+        let image = Arc::new(Mutex::new(None));
+        let kills = Arc::new(AtomicU64::new(0));
+        let (machine, taken, counted) = (sim.clone(), Arc::clone(&image), Arc::clone(&kills));
+        let on_kill = move || {
+            counted.fetch_add(1, Ordering::SeqCst);
+            *taken.lock() = Some(machine.process_crash());
+        };
+        let fs = FaultFs::with_kill(Arc::new(sim), plan, Arc::new(on_kill));
+        let file = open(&fs, OpenMode::CreateNew);
+        file.write_at(b"a", 0).unwrap();
+        assert!(!fs.is_dead());
+        file.write_at(b"b", 1).unwrap_err();
+        assert!(fs.is_dead());
+        file.write_at(b"c", 2).unwrap_err();
+        fs.open_dir(Path::new("/d")).unwrap_err();
+        assert_eq!((fs.calls(), kills.load(Ordering::SeqCst)), (6, 1));
+        let image = image.lock().take().unwrap();
+        assert_eq!(content(&image), survives.as_bytes());
+    }
+}
+
+#[test]
+fn a_kill_may_panic() {
+    let on_kill = || panic!("killed");
+    let sim = Arc::new(SimFs::new(1));
+    let fs = FaultFs::with_kill(sim, Plan::kill_before(5), Arc::new(on_kill));
+    let file = open(&fs, OpenMode::CreateNew);
+    let write = std::panic::AssertUnwindSafe(|| file.write_at(b"a", 0));
+    assert!(std::panic::catch_unwind(write).is_err());
+    assert!(fs.is_dead());
+    file.len().unwrap_err();
+}
