@@ -1,2 +1,14 @@
-//! Crash injection for storage code: a file system behind traits, one that can crash, and named fault sites.
+#![doc = include_str!("../README.md")]
+
 pub mod fs;
+mod plan;
+mod site;
+
+pub use fs::sim_fs::SimFs;
+pub use fs::std_fs::StdFs;
+pub use fs::{
+    Dir, DirEntry, File, Fs, LockGuard, OpenMode, SharedMap, read_exact_at, write_all_at,
+};
+pub use plan::{Action, Call, CallKind, FaultFs, Plan};
+#[cfg(feature = "failpoints")]
+pub use site::sites;
