@@ -13,8 +13,7 @@ macro_rules! site {
     };
     ($name:literal, $early:expr) => {
         if let Some(error) = $crate::sites::reach($name) {
-            let early = $early;
-            return early(error);
+            return $crate::sites::early(error, $early);
         }
     };
 }
@@ -109,6 +108,11 @@ pub mod sites {
         }
     }
 
+    /// Called by [`site!`](crate::site!): gives its closure the type of the argument.
+    pub fn early<T>(error: io::Error, early: impl FnOnce(io::Error) -> T) -> T {
+        early(error)
+    }
+
     fn count(name: &'static str) -> SiteAction {
         let mut sites = SITES.lock();
         if let Some(site) = sites.get_mut(name) {
@@ -126,11 +130,9 @@ pub mod sites {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
-    fn step() -> io::Result<u32> {
+    fn step() -> Result<u32, Box<dyn std::error::Error>> {
         crate::site!("site::tests::plain");
-        crate::site!("site::tests::early", |error: io::Error| Err(error));
+        crate::site!("site::tests::early", |e| Err(e.into()));
         Ok(7)
     }
 
@@ -144,13 +146,16 @@ mod tests {
     #[test]
     fn sites_count_return_and_panic() {
         use crate::sites::{self, SiteAction};
+        use std::io;
+
         let hits = |name: &str| sites::hits().iter().find(|(n, _)| n == name).unwrap().1;
 
         assert_eq!(step().unwrap(), 7);
         sites::set("site::tests::plain", SiteAction::Yield);
         let kind = io::ErrorKind::StorageFull;
         sites::set("site::tests::early", SiteAction::Return(kind));
-        assert_eq!(step().unwrap_err().kind(), kind);
+        let error = step().unwrap_err().downcast::<io::Error>().unwrap();
+        assert_eq!(error.kind(), kind);
         assert_eq!(hits("site::tests::early"), 2);
 
         sites::set("site::tests::plain", SiteAction::Panic);
