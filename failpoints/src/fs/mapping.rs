@@ -159,3 +159,44 @@ impl Drop for Memory {
         unsafe { dealloc(self.start.as_ptr(), Self::layout(self.len)) };
     }
 }
+
+/// Fills a part of a map, for tests in files without unsafe code.
+#[cfg(test)]
+pub(super) fn store(map: &dyn super::SharedMap, place: std::ops::Range<usize>, byte: u8) {
+    assert!(place.start <= place.end && place.end <= map.len());
+    // SAFETY: in bounds (checked above) and valid while the map lives; tests store from one thread.
+    unsafe { map.as_ptr().add(place.start).write_bytes(byte, place.len()) };
+}
+
+/// One byte of a map, for tests.
+#[cfg(test)]
+pub(super) fn load(map: &dyn super::SharedMap, at: usize) -> u8 {
+    assert!(at < map.len());
+    // SAFETY: in bounds (checked above) and valid while the map lives; tests store from one thread.
+    unsafe { map.as_ptr().add(at).read() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Memory;
+
+    #[test]
+    fn any_part_of_the_memory_is_read_as_written() {
+        let memory = Memory::new(100);
+        let pattern: Vec<u8> = (0..100).collect();
+        memory.write(0, &pattern);
+        for start in 0..100 {
+            for end in start..100 {
+                let mut out = vec![0xff; end - start];
+                memory.read(start, &mut out);
+                assert_eq!(out, pattern[start..end]);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "outside the map")]
+    fn nothing_is_read_past_the_end() {
+        Memory::new(100).read(90, &mut [0; 11]);
+    }
+}

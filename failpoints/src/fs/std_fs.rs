@@ -228,7 +228,7 @@ impl File for StdFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        Ok(sys::ftruncate(&self.fd, len)?)
+        Ok(rustix::io::retry_on_intr(|| sys::ftruncate(&self.fd, len))?)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {

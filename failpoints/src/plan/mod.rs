@@ -97,7 +97,7 @@ type Decide = dyn FnMut(&Call<'_>) -> Action + Send;
 pub struct Plan(Box<Decide>);
 
 impl Plan {
-    /// A plan of your own.
+    /// A plan of your own. It is asked under a lock: it must not call the [`FaultFs`] it decides for.
     pub fn new(decide: impl FnMut(&Call<'_>) -> Action + Send + 'static) -> Self {
         Self(Box::new(decide))
     }

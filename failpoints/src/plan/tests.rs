@@ -165,3 +165,18 @@ fn a_kill_may_panic() {
     assert!(fs.is_dead());
     file.len().unwrap_err();
 }
+
+#[test]
+fn the_default_kill_is_sigkill() {
+    use std::os::unix::process::ExitStatusExt;
+    const VICTIM: &str = "PERENNIAL_FAILPOINTS_VICTIM";
+    if std::env::var_os(VICTIM).is_some() {
+        let fs = FaultFs::new(Arc::new(SimFs::new(1)), Plan::kill_before(1));
+        let _ = fs.create_dir_all(Path::new("/d"));
+        unreachable!("killed");
+    }
+    let mut victim = std::process::Command::new(std::env::current_exe().unwrap());
+    let victim = victim.args(["--exact", "plan::tests::the_default_kill_is_sigkill"]);
+    let output = victim.env(VICTIM, "1").output().unwrap();
+    assert_eq!(output.status.signal(), Some(9));
+}

@@ -11,7 +11,9 @@
 //! * Stores through a map are kept or lost in pieces of 4096 bytes.
 //!
 //! One assumption about the media: a sector that was on it once and is being *re*written shows its old or its new
-//! bytes. Sectors that never were may show zeros, junk, or what a deleted file held in that place.
+//! bytes. Sectors that never were on it may show zeros, junk, or what a deleted file held in that place.
+//!
+//! Changes are held, with what they replaced, until they are synced: a program that never syncs fills the memory.
 
 mod handles;
 mod inode;

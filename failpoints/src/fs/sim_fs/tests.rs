@@ -3,6 +3,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::inode::Inode;
 use super::*;
 use crate::{File, OpenMode};
 
@@ -275,15 +276,13 @@ fn the_seeds_reach_the_extremes() {
 }
 
 #[test]
-#[expect(unsafe_code, reason = "stores through a map go through its address")]
 fn mapped_pieces_are_kept_or_lost_whole() {
     let (fs, dir) = machine();
     let file = durable_file(&*dir, "a", b"");
     file.allocate(3 * 4096).unwrap();
     file.sync_data().unwrap();
     let map = file.map(3 * 4096).unwrap();
-    // SAFETY: inside the map, and this test has one thread.
-    let store = |byte: u8| unsafe { map.as_ptr().write_bytes(byte, 2 * 4096) };
+    let store = |byte: u8| crate::fs::mapping::store(&*map, 0..2 * 4096, byte);
     store(1);
     assert_eq!(fs.pending_effects(), 2);
     let image = fs.process_crash();
@@ -403,4 +402,41 @@ fn marking_everything_durable_leaves_no_choice() {
             .iter()
             .all(|c| c.as_deref() == Some(&[1; 5000][..]))
     );
+}
+
+/// Any sequence of changes: the file reads like a plain vector, and undoing the unsynced changes gives what the last
+/// sync saw.
+#[test]
+fn the_durable_content_is_what_the_last_sync_saw() {
+    fn holds(ops: Vec<(u8, u16, u8)>) -> bool {
+        let mut inode = Inode::default();
+        let (mut model, mut synced) = (Vec::new(), Vec::new());
+        for (number, (op, place, len)) in (1..).zip(ops) {
+            let (place, len) = (usize::from(place % 3000), usize::from(len) * 7);
+            match op % 8 {
+                0 => {
+                    inode.sync();
+                    synced.clone_from(&model);
+                }
+                1 => {
+                    inode.set_len(number, place).unwrap();
+                    model.resize(place, 0);
+                }
+                2 if place > 0 => {
+                    // Maps what there is and drops the map: the content lives in the memory from here on.
+                    let _ = inode.map(number, place);
+                }
+                _ if len > 0 => {
+                    let end = place + len;
+                    model.resize(model.len().max(end), 0);
+                    model[place..end].fill(op);
+                    inode.write(number, place, &vec![op; len]);
+                }
+                _ => {}
+            }
+        }
+        inode.read_all() == model && inode.durable_content() == synced
+    }
+    let mut check = quickcheck::QuickCheck::new().tests(3000);
+    check.quickcheck(holds as fn(Vec<(u8, u16, u8)>) -> bool);
 }
