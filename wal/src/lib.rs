@@ -1,5 +1,67 @@
 //! A lock-free write-ahead log whose segments can be kept as the data store.
 
+#[cfg(not(loom))]
+mod aligned;
+#[cfg(not(loom))]
+mod background;
+#[cfg(not(loom))]
+mod buffer;
+mod commit;
+#[cfg(not(loom))]
+mod contents;
+#[cfg(not(loom))]
+mod error;
+#[cfg(not(loom))]
+mod extent;
+#[cfg(not(loom))]
+mod flusher;
+pub mod frame;
+mod header_word;
+#[cfg(not(loom))]
+mod log;
 mod lsn;
+#[cfg(not(loom))]
+mod open;
+#[cfg(not(loom))]
+mod repair;
+#[cfg(not(loom))]
+mod reservation;
+#[cfg(not(loom))]
+mod scan;
+#[cfg(not(loom))]
+pub mod segment;
+mod sync;
+#[cfg(not(loom))]
+mod tail;
+mod tail_head;
+mod verdict;
+#[cfg(not(loom))]
+mod walk;
 
+#[cfg(not(loom))]
+pub use background::Background;
+#[cfg(not(loom))]
+pub use buffer::{Class, Geometry, Life, NoRoom};
+#[cfg(not(loom))]
+pub use contents::{Contents, Event, Verdicts};
+#[cfg(not(loom))]
+pub use error::{Result, WalError};
+#[cfg(not(loom))]
+pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
+#[cfg(not(loom))]
+pub use log::{Log, Refused, filling, may_wait};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
+#[cfg(not(loom))]
+pub use open::{TailMemory, read_without_tail};
+#[cfg(not(loom))]
+pub use repair::Mended;
+#[cfg(not(loom))]
+pub use reservation::{Body, FrameSpec, Reservation};
+#[cfg(not(loom))]
+pub use scan::{ChainSegment, Found, TailEvidence};
+#[cfg(not(loom))]
+pub use tail::TailRead;
+pub use tail_head::{FoundDescriptor, TAIL_HEAD_BYTES, TailHead, TailIdentity};
+pub use verdict::{GapFacts, GapVerdict, judge_gap};
+#[cfg(not(loom))]
+pub use walk::{FrameItem, GapItem, Item, SegmentBytes};

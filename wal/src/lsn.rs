@@ -97,7 +97,7 @@ impl Addr {
     #[must_use]
     pub const fn kept(position: Lsn) -> Self {
         debug_assert!(position.0.is_multiple_of(ALIGN));
-        Self(position.0 / ALIGN | Self::KEPT)
+        Self((position.0 / ALIGN) | Self::KEPT)
     }
 
     /// An address from its kind and its position in 16-byte units.

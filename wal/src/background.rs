@@ -1,0 +1,84 @@
+//! The thread that writes the log behind its writers' backs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::log::Log;
+use crate::sync::{Condvar, Mutex, spawn};
+
+/// Wakes the background thread.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: bool,
+    stopped: bool,
+}
+
+impl Signal {
+    pub(crate) fn wake(&self) {
+        self.state.lock().pending = true;
+        self.wake.notify_all();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for work. False: stop.
+    fn next(&self, every: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        while !state.pending && !state.stopped {
+            match every {
+                Some(every) => {
+                    state = self.wake.wait_for(state, every);
+                    state.pending = true;
+                }
+                None => state = self.wake.wait(state),
+            }
+        }
+        state.pending = false;
+        !state.stopped
+    }
+}
+
+/// The running background thread; [`join`](Self::join) it after the log was closed.
+#[derive(Debug)]
+pub struct Background(Option<std::thread::JoinHandle<()>>);
+
+impl Background {
+    /// Starts writing `log` in the background; with `flush_every` also makes it stable that often.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn spawn(log: &Arc<Log>, flush_every: Option<Duration>) -> std::io::Result<Self> {
+        let log = Arc::clone(log);
+        let body = move || {
+            while log.background.next(flush_every) {
+                let stepped = if flush_every.is_some() {
+                    log.flush().map(drop)
+                } else {
+                    log.flush_step()
+                };
+                // The log has told its waiters; there is nothing left to write.
+                if stepped.is_err() {
+                    return;
+                }
+            }
+        };
+        Ok(Self(Some(spawn("perennial-flusher", body)?)))
+    }
+
+    /// Waits for the thread to end.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // A panic in it was reported when it happened, and closed nothing that is not closed now.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! The log's contents as recovery finds them: the end judged, the rest read on demand.
+
+use std::sync::Arc;
+
+use perennial_failpoints::fs::{Dir, File, OpenMode};
+
+use crate::buffer::Geometry;
+use crate::frame::{FrameKind, HEADER_BYTES, flags};
+use crate::lsn::{Lsn, SegmentId, to_usize};
+use crate::scan::{ChainSegment, Found, TailEvidence, find, read_trailer};
+use crate::segment::{Row, Trailer, file_name};
+use crate::verdict::{GapFacts, GapVerdict, judge_gap};
+use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
+
+/// A step of replay, in the order of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// An operation that counts.
+    Row(Row),
+    /// Damage to an operation on the key with this hash: forget the key.
+    ForgetKey(u64),
+    /// Damage to an operation on a key nobody can tell: forget everything so far.
+    ForgetAll,
+}
+
+/// A segment of the log's unsealed end, walked and judged.
+#[derive(Debug)]
+pub(crate) struct OpenEnd {
+    /// Index in the chain.
+    pub(crate) index: usize,
+    /// The accepted items, holes included.
+    pub(crate) items: Vec<(Item, Option<GapVerdict>)>,
+    /// Where the accepted frames end.
+    pub(crate) end: u64,
+    /// The last frame is a mark that ends the segment.
+    pub(crate) finished: bool,
+}
+
+/// Counts of what was found damaged or given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdicts {
+    /// Operations that had not returned when the process died.
+    pub holes: u64,
+    /// Damaged operations whose key was forgotten.
+    pub damaged_keys: u64,
+    /// Damaged operations for which everything older was forgotten.
+    pub damaged_unknown: u64,
+    /// Segments given up behind the end of the log.
+    pub cut_segments: u64,
+}
+
+/// A log found in a directory. Nothing on disk has been changed.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    dir: &'a dyn Dir,
+    geometry: Geometry,
+    pub(crate) tail: TailEvidence<'a>,
+    /// The files.
+    pub found: Found,
+    /// Everything below was on stable storage.
+    pub stable: Lsn,
+    /// Chain segments from here on have no trailer.
+    pub(crate) ends: Vec<OpenEnd>,
+    /// What was judged so far.
+    pub verdicts: Verdicts,
+    /// The log was closed cleanly.
+    pub clean: bool,
+}
+
+impl<'a> Contents<'a> {
+    /// Reads the headers, walks the segments at the end that have no trailer, and judges their gaps.
+    ///
+    /// # Errors
+    /// When the directory cannot be listed.
+    pub fn read(
+        dir: &'a dyn Dir,
+        cache_id: u64,
+        geometry: Geometry,
+        tail: TailEvidence<'a>,
+    ) -> crate::error::Result<Self> {
+        let found = find(dir, cache_id, geometry, &tail)?;
+        let mut contents = Self {
+            dir,
+            geometry,
+            tail,
+            found,
+            stable: Lsn(0),
+            ends: Vec::new(),
+            verdicts: Verdicts::default(),
+            clean: false,
+        };
+        let mut walked = contents.walk_the_end();
+        contents.stable = contents.known_stable(&walked);
+        contents.trim(&mut walked);
+        contents.judge(walked);
+        Ok(contents)
+    }
+
+    /// The file of a chain segment.
+    fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
+        self.dir.open(&file_name(segment.slot), OpenMode::Read).ok()
+    }
+
+    /// The bytes of a chain segment's file, as many as can be read. An unreadable stretch reads as zeros.
+    pub(crate) fn file_bytes(&self, segment: &ChainSegment) -> Vec<u8> {
+        let mut bytes = vec![0; to_usize(self.geometry.segment_bytes)];
+        let Some(file) = self.file(segment) else {
+            return bytes;
+        };
+        let piece = 1 << 20;
+        for (i, part) in bytes.chunks_mut(piece).enumerate() {
+            let read = perennial_failpoints::fs::read_exact_at(&*file, part, (i * piece) as u64);
+            if let Err(error) = read {
+                tracing::warn!(segment = %segment.header.number, %error, "segment cannot be read in full");
+            }
+        }
+        bytes
+    }
+
+    /// Walks the longest run of segments at the end that have no trailer, newest last.
+    fn walk_the_end(&self) -> Vec<(usize, Vec<Item>)> {
+        let mut walked = Vec::new();
+        for (index, segment) in self.found.chain.iter().enumerate().rev() {
+            if self.trailer_of(segment).is_some() {
+                break;
+            }
+            walked.push((index, self.walk(segment)));
+        }
+        walked.reverse();
+        walked
+    }
+
+    fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
+        read_trailer(&self.file(segment)?, &segment.header, self.geometry)
+    }
+
+    fn ring(&self) -> &'a [u8] {
+        if self.tail.same_boot {
+            self.tail.ring
+        } else {
+            &[]
+        }
+    }
+
+    fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
+        let file = self.file_bytes(segment);
+        SegmentBytes {
+            header: &segment.header,
+            file: &file,
+            ring: self.ring(),
+        }
+        .walk()
+    }
+
+    /// The highest stable LSN that anything that proves itself attests: headers, trailers, marks, the tail's head, and
+    /// the join of a life, which was made after everything before it had been synced.
+    fn known_stable(&self, walked: &[(usize, Vec<Item>)]) -> Lsn {
+        let segment_bytes = self.geometry.segment_bytes;
+        let headers = self.found.chain.iter().map(|s| s.header.stable);
+        let joins = self.found.chain.iter().filter_map(|s| {
+            let last = s.header.joins.last()?;
+            (s.header.joins.len() > 1)
+                .then(|| Lsn::new(s.header.number, u64::from(last.end), segment_bytes))
+        });
+        let marks = walked
+            .iter()
+            .flat_map(|(_, items)| items)
+            .filter_map(|item| match item {
+                Item::Frame(frame) if frame.header.kind == FrameKind::Mark => {
+                    Some(frame.header.mark_stable())
+                }
+                _ => None,
+            });
+        let sealed = walked
+            .first()
+            .map_or(self.found.chain.len(), |(index, _)| *index);
+        let trailer = self.found.chain[..sealed]
+            .last()
+            .and_then(|s| self.trailer_of(s))
+            .map(|t| t.stable);
+        let tail = self.tail.head.as_ref().and_then(|head| head.stable);
+        headers
+            .chain(joins)
+            .chain(marks)
+            .chain(trailer)
+            .chain(tail)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Drops gaps that are only the unwritten rest behind the last frame.
+    fn trim(&self, walked: &mut [(usize, Vec<Item>)]) {
+        for (_, items) in walked.iter_mut().rev() {
+            if let Some(Item::Gap(gap)) = items.last()
+                && gap.trailing
+                && gap.key.is_none()
+                && gap.lsn >= self.stable
+                && !self.was_complete(gap)
+            {
+                items.pop();
+            }
+            if !items.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn was_complete(&self, gap: &GapItem) -> bool {
+        self.tail.same_boot
+            && self
+                .tail
+                .head
+                .as_ref()
+                .is_some_and(|head| head.was_complete(gap.lsn))
+    }
+
+    fn facts(&self, gap: &GapItem) -> GapFacts {
+        GapFacts {
+            below_stable: gap.lsn < self.stable,
+            same_boot: self.tail.same_boot,
+            buffer_complete: self.was_complete(gap),
+            key_known: gap.key.is_some(),
+        }
+    }
+
+    fn judge(&mut self, walked: Vec<(usize, Vec<Item>)>) {
+        let mut ended = false;
+        for (index, items) in walked {
+            let begin = u64::from(self.found.chain[index].header.joins[0].begin);
+            let mut open = OpenEnd {
+                index,
+                items: Vec::new(),
+                end: begin,
+                finished: false,
+            };
+            for item in items {
+                let verdict = match item {
+                    Item::Frame(_) => None,
+                    Item::Gap(gap) => Some(judge_gap(self.facts(&gap))),
+                };
+                ended |= verdict == Some(GapVerdict::End);
+                if ended {
+                    break;
+                }
+                self.count(verdict);
+                open.push(item, verdict, self.geometry);
+            }
+            if ended && open.items.is_empty() && !self.ends.is_empty() {
+                self.verdicts.cut_segments += 1;
+            }
+            self.clean = open.is_clean().unwrap_or(self.clean);
+            self.ends.push(open);
+        }
+        // Whatever follows the last segment with a frame was only prepared, or is cut off.
+        while self.ends.len() > 1 && self.ends.last().is_some_and(|end| end.items.is_empty()) {
+            self.ends.pop();
+        }
+    }
+
+    fn count(&mut self, verdict: Option<GapVerdict>) {
+        match verdict {
+            Some(GapVerdict::Hole) => self.verdicts.holes += 1,
+            Some(GapVerdict::DamagedKey) => self.verdicts.damaged_keys += 1,
+            Some(GapVerdict::DamagedUnknown) => self.verdicts.damaged_unknown += 1,
+            Some(GapVerdict::End) | None => {}
+        }
+    }
+
+    /// Numbers of the segments that count, oldest first.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentId> {
+        let cut = self
+            .ends
+            .last()
+            .map_or(self.found.chain.len(), |end| end.index + 1);
+        self.found.chain[..cut]
+            .iter()
+            .map(|s| s.header.number)
+            .collect()
+    }
+
+    /// Heads of checkpoints in the segment at `index`, oldest first.
+    #[must_use]
+    pub fn events(&mut self, index: usize) -> Vec<Event> {
+        if let Some(end) = self.ends.iter().find(|end| end.index == index) {
+            return end
+                .items
+                .iter()
+                .flat_map(|(item, verdict)| event_of(item, *verdict))
+                .collect();
+        }
+        let segment = self.found.chain[index].clone();
+        if let Some(trailer) = self.trailer_of(&segment) {
+            return trailer.rows.into_iter().map(Event::from).collect();
+        }
+        // A segment whose trailer is gone though later ones are sealed: everything in it was stable.
+        let mut events = Vec::new();
+        for item in self.walk(&segment) {
+            let verdict = match item {
+                Item::Frame(_) => None,
+                Item::Gap(gap) => Some(judge_gap(GapFacts {
+                    below_stable: true,
+                    ..self.facts(&gap)
+                })),
+            };
+            self.count(verdict);
+            events.extend(event_of(&item, verdict));
+        }
+        events
+    }
+}
+
+impl From<Row> for Event {
+    fn from(row: Row) -> Self {
+        if row.kind == FrameKind::Pad {
+            Self::ForgetAll
+        } else {
+            Self::Row(row)
+        }
+    }
+}
+
+fn event_of(item: &Item, verdict: Option<GapVerdict>) -> Option<Event> {
+    match (item, verdict) {
+        (Item::Frame(frame), _) => frame.row.map(Event::from),
+        (Item::Gap(GapItem { key: Some(key), .. }), Some(GapVerdict::DamagedKey)) => {
+            Some(Event::ForgetKey(*key))
+        }
+        (Item::Gap(_), Some(GapVerdict::DamagedUnknown)) => Some(Event::ForgetAll),
+        (Item::Gap(_), _) => None,
+    }
+}
+
+impl OpenEnd {
+    fn push(&mut self, item: Item, verdict: Option<GapVerdict>, geometry: Geometry) {
+        let offset = |lsn: Lsn| lsn.offset(geometry.segment_bytes);
+        self.end = match item {
+            Item::Frame(FrameItem {
+                lsn, bytes, header, ..
+            }) => {
+                self.finished = header.kind == FrameKind::Mark && header.flags & flags::LAST != 0;
+                offset(lsn) + bytes
+            }
+            Item::Gap(gap) if !gap.trailing => offset(gap.end),
+            // Nothing comes behind: room for the frame that will say what was lost is enough.
+            Item::Gap(gap) if verdict == Some(GapVerdict::Hole) => offset(gap.lsn),
+            Item::Gap(gap) => offset(gap.lsn) + HEADER_BYTES,
+        };
+        self.items.push((item, verdict));
+    }
+
+    /// Whether the last frame says that the log was closed cleanly; `None` without frames.
+    fn is_clean(&self) -> Option<bool> {
+        let (item, _) = self.items.last()?;
+        Some(
+            matches!(item, Item::Frame(f) if f.header.kind == FrameKind::Mark && f.header.flags & flags::CLEAN != 0),
+        )
+    }
+
+    /// The rows of the frames that count.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let row = |(item, verdict): &(Item, Option<GapVerdict>)| match item {
+            Item::Frame(frame) => frame.row,
+            Item::Gap(gap) => crate::repair::stand_in(gap, *verdict)?.row(gap.lsn),
+        };
+        self.items.iter().filter_map(row).collect()
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong in the log, with the facts.
+
+use std::io;
+use std::sync::Arc;
+
+/// An error of the log.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalError {
+    /// A system call failed.
+    #[error("{op} {path} at offset {offset}: {source}")]
+    Io {
+        /// What was tried.
+        op: &'static str,
+        /// On which file.
+        path: String,
+        /// Where in it.
+        offset: u64,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// A write or sync of the log failed earlier: nothing more is made durable until the log is opened again.
+    #[error(
+        "the log is poisoned since an I/O error ({0}); close it, mend the device and open it again"
+    )]
+    Poisoned(Arc<str>),
+    /// There is no free segment for more frames of this class.
+    #[error("the log is full: no free segment")]
+    Full,
+    /// The frame can never fit.
+    #[error("a frame of {bytes} bytes does not fit in a segment; at most {max}")]
+    TooLarge {
+        /// Bytes the frame would take.
+        bytes: u64,
+        /// Bytes that fit.
+        max: u64,
+    },
+    /// The log was closed.
+    #[error("the log is closed")]
+    Closed,
+    /// A wait inside a closure that fills a reservation would wait for itself.
+    #[error("called from inside a closure that fills an entry; it would wait for itself")]
+    Reentered,
+    /// The directory is locked.
+    #[error("{0} is locked by another process; close that one or choose another directory")]
+    Locked(String),
+    /// The directory holds something this code must not touch.
+    #[error("{0}")]
+    Foreign(String),
+    /// An option is out of range.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl WalError {
+    /// An I/O error with what was tried, where.
+    #[must_use]
+    pub fn io(op: &'static str, path: impl Into<String>, offset: u64, source: io::Error) -> Self {
+        Self::Io {
+            op,
+            path: path.into(),
+            offset,
+            source: Arc::new(source),
+        }
+    }
+}
+
+/// The log's result.
+pub type Result<T> = std::result::Result<T, WalError>;

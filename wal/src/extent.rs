@@ -1,0 +1,123 @@
+//! Values too large for an io buffer: written straight to a reserved place in the segment, before anybody knows of it.
+//!
+//! The extent comes first, without a key in the index; then a small `Ref` frame that names it is reserved under the
+//! key's lock: order and visibility are decided there (PROTOCOL hole 24). An extent nobody refers to is dead space.
+
+use crate::aligned::AlignedBuf;
+use crate::error::{Result, WalError};
+use crate::flusher::ExtentRef;
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, write_chunk_table};
+use crate::log::{Log, Refused};
+use crate::lsn::{align_up, to_u32, to_usize};
+use crate::reservation::FrameSpec;
+
+/// An extent is written in pieces of this many bytes.
+const PIECE: usize = 1 << 20;
+
+impl Log {
+    /// Writes key and value as an extent. When it returns the extent survives the process, but means nothing until a
+    /// `Ref` frame names it.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoom`] until room is made; [`Refused::Stopped`] when it cannot be written or never fits.
+    pub fn append_extent(
+        &self,
+        spec: FrameSpec,
+        key: &[u8],
+        value: &[u8],
+    ) -> std::result::Result<ExtentRef, Refused> {
+        let header = FrameSpec {
+            kind: FrameKind::Extent,
+            ..spec
+        }
+        .header();
+        let geometry = self.geometry();
+        let bytes = align_up(header.frame_bytes(geometry.sector), geometry.sector);
+        if bytes > geometry.max_frame() {
+            return Err(Refused::Stopped(WalError::TooLarge {
+                bytes,
+                max: geometry.max_frame(),
+            }));
+        }
+        let place = self.try_reserve_extent(bytes)?;
+        let written = self.write_extent(place.lsn, header, key, value);
+        let written = self.poison_on_error(written).map_err(Refused::Stopped);
+        // Also after a failure: the log is poisoned then, and nobody must wait for this buffer.
+        self.writer_done(place.seq);
+        written?;
+        Ok(ExtentRef {
+            lsn: place.lsn,
+            bytes: to_u32(to_usize(HEADER_BYTES + header.body_bytes())),
+        })
+    }
+
+    fn write_extent(
+        &self,
+        lsn: crate::Lsn,
+        mut header: FrameHeader,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<()> {
+        let mut table = vec![0; to_usize(header.table_bytes())];
+        write_chunk_table(&mut table, value);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(key);
+        crc.update(if table.is_empty() { value } else { &table });
+        header.body_crc = crc.finalize();
+        let head = self.encode_header(&header, lsn);
+        let segment = self
+            .store()
+            .get(lsn.segment(self.geometry().segment_bytes))
+            .ok_or(WalError::Closed)?;
+        let writer = self.store().writer(segment.slot)?;
+        let mut pieces = Pieces::new(lsn.offset(self.geometry().segment_bytes));
+        for part in [&head[..], key, &table, value] {
+            pieces.push(part, |bytes, offset| writer.write(bytes, offset))?;
+        }
+        pieces.finish(to_usize(self.geometry().sector), |bytes, offset| {
+            writer.write(bytes, offset)
+        })
+    }
+}
+
+/// Gathers bytes into aligned pieces: unbuffered writes from a caller's memory are refused unless it is aligned.
+struct Pieces {
+    buf: AlignedBuf,
+    filled: usize,
+    offset: u64,
+}
+
+impl Pieces {
+    fn new(offset: u64) -> Self {
+        Self {
+            buf: AlignedBuf::zeroed(PIECE),
+            filled: 0,
+            offset,
+        }
+    }
+
+    fn push(&mut self, mut bytes: &[u8], write: impl Fn(&[u8], u64) -> Result<()>) -> Result<()> {
+        while !bytes.is_empty() {
+            let n = bytes.len().min(PIECE - self.filled);
+            self.buf[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
+            self.filled += n;
+            bytes = &bytes[n..];
+            if self.filled == PIECE {
+                write(&self.buf, self.offset)?;
+                self.offset += PIECE as u64;
+                self.filled = 0;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, sector: usize, write: impl Fn(&[u8], u64) -> Result<()>) -> Result<()> {
+        let whole = self.filled.next_multiple_of(sector);
+        self.buf[self.filled..whole].fill(0);
+        if whole == 0 {
+            Ok(())
+        } else {
+            write(&self.buf[..whole], self.offset)
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Bytes from the tail to their segments, in LSN order, and the sync that makes them stable.
+//!
+//! Buffers complete in any order; they are written in the order of the log, by whoever holds the flush state, so no two
+//! writes share a sector in flight (PROTOCOL hole 17). The sector in which the written part ends goes out from a private
+//! copy with zeros behind the end, never from the live ring: other writers are copying into it.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use crate::aligned::AlignedBuf;
+use crate::buffer::Filled;
+use crate::error::{Result, WalError};
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::log::Log;
+use crate::lsn::{Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
+use crate::segment::{Row, Trailer, Writer, zone_begin};
+
+/// A run of buffers is written in pieces of at most this many bytes.
+const MAX_WRITE: u64 = 4 << 20;
+/// Up to this size a run is copied and written with one call, its last sector included.
+const MAX_BOUNCE: u64 = 64 << 10;
+
+/// What whoever writes the log holds.
+#[derive(Debug)]
+pub(crate) struct FlushState {
+    /// The first buffer not yet written.
+    next_seq: u64,
+    /// Bytes written since the last sync.
+    pub(crate) unsynced: u64,
+    /// Segments being written, until their trailer is synced.
+    open: BTreeMap<SegmentId, OpenSegment>,
+}
+
+#[derive(Debug)]
+struct OpenSegment {
+    writer: Writer,
+    /// Written since its last sync.
+    dirty: bool,
+    rows: Vec<Row>,
+    /// Where its frames end, once its last frame is written.
+    data_end: Option<u64>,
+    trailer_written: bool,
+}
+
+impl OpenSegment {
+    fn new(writer: Writer, rows: Vec<Row>) -> Self {
+        Self {
+            writer,
+            dirty: false,
+            rows,
+            data_end: None,
+            trailer_written: false,
+        }
+    }
+}
+
+impl FlushState {
+    /// The state of a log that goes on in `segment`, which has `rows` already.
+    pub(crate) fn new(segment: SegmentId, writer: Writer, rows: Vec<Row>) -> Self {
+        Self {
+            next_seq: 1,
+            unsynced: 0,
+            open: BTreeMap::from([(segment, OpenSegment::new(writer, rows))]),
+        }
+    }
+}
+
+/// A contiguous range of complete ring bytes within one segment.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    base: Lsn,
+    end: Lsn,
+}
+
+impl Log {
+    /// Writes what is complete. Buffers that begin below `through` are waited for.
+    pub(crate) fn write_filled(&self, state: &mut FlushState, through: Option<Lsn>) -> Result<()> {
+        while let Some(filled) = self.buffers().filled(self.tail(), state.next_seq) {
+            if !filled.done {
+                if through.is_none_or(|through| filled.base >= through) {
+                    break;
+                }
+                self.wait_done(state.next_seq);
+                continue;
+            }
+            if filled.extent {
+                // Its writer has written it; only the sync is ours.
+                self.open_segment(state, filled.base)?.dirty = true;
+                state.unsynced += filled.bytes;
+                state.next_seq += 1;
+            } else {
+                let (run, seqs) = self.gather(state.next_seq, filled);
+                self.write_run(state, run)?;
+                state.next_seq += seqs;
+            }
+        }
+        Ok(())
+    }
+
+    /// As many complete buffers from `seq` on as lie side by side in the ring and in one segment.
+    fn gather(&self, seq: u64, first: Filled) -> (Run, u64) {
+        let (segment_bytes, ring_bytes) = (self.geometry().segment_bytes, self.tail().ring_bytes());
+        let mut run = Run {
+            base: first.base,
+            end: first.base.plus(first.bytes),
+        };
+        let mut seqs = 1;
+        while let Some(next) = self.buffers().filled(self.tail(), seq + seqs) {
+            let fits = next.done
+                && !next.extent
+                && next.base == run.end
+                && !next.base.0.is_multiple_of(ring_bytes)
+                && !next.base.0.is_multiple_of(segment_bytes)
+                && next.base.0 + next.bytes - run.base.0 <= MAX_WRITE;
+            if !fits {
+                break;
+            }
+            run.end = next.base.plus(next.bytes);
+            seqs += 1;
+        }
+        (run, seqs)
+    }
+
+    fn write_run(&self, state: &mut FlushState, run: Run) -> Result<()> {
+        let geometry = self.geometry();
+        let segment = self.open_segment(state, run.base)?;
+        self.collect_rows(segment, run)?;
+        segment.dirty = true;
+        let from = align_down(run.base.0, geometry.sector);
+        let whole = align_down(run.end.0, geometry.sector).max(from);
+        let to = align_up(run.end.0, geometry.sector);
+        let offset = Lsn(from).offset(geometry.segment_bytes);
+        let writer = &segment.writer;
+        perennial_failpoints::site!("wal::flusher::write");
+        if to - from <= MAX_BOUNCE {
+            writer.write(&self.padded(Lsn(from), run.end, to - from), offset)?;
+        } else {
+            self.tail()
+                .with_complete(Lsn(from), whole - from, |bytes| writer.write(bytes, offset))?;
+            if to > whole {
+                writer.write(
+                    &self.padded(Lsn(whole), run.end, to - whole),
+                    offset + (whole - from),
+                )?;
+            }
+        }
+        state.unsynced += run.end.0 - run.base.0;
+        Ok(())
+    }
+
+    /// A private copy of [`from`, `end`) with zeros behind, `bytes` long.
+    fn padded(&self, from: Lsn, end: Lsn, bytes: u64) -> AlignedBuf {
+        let mut buf = AlignedBuf::zeroed(to_usize(bytes));
+        let len = end.0 - from.0;
+        self.tail().with_complete(from, len, |complete| {
+            buf[..to_usize(len)].copy_from_slice(complete)
+        });
+        buf
+    }
+
+    /// Reads the headers of the frames about to be written, for the trailer's rows, and makes sure they are what was
+    /// reserved: a mapped page that the kernel lost and read back would carry the last lap's frames (PROTOCOL hole 26).
+    fn collect_rows(&self, segment: &mut OpenSegment, run: Run) -> Result<()> {
+        let geometry = self.geometry();
+        let seed = self.life().seed_of(run.base, &geometry);
+        self.tail()
+            .with_complete(run.base, run.end.0 - run.base.0, |bytes| {
+                let mut at = 0;
+                while at < bytes.len() {
+                    let lsn = run.base.plus(at as u64);
+                    let offset = lsn.offset(geometry.segment_bytes);
+                    let header =
+                        FrameHeader::decode(&bytes[at..], seed, offset).map_err(|error| {
+                            WalError::io("check", "the tail", lsn.0, std::io::Error::other(error))
+                        })?;
+                    let len = header.frame_bytes(geometry.sector);
+                    if header.has_row() {
+                        segment.rows.push(row_of(&header, &bytes[at..], lsn));
+                    }
+                    if header.kind == FrameKind::Mark && header.flags & flags::LAST != 0 {
+                        segment.data_end = Some(offset + len);
+                    }
+                    at += to_usize(len);
+                }
+                Ok(())
+            })
+    }
+
+    fn open_segment<'s>(&self, state: &'s mut FlushState, lsn: Lsn) -> Result<&'s mut OpenSegment> {
+        let id = lsn.segment(self.geometry().segment_bytes);
+        match state.open.entry(id) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(vacant) => {
+                let segment = self.store().get(id).ok_or(WalError::Closed)?;
+                Ok(vacant.insert(OpenSegment::new(
+                    self.store().writer(segment.slot)?,
+                    Vec::new(),
+                )))
+            }
+        }
+    }
+
+    /// Syncs every segment written since the last sync, oldest first, and publishes what was written before it began as
+    /// stable (PROTOCOL hole 19).
+    pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<()> {
+        let written = self.buffers().end_before(self.tail(), state.next_seq);
+        for segment in state.open.values_mut().filter(|s| s.dirty) {
+            perennial_failpoints::site!("wal::flusher::sync");
+            segment.writer.sync()?;
+            segment.dirty = false;
+        }
+        state.unsynced = 0;
+        state.open.retain(|_, segment| !segment.trailer_written);
+        self.publish_stable(state.next_seq, written);
+        for (id, segment) in &mut state.open {
+            if let Some(data_end) = segment.data_end {
+                self.write_trailer(segment, *id, data_end, written)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_stable(&self, next_seq: u64, written: Lsn) {
+        let sector = self.geometry().sector;
+        // One sector behind: the next flush begins in the sector where this one ended.
+        let floor = align_down(written.0, sector).saturating_sub(sector);
+        self.buffers().retire(next_seq, written);
+        self.tail().advance(written, Lsn(floor));
+        self.commit().publish(written);
+    }
+
+    /// Writes the trailer of a segment whose frames are all synced. The next sync that comes along makes it durable;
+    /// nobody waits for it.
+    fn write_trailer(
+        &self,
+        segment: &mut OpenSegment,
+        id: SegmentId,
+        data_end: u64,
+        stable: Lsn,
+    ) -> Result<()> {
+        let geometry = self.geometry();
+        let rows = std::mem::take(&mut segment.rows);
+        let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
+        let trailer = Trailer {
+            cache_id: self.life().cache_id,
+            number: id,
+            incarnation: self.life().incarnation,
+            data_end: to_u32(to_usize(data_end)),
+            stable,
+            rows,
+        };
+        perennial_failpoints::site!("wal::flusher::trailer");
+        let bytes =
+            AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector));
+        segment.writer.write(&bytes, begin)?;
+        segment.dirty = true;
+        segment.trailer_written = true;
+        segment.data_end = None;
+        Ok(())
+    }
+}
+
+/// The trailer's row for a frame that has no target but itself.
+pub(crate) fn row_of_header(header: &FrameHeader, lsn: Lsn) -> Row {
+    Row {
+        hash: header.hash,
+        target: Addr::log(lsn),
+        bytes: to_u32(to_usize(HEADER_BYTES + header.body_bytes())),
+        kind: header.kind,
+        flags: header.flags,
+        key_bytes: header.key_bytes,
+    }
+}
+
+/// The trailer's row for the frame at `lsn`.
+pub(crate) fn row_of(header: &FrameHeader, frame: &[u8], lsn: Lsn) -> Row {
+    let mut row = row_of_header(header, lsn);
+    if header.kind == FrameKind::Ref
+        && let Some(extent) = ExtentRef::decode(header.value(frame))
+    {
+        row.target = Addr::log(extent.lsn);
+        row.bytes = extent.bytes;
+    }
+    row
+}
+
+/// Bytes of a `Ref` frame's body.
+pub const EXTENT_REF_BYTES: usize = 16;
+
+/// The body of a `Ref` frame: where its extent lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtentRef {
+    /// The extent's frame.
+    pub lsn: Lsn,
+    /// Header, key, chunk table and value, in bytes.
+    pub bytes: u32,
+}
+
+impl ExtentRef {
+    /// The body's bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; EXTENT_REF_BYTES] {
+        let mut bytes = [0; EXTENT_REF_BYTES];
+        bytes[..8].copy_from_slice(&self.lsn.0.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a body; `None` when it has another length.
+    #[must_use]
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let body: &[u8; EXTENT_REF_BYTES] = body.try_into().ok()?;
+        let lsn = crate::frame::u64_at(body, 0);
+        lsn.is_multiple_of(crate::lsn::ALIGN).then(|| Self {
+            lsn: Lsn(lsn),
+            bytes: crate::frame::u32_at(body, 8),
+        })
+    }
+}

@@ -1,0 +1,285 @@
+//! Before the log goes on: what was accepted of its unsynced end is written again, synced, and closed.
+//!
+//! 1. Every accepted frame above the recorded stable LSN is written to its segment *again*, wherever it was read from:
+//!    a failed sync of the dead process may have left bytes that read well and are on no disk (PROTOCOL hole 15).
+//!    Holes become `Pad` frames; damage becomes a `Remove` of the key, or a `Pad` that says that everything older is
+//!    forgotten. So the end is a chain of frames that prove themselves, and no later recovery judges otherwise
+//!    (hole 11). Then sync.
+//! 2. Segments before the last get their trailer.
+//! 3. The last one gets a *join*: a fresh incarnation from the next sector on, and the largest number seen, up to which
+//!    later segments are void (hole 10). Sync.
+//! 4. The tail is reset: last, so that until then all of this can be done again with the same result.
+
+use std::sync::Arc;
+
+use perennial_failpoints::fs::Dir;
+
+use crate::aligned::AlignedBuf;
+use crate::buffer::{Geometry, Life};
+use crate::contents::{Contents, OpenEnd};
+use crate::error::Result;
+use crate::flusher::row_of_header;
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
+use crate::scan::ChainSegment;
+use crate::segment::{
+    FIXED_BYTES, Inventory, Join, MAX_JOINS, ROW_BYTES, Row, Segment, SegmentStore, Trailer,
+    zone_begin,
+};
+use crate::verdict::GapVerdict;
+use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
+
+/// A segment is gone on with only while this fraction of it is left.
+const WORTH_JOINING: u64 = 16;
+
+/// A log whose files are in order, ready to go on.
+#[derive(Debug)]
+pub struct Mended {
+    pub(crate) store: SegmentStore,
+    pub(crate) geometry: Geometry,
+    pub(crate) life: Life,
+    /// Where to go on, and the rows before; `None`: in a new segment.
+    pub(crate) start: Option<(Lsn, Vec<Row>)>,
+}
+
+/// The frame that takes the place of a gap: `None` where it cannot be told or needs none.
+pub(crate) fn stand_in(gap: &GapItem, verdict: Option<GapVerdict>) -> Option<StandIn> {
+    let (kind, flags, hash) = match (verdict?, gap.key) {
+        (GapVerdict::DamagedKey, Some(key)) => (FrameKind::Remove, 0, key),
+        (GapVerdict::Hole, _) if gap.trailing => return None,
+        (GapVerdict::Hole, _) => (FrameKind::Pad, 0, 0),
+        (GapVerdict::DamagedUnknown | GapVerdict::DamagedKey, _) => {
+            (FrameKind::Pad, flags::FORGET, 0)
+        }
+        (GapVerdict::End, _) => return None,
+    };
+    let bytes = if gap.trailing {
+        HEADER_BYTES
+    } else {
+        gap.end.0 - gap.lsn.0
+    };
+    let filler = to_u32(to_usize(bytes.checked_sub(HEADER_BYTES)?));
+    Some(StandIn(FrameHeader::filler(kind, flags, hash, filler)))
+}
+
+/// See [`stand_in`].
+pub(crate) struct StandIn(FrameHeader);
+
+impl StandIn {
+    pub(crate) fn row(&self, lsn: Lsn) -> Option<Row> {
+        self.0.has_row().then(|| row_of_header(&self.0, lsn))
+    }
+}
+
+impl Contents<'_> {
+    /// Puts the files in order for the life `life`, with at most `max_files` segment files. `forget`: nothing of the old
+    /// log counts any more.
+    ///
+    /// # Errors
+    /// When something cannot be written. It can be tried again: everything written so far only repeats what was there.
+    pub fn mend(
+        self,
+        dir: Arc<dyn Dir>,
+        geometry: Geometry,
+        life: Life,
+        max_files: u64,
+        forget: bool,
+    ) -> Result<Mended> {
+        let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
+        let mut start = None;
+        if going_on {
+            for end in &self.ends {
+                self.rewrite(&store, geometry, end)?;
+            }
+            if let Some((last, before)) = self.ends.split_last() {
+                for end in before {
+                    self.close(&store, geometry, life, end)?;
+                }
+                start = self.join(&store, geometry, life, last)?;
+            }
+        }
+        Ok(Mended {
+            store,
+            geometry,
+            life,
+            start,
+        })
+    }
+
+    fn segment(&self, end: &OpenEnd) -> &ChainSegment {
+        &self.found.chain[end.index]
+    }
+
+    fn store(
+        &self,
+        dir: Arc<dyn Dir>,
+        geometry: Geometry,
+        life: Life,
+        max_files: u64,
+        forget: bool,
+    ) -> (SegmentStore, bool) {
+        let count = if forget { 0 } else { self.segments().len() };
+        let (live, cut) = self.found.chain.split_at(count);
+        let mut free = self.found.free.clone();
+        free.extend(cut.iter().map(|s| s.slot));
+        // The last live segment goes on with one more join; see `join`.
+        let live = live
+            .iter()
+            .map(|s| Segment {
+                slot: s.slot,
+                header: s.header.clone(),
+            })
+            .collect();
+        let inventory = Inventory {
+            live,
+            free,
+            next_slot: self.found.next_slot,
+            next_number: self.found.max_number + 1,
+        };
+        (
+            SegmentStore::new(dir, geometry, life, inventory, max_files),
+            !forget,
+        )
+    }
+
+    /// Step 1 for one segment.
+    fn rewrite(&self, store: &SegmentStore, geometry: Geometry, end: &OpenEnd) -> Result<()> {
+        let segment = self.segment(end);
+        let Some(from) = self.first_to_write(geometry, end) else {
+            return Ok(());
+        };
+        let (from, to) = (
+            align_down(from, geometry.sector),
+            align_up(end.end, geometry.sector),
+        );
+        let file = self.file_bytes(segment);
+        let source = SegmentBytes {
+            header: &segment.header,
+            file: &file,
+            ring: self.tail.ring,
+        };
+        let mut image = AlignedBuf::zeroed(to_usize(to - from));
+        let accepted = to_usize(end.end - from);
+        image[..accepted].copy_from_slice(&file[to_usize(from)..to_usize(end.end)]);
+        for (item, verdict) in &end.items {
+            let offset = item.lsn().offset(geometry.segment_bytes);
+            let Some(at) = offset.checked_sub(from).map(to_usize) else {
+                continue;
+            };
+            match item {
+                Item::Frame(FrameItem {
+                    in_ring: true,
+                    bytes,
+                    ..
+                }) => {
+                    let len = to_usize(*bytes).min(accepted - at);
+                    image[at..at + len].copy_from_slice(&source.in_ring(offset)[..len]);
+                }
+                Item::Frame(_) => {}
+                Item::Gap(gap) => {
+                    if let Some(StandIn(header)) = stand_in(gap, *verdict) {
+                        let bytes = header.encode(segment.header.seed_at(offset), offset);
+                        image[at..at + bytes.len()].copy_from_slice(&bytes);
+                    }
+                }
+            }
+        }
+        let writer = store.writer(segment.slot)?;
+        perennial_failpoints::site!("wal::repair::write");
+        writer.write(&image, from)?;
+        perennial_failpoints::site!("wal::repair::sync");
+        writer.sync()
+    }
+
+    /// The first offset that is not known to be stable as it should be.
+    fn first_to_write(&self, geometry: Geometry, end: &OpenEnd) -> Option<u64> {
+        let number = self.segment(end).header.number;
+        let begin = geometry.data_begin();
+        let lsn = |offset| Lsn::new(number, offset, geometry.segment_bytes);
+        let unstable = if self.stable <= lsn(begin) {
+            Some(begin)
+        } else {
+            (self.stable < lsn(end.end)).then(|| self.stable.offset(geometry.segment_bytes))
+        };
+        let mended = end.items.iter().filter_map(|(item, verdict)| match item {
+            Item::Gap(gap) if verdict.is_some() => Some(gap.lsn.offset(geometry.segment_bytes)),
+            _ => None,
+        });
+        mended.chain(unstable).min().filter(|from| *from < end.end)
+    }
+
+    /// Step 2: a trailer for a segment that is written to its end.
+    fn close(
+        &self,
+        store: &SegmentStore,
+        geometry: Geometry,
+        life: Life,
+        end: &OpenEnd,
+    ) -> Result<()> {
+        let segment = self.segment(end);
+        let last_life = segment
+            .header
+            .joins
+            .last()
+            .map_or(0, |join| join.incarnation);
+        let rows = end.rows();
+        let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
+        if begin < end.end {
+            // Only damage makes frames that the trailer was not charged for; the segment stays without one.
+            return Ok(());
+        }
+        let trailer = Trailer {
+            cache_id: life.cache_id,
+            number: segment.header.number,
+            incarnation: last_life,
+            data_end: to_u32(to_usize(end.end)),
+            stable: Lsn::new(segment.header.number, end.end, geometry.segment_bytes),
+            rows,
+        };
+        let writer = store.writer(segment.slot)?;
+        perennial_failpoints::site!("wal::repair::trailer");
+        writer.write(
+            &AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector)),
+            begin,
+        )?;
+        writer.sync()
+    }
+
+    /// Step 3: the last segment is joined by the new life, or closed where that is not worth it.
+    fn join(
+        &self,
+        store: &SegmentStore,
+        geometry: Geometry,
+        life: Life,
+        end: &OpenEnd,
+    ) -> Result<Option<(Lsn, Vec<Row>)>> {
+        let segment = self.segment(end);
+        let mut header = segment.header.clone();
+        let rows = end.rows();
+        let begin = align_up(end.end, geometry.sector);
+        let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
+        let room = geometry.segment_bytes.saturating_sub(taken);
+        let go_on = !end.finished
+            && room >= geometry.segment_bytes / WORTH_JOINING
+            && header.joins.len() + 1 < MAX_JOINS;
+        let void = self.found.max_number > header.number.0;
+        if (go_on || void) && header.joins.len() < MAX_JOINS {
+            header.joins.push(Join {
+                begin: to_u32(to_usize(begin)),
+                end: to_u32(to_usize(end.end)),
+                incarnation: life.incarnation,
+                void_through: self.found.max_number,
+            });
+            store.write_header_durably(segment.slot, &header)?;
+            store.set_header(header.clone());
+        }
+        if go_on {
+            return Ok(Some((
+                Lsn::new(header.number, begin, geometry.segment_bytes),
+                rows,
+            )));
+        }
+        self.close(store, geometry, life, end)?;
+        Ok(None)
+    }
+}

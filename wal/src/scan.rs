@@ -1,0 +1,225 @@
+//! What is in a directory: segment files, their headers, and the chain they form. Reads only.
+//!
+//! Every log segment names its predecessor. The chain runs from the newest number back to the oldest segment that
+//! counts; what is not in it is free, except files of others, which are left alone.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
+
+use crate::buffer::Geometry;
+use crate::error::{Result, WalError};
+use crate::lsn::{Lsn, SegmentId, to_usize};
+use crate::segment::{
+    FIXED_BYTES, HeaderFound, ROW_BYTES, SegmentHeader, Trailer, slot_of, zone_begin,
+};
+use crate::tail_head::TailHead;
+
+/// A segment of the chain.
+#[derive(Debug, Clone)]
+pub struct ChainSegment {
+    /// The file's slot.
+    pub slot: u32,
+    /// Its header.
+    pub header: SegmentHeader,
+}
+
+/// What the tail says about the life that died.
+#[derive(Debug, Default)]
+pub struct TailEvidence<'a> {
+    /// The tail's head, if it proves itself and is this cache's.
+    pub head: Option<TailHead>,
+    /// The tail was written in this boot: its memory is what the dead process left.
+    pub same_boot: bool,
+    /// The ring's bytes.
+    pub ring: &'a [u8],
+}
+
+/// The segment files of a directory.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The log, oldest first.
+    pub chain: Vec<ChainSegment>,
+    /// Files that can be used again.
+    pub free: Vec<u32>,
+    /// Files that are not this cache's, and how many bytes they take.
+    pub foreign: Vec<(String, u64)>,
+    /// Files of this cache whose header is damaged; they are among the free.
+    pub damaged: Vec<u32>,
+    /// The chain breaks off before the oldest segment that counted: what lay there is missing.
+    pub broken: bool,
+    /// There is evidence of a newer segment than any found: the log's end is missing.
+    pub end_missing: bool,
+    /// The first slot number that no file has.
+    pub next_slot: u32,
+    /// The largest segment number seen anywhere.
+    pub max_number: u64,
+}
+
+/// Reads every segment file's header and builds the chain.
+///
+/// # Errors
+/// When the directory cannot be listed. A file that cannot be read counts as damaged.
+pub(crate) fn find(
+    dir: &dyn Dir,
+    cache_id: u64,
+    geometry: Geometry,
+    tail: &TailEvidence<'_>,
+) -> Result<Found> {
+    let entries = dir
+        .list()
+        .map_err(|source| WalError::io("list", dir.path().display().to_string(), 0, source))?;
+    let mut found = Found::default();
+    let mut good: BTreeMap<SegmentId, ChainSegment> = BTreeMap::new();
+    for entry in entries {
+        let Some(slot) = slot_of(&entry.name) else {
+            continue;
+        };
+        found.next_slot = found.next_slot.max(slot + 1);
+        match read_header(dir, &entry.name, geometry) {
+            HeaderFound::Good(header) if header.cache_id == cache_id && fits(&header, geometry) => {
+                found.max_number = found
+                    .max_number
+                    .max(header.number.0)
+                    .max(header.void_through().0);
+                let segment = ChainSegment { slot, header };
+                if let Some(other) = keep_better(&mut good, segment) {
+                    found.free.push(other);
+                }
+            }
+            HeaderFound::Good(_) | HeaderFound::Newer(_) => {
+                found.foreign.push((entry.name, entry.len))
+            }
+            _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
+            HeaderFound::Blank => found.free.push(slot),
+            HeaderFound::Damaged if entry.len == 0 => found.free.push(slot),
+            HeaderFound::Damaged => {
+                found.damaged.push(slot);
+                found.free.push(slot);
+            }
+        }
+    }
+    link(&mut found, good);
+    look_for_a_missing_end(&mut found, geometry, tail);
+    Ok(found)
+}
+
+fn fits(header: &SegmentHeader, geometry: Geometry) -> bool {
+    u64::from(header.segment_bytes) == geometry.segment_bytes
+        && u64::from(header.sector) == geometry.sector
+}
+
+/// Of two files with one number (a copy), the one with more joins is the newer. Returns the slot of the other.
+fn keep_better(good: &mut BTreeMap<SegmentId, ChainSegment>, segment: ChainSegment) -> Option<u32> {
+    let number = segment.header.number;
+    let better = good
+        .get(&number)
+        .is_none_or(|old| old.header.joins.len() < segment.header.joins.len());
+    if better {
+        good.insert(number, segment).map(|old| old.slot)
+    } else {
+        Some(segment.slot)
+    }
+}
+
+/// Follows the predecessors from the newest segment that was not given up.
+fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
+    let void: Vec<(SegmentId, SegmentId)> = good
+        .values()
+        .map(|s| (s.header.number, s.header.void_through()))
+        .collect();
+    let is_void = |id: SegmentId| {
+        void.iter()
+            .any(|(number, through)| id > *number && id <= *through)
+    };
+    let floor = good
+        .values()
+        .filter(|s| !is_void(s.header.number))
+        .map(|s| s.header.oldest)
+        .max()
+        .unwrap_or_default();
+    let mut next = good.keys().copied().filter(|id| !is_void(*id)).max();
+    while let Some(id) = next {
+        let Some(segment) = good.remove(&id) else {
+            found.broken = true;
+            break;
+        };
+        let before = segment.header.predecessor;
+        found.chain.push(segment);
+        next = (before != id && before >= floor).then_some(before);
+    }
+    found.chain.reverse();
+    found.free.extend(good.values().map(|s| s.slot));
+}
+
+/// The newest segment's header may be damaged. Then nothing in the chain says so, but the tail does; and without a tail
+/// any damaged file may be it.
+fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvidence<'_>) {
+    let newest = found.chain.last().map_or(SegmentId(0), |s| s.header.number);
+    let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
+    if let Some(head) = &tail.head {
+        let live = if tail.same_boot {
+            head.descriptors.as_slice()
+        } else {
+            &[]
+        };
+        let used = live
+            .iter()
+            .filter(|d| d.bytes > 0)
+            .map(|d| segment_of(d.base));
+        let newest_used = used
+            .chain(head.stable.map(segment_of))
+            .max()
+            .unwrap_or_default();
+        found.max_number = found.max_number.max(newest_used.0);
+        found.end_missing = newest_used > newest;
+    } else {
+        found.end_missing = !found.damaged.is_empty();
+    }
+}
+
+fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
+    let mut zone = vec![0; to_usize(geometry.data_begin())];
+    let read = dir.open(name, OpenMode::Read).and_then(|file| {
+        let len = usize::try_from(file.len()?)
+            .unwrap_or(usize::MAX)
+            .min(zone.len());
+        zone.truncate(len);
+        read_exact_at(&*file, &mut zone, 0)
+    });
+    match read {
+        Ok(()) => SegmentHeader::decode(&zone),
+        Err(error) => {
+            tracing::warn!(name, %error, "segment header cannot be read");
+            HeaderFound::Damaged
+        }
+    }
+}
+
+/// Reads a segment's trailer, if it has a good one of the chain's incarnation.
+#[must_use]
+pub(crate) fn read_trailer(
+    file: &Arc<dyn File>,
+    header: &SegmentHeader,
+    geometry: Geometry,
+) -> Option<Trailer> {
+    let mut fixed = [0; to_usize(FIXED_BYTES)];
+    read_exact_at(&**file, &mut fixed, geometry.segment_bytes - FIXED_BYTES).ok()?;
+    let rows = u64::from(Trailer::claimed_rows(&fixed)?);
+    if rows.saturating_mul(ROW_BYTES) > geometry.segment_bytes {
+        return None;
+    }
+    let begin = zone_begin(rows, geometry.segment_bytes, geometry.sector);
+    let mut bytes = vec![0; to_usize(geometry.segment_bytes - begin)];
+    read_exact_at(&**file, &mut bytes, begin).ok()?;
+    let ours = |trailer: &Trailer| {
+        trailer.cache_id == header.cache_id
+            && trailer.number == header.number
+            && header
+                .joins
+                .iter()
+                .any(|join| join.incarnation == trailer.incarnation)
+    };
+    Trailer::decode(&bytes).filter(ours)
+}

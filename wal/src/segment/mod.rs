@@ -1,0 +1,10 @@
+//! Segment files: header, trailer, and the set of them.
+
+mod header;
+mod store;
+mod trailer;
+
+pub use header::{FORMAT_VERSION, HeaderFound, Join, MAX_JOINS, SegmentHeader};
+pub(crate) use store::Writer;
+pub use store::{Inventory, Reserve, Segment, SegmentStore, file_name, slot_of};
+pub use trailer::{FIXED_BYTES, ROW_BYTES, Row, Trailer, zone_begin};

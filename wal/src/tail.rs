@@ -1,0 +1,299 @@
+//! The tail: the ring of memory that the io buffers lie in, and the head in front of it.
+//!
+//! ```text
+//!   | head, 4096 bytes | ring, `ring_bytes`: the byte of LSN x lies at x mod ring_bytes |
+//! ```
+//! Mapped, the kernel owns the memory: what a process had stored here is still there after it was killed. The ring's
+//! window is (`released`, `released` + ring]: an LSN is reserved only inside it, so no two live LSNs share a byte (I1).
+#![expect(
+    unsafe_code,
+    reason = "the ring is shared memory; this file is its safe face"
+)]
+
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+
+use crossbeam_epoch as epoch;
+use perennial_failpoints::fs::SharedMap;
+
+use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
+use crate::lsn::{Lsn, to_usize};
+use crate::sync::{AtomicU64, Ordering};
+use crate::tail_head::{
+    DESCRIPTORS, DESCRIPTORS_AT, STABLE_AT, TAIL_HEAD_BYTES, TailHead, TailIdentity, stable_word,
+};
+
+/// An io buffer's place in the tail head: the header word and the base.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Descriptor {
+    pub(crate) word: AtomicU64,
+    pub(crate) base: AtomicU64,
+}
+
+const _: () = assert!(size_of::<Descriptor>() == 16);
+
+/// Where the tail's memory comes from.
+#[derive(Debug)]
+enum Memory {
+    Mapped(Box<dyn SharedMap>),
+    Heap(Box<[HeapSector]>),
+}
+
+#[derive(Debug)]
+#[repr(C, align(4096))]
+struct HeapSector(UnsafeCell<[u8; 4096]>);
+
+/// What a read of the ring found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum TailRead<T> {
+    /// The frame, through the reader's closure.
+    Frame(T),
+    /// The frame's writer is not finished: look again in a moment.
+    Pending,
+    /// The ring has moved on; the frame is in its segment.
+    Gone,
+    /// The bytes are not the frame that was expected.
+    Other,
+}
+
+/// The ring and its head.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    memory: Memory,
+    base: *mut u8,
+    ring_bytes: u64,
+    /// Frames below are read from their segment.
+    floor: AtomicU64,
+    /// Bytes below may be written over: `floor`, once no reader from before can be left.
+    released: Arc<AtomicU64>,
+}
+
+// SAFETY: `base` points into `memory`, which the Tail owns and which does not move; bytes of the ring are handed out by
+// the functions below under the invariants I1, I2 and I5, which hold across threads.
+unsafe impl Send for Tail {}
+// SAFETY: as for Send.
+unsafe impl Sync for Tail {}
+
+impl Tail {
+    /// A tail in process memory.
+    pub(crate) fn heap(ring_bytes: u64) -> Self {
+        let sectors = (TAIL_HEAD_BYTES + ring_bytes).div_ceil(4096);
+        let memory: Box<[HeapSector]> = (0..sectors)
+            .map(|_| HeapSector(UnsafeCell::new([0; 4096])))
+            .collect();
+        Self::over(Memory::Heap(memory), ring_bytes)
+    }
+
+    /// A tail over a mapped file of [`TAIL_HEAD_BYTES`] + `ring_bytes`.
+    pub(crate) fn mapped(map: Box<dyn SharedMap>, ring_bytes: u64) -> Self {
+        assert!(
+            map.len() as u64 >= TAIL_HEAD_BYTES + ring_bytes,
+            "the map covers head and ring"
+        );
+        map.lock_in_memory();
+        Self::over(Memory::Mapped(map), ring_bytes)
+    }
+
+    fn over(memory: Memory, ring_bytes: u64) -> Self {
+        let base = match &memory {
+            Memory::Mapped(map) => map.as_ptr(),
+            Memory::Heap(sectors) => sectors.first().expect("a tail has a head").0.get().cast(),
+        };
+        let (floor, released) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+        Self {
+            memory,
+            base,
+            ring_bytes,
+            floor,
+            released,
+        }
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.memory, Memory::Mapped(_))
+    }
+
+    pub(crate) fn ring_bytes(&self) -> u64 {
+        self.ring_bytes
+    }
+
+    fn u64_at(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset.is_multiple_of(8));
+        debug_assert!((offset as u64) < TAIL_HEAD_BYTES + self.ring_bytes);
+        // SAFETY: in bounds (asserted by the callers' constants and by I1), 8-aligned since `base` is 4096-aligned, and
+        // these words are only ever touched as atomics while the log runs.
+        unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
+    }
+
+    /// The descriptor of the buffer with sequence number `seq`.
+    pub(crate) fn descriptor(&self, seq: u64) -> &Descriptor {
+        let offset = DESCRIPTORS_AT + to_usize(seq % DESCRIPTORS as u64) * size_of::<Descriptor>();
+        // SAFETY: inside the head, 16-aligned, and touched only as two atomics.
+        unsafe { &*self.base.add(offset).cast::<Descriptor>() }
+    }
+
+    /// What the head says, as a dead process left it.
+    pub(crate) fn found_head(&mut self) -> Option<TailHead> {
+        TailHead::decode(self.head_mut())
+    }
+
+    fn head_mut(&mut self) -> &mut [u8] {
+        // SAFETY: `&mut self`: nobody else holds a reference into the memory; the head is in bounds.
+        unsafe { std::slice::from_raw_parts_mut(self.base, to_usize(TAIL_HEAD_BYTES)) }
+    }
+
+    /// The ring, as a dead process left it.
+    pub(crate) fn found_ring(&mut self) -> &[u8] {
+        // SAFETY: `&mut self`: nobody writes; the ring is in bounds.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.base.add(to_usize(TAIL_HEAD_BYTES)),
+                to_usize(self.ring_bytes),
+            )
+        }
+    }
+
+    /// Makes the tail empty at `start` for the life that `identity` names.
+    ///
+    /// The stable words go first: from then on nothing in the ring counts. The identity goes last: until then the tail
+    /// is still the dead life's, with everything of it below its stable LSN.
+    pub(crate) fn reset(&mut self, identity: &TailIdentity, start: Lsn) {
+        self.publish_stable_words(start);
+        let head = self.head_mut();
+        head[DESCRIPTORS_AT..].fill(0);
+        identity.write_to(head);
+        self.floor.store(start.0, Ordering::Relaxed);
+        self.released.store(start.0, Ordering::Relaxed);
+    }
+
+    fn publish_stable_words(&self, stable: Lsn) {
+        for at in [STABLE_AT, STABLE_AT + 8] {
+            self.u64_at(at)
+                .store(stable_word(stable), Ordering::Release);
+        }
+    }
+
+    /// The end of the window: reservations end at or before.
+    pub(crate) fn window_end(&self) -> u64 {
+        // Acquire: pairs with the Release in `advance`'s deferred closure, so that the readers' copies are over (I5).
+        self.released.load(Ordering::Acquire) + self.ring_bytes
+    }
+
+    /// The log is stable up to `stable`: readers go to the segments below `floor`, and once those who came before are
+    /// gone, writers may have the ring up to there.
+    pub(crate) fn advance(&self, stable: Lsn, floor: Lsn) {
+        self.publish_stable_words(stable);
+        if self.floor.fetch_max(floor.0, Ordering::SeqCst) >= floor.0 {
+            return;
+        }
+        let released = Arc::clone(&self.released);
+        let guard = epoch::pin();
+        guard.defer(move || {
+            released.fetch_max(floor.0, Ordering::Release);
+        });
+        guard.flush();
+    }
+
+    /// Drives the epoch so that deferred releases happen soon. Never called while pinned (PROTOCOL hole 25).
+    pub(crate) fn drive(&self) {
+        let floor = self.floor.load(Ordering::SeqCst);
+        for _ in 0..8 {
+            if self.released.load(Ordering::Acquire) >= floor {
+                return;
+            }
+            epoch::pin().flush();
+        }
+    }
+
+    fn position(&self, lsn: Lsn) -> usize {
+        to_usize(TAIL_HEAD_BYTES + lsn.0 % self.ring_bytes)
+    }
+
+    /// The bytes of a reservation.
+    ///
+    /// # Safety
+    /// [`lsn`, `lsn` + `len`) was reserved inside the window, does not cross the ring's end, and the caller is the one
+    /// who holds the reservation (I1): nobody else touches these bytes until it completes.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the reservation is the exclusive right to these bytes"
+    )]
+    pub(crate) unsafe fn reserved(&self, lsn: Lsn, len: u64) -> &mut [u8] {
+        debug_assert!(lsn.0 % self.ring_bytes + len <= self.ring_bytes);
+        // SAFETY: in bounds by the assert; exclusive by the caller's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(self.position(lsn)), to_usize(len)) }
+    }
+
+    /// Bytes that are complete and not yet released.
+    ///
+    /// # Safety
+    /// Every reservation in [`lsn`, `lsn` + `len`) is complete, the range does not cross the ring's end, and the range is
+    /// not released while the slice lives (I2, I5).
+    pub(crate) unsafe fn complete(&self, lsn: Lsn, len: u64) -> &[u8] {
+        debug_assert!(lsn.0 % self.ring_bytes + len <= self.ring_bytes);
+        // SAFETY: in bounds by the assert; nobody writes by the caller's contract.
+        unsafe { std::slice::from_raw_parts(self.base.add(self.position(lsn)), to_usize(len)) }
+    }
+
+    /// Writes the header of a frame without a body. The caller owns the place: it installed the buffer or sealed it,
+    /// and is its one writer.
+    pub(crate) fn write_filler(&self, lsn: Lsn, header: &[u8; to_usize(HEADER_BYTES)]) {
+        // SAFETY: I1 — the caller holds the place; fillers lie inside the window and before the ring's end.
+        let bytes = unsafe { self.reserved(lsn.plus(8), HEADER_BYTES - 8) };
+        bytes.copy_from_slice(&header[8..]);
+        self.publish_ready(lsn, header);
+    }
+
+    /// Stores a finished frame's ready word, its header's first eight bytes.
+    pub(crate) fn publish_ready(&self, lsn: Lsn, header: &[u8; to_usize(HEADER_BYTES)]) {
+        // Release: pairs with the Acquire in `read` (I2).
+        self.ready(lsn).store(u64_at(header, 0), Ordering::Release);
+    }
+
+    /// Shows `look` bytes that the flusher is about to write. The caller holds the flush state, every reservation in the
+    /// range is complete, and the range is above the floor: only the holder of the flush state moves that.
+    pub(crate) fn with_complete<T>(&self, lsn: Lsn, len: u64, look: impl FnOnce(&[u8]) -> T) -> T {
+        debug_assert!(lsn.0 >= self.floor.load(Ordering::Relaxed) || len == 0);
+        // SAFETY: I2, I5 — the conditions above.
+        look(unsafe { self.complete(lsn, len) })
+    }
+
+    /// The ready word of the frame at `lsn`.
+    pub(crate) fn ready(&self, lsn: Lsn) -> &AtomicU64 {
+        self.u64_at(self.position(lsn))
+    }
+
+    /// Gives the frame at `lsn` to `read` if it is here and complete. `lsn` must be the address of a frame that this
+    /// life reserved in the ring, not an extent's. Never blocks.
+    pub(crate) fn read<T>(
+        &self,
+        lsn: Lsn,
+        offset: u64,
+        seed: impl FnOnce() -> Seed,
+        read: impl FnOnce(&FrameHeader, &[u8]) -> T,
+    ) -> TailRead<T> {
+        let _guard = epoch::pin();
+        // SeqCst: pairs with the fetch_max in `advance`: either this load sees the new floor, or the pin was before the
+        // deferral and holds the release back (I5).
+        if lsn.0 < self.floor.load(Ordering::SeqCst) {
+            return TailRead::Gone;
+        }
+        // Acquire: pairs with the Release store in `Reservation::finish`: the frame's bytes are there (I2).
+        if self.ready(lsn).load(Ordering::Acquire) == 0 {
+            return TailRead::Pending;
+        }
+        // SAFETY: the ready word says this frame's writer is finished; the window keeps its bytes until no reader
+        // pinned before the floor passed it is left (I5), and we are pinned.
+        let head = unsafe { self.complete(lsn, HEADER_BYTES) };
+        let Ok(header) = FrameHeader::decode(head, seed(), offset) else {
+            return TailRead::Other;
+        };
+        let bytes = HEADER_BYTES + header.body_bytes();
+        if lsn.0 % self.ring_bytes + bytes > self.ring_bytes {
+            return TailRead::Other;
+        }
+        // SAFETY: as above; the header is this frame's, so these are its bytes.
+        TailRead::Frame(read(&header, unsafe { self.complete(lsn, bytes) }))
+    }
+}

@@ -1,0 +1,263 @@
+//! The first 4096 bytes of the tail file: whose tail it is, how far the log is stable, and the buffers' header words.
+//!
+//! ```text
+//!  byte    0 | identity, copy A (96 bytes)   | 128 | identity, copy B
+//!        256 | stable word | 264 | stable word again
+//!        512 | 128 descriptors: | header word u64 | base u64 | ...  2560
+//!  identity: | magic u64 | version u32 | crc u32 | cache id | tail id | incarnation | ring bytes | boot id (16) | 0 ...
+//!  stable word: | 8 bits: check | 56 bits: stable LSN in 16-byte units |
+//!  base:        | LSN of the buffer's first byte; bit 0: it is an extent |
+//! ```
+//! Both stable words are stored one after the other after each sync, so the larger good one is true and at most one
+//! commit old; a flipped bit in one of them costs nothing.
+
+use crate::frame::{u32_at, u64_at};
+use crate::lsn::Lsn;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"PRNLTAIL");
+const VERSION: u32 = 1;
+/// Bytes before the ring.
+pub const TAIL_HEAD_BYTES: u64 = 4096;
+/// Descriptors of io buffers in the head.
+pub(crate) const DESCRIPTORS: usize = 128;
+/// The header word of an extent's buffer counts in sectors of this size.
+pub(crate) const EXTENT_UNIT: u64 = 512;
+pub(crate) const STABLE_AT: usize = 256;
+pub(crate) const DESCRIPTORS_AT: usize = 512;
+const COPY_BYTES: usize = 96;
+const COPIES_AT: [usize; 2] = [0, 128];
+const UNITS: u64 = (1 << 56) - 1;
+
+/// Whose tail it is and which life of the log wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TailIdentity {
+    /// The cache it belongs to.
+    pub cache_id: u64,
+    /// A random number of this tail, also kept with the cache, so that a copied directory does not take another's tail.
+    pub tail_id: u64,
+    /// The life of the log that appends to it.
+    pub incarnation: u64,
+    /// Bytes of the ring behind the head.
+    pub ring_bytes: u64,
+    /// The boot in which that life began.
+    pub boot_id: [u8; 16],
+}
+
+impl TailIdentity {
+    /// One copy of the identity.
+    #[must_use]
+    pub fn encode(&self) -> [u8; COPY_BYTES] {
+        let mut copy = [0; COPY_BYTES];
+        copy[..8].copy_from_slice(&MAGIC.to_le_bytes());
+        copy[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        let words = [
+            self.cache_id,
+            self.tail_id,
+            self.incarnation,
+            self.ring_bytes,
+        ];
+        for (word, out) in words.into_iter().zip(copy[16..].chunks_exact_mut(8)) {
+            out.copy_from_slice(&word.to_le_bytes());
+        }
+        copy[48..64].copy_from_slice(&self.boot_id);
+        let crc = copy_crc(&copy);
+        copy[12..16].copy_from_slice(&crc.to_le_bytes());
+        copy
+    }
+
+    /// The identity of a tail head: whichever copy proves itself.
+    #[must_use]
+    pub fn decode(head: &[u8]) -> Option<Self> {
+        COPIES_AT
+            .into_iter()
+            .find_map(|at| Self::decode_copy(head.get(at..at + COPY_BYTES)?))
+    }
+
+    fn decode_copy(copy: &[u8]) -> Option<Self> {
+        let good = u64_at(copy, 0) == MAGIC
+            && u32_at(copy, 8) == VERSION
+            && u32_at(copy, 12) == copy_crc(copy);
+        good.then(|| Self {
+            cache_id: u64_at(copy, 16),
+            tail_id: u64_at(copy, 24),
+            incarnation: u64_at(copy, 32),
+            ring_bytes: u64_at(copy, 40),
+            boot_id: copy[48..64].try_into().expect("sixteen bytes"),
+        })
+    }
+
+    /// Writes both copies into a tail head.
+    pub(crate) fn write_to(&self, head: &mut [u8]) {
+        for at in COPIES_AT {
+            head[at..at + COPY_BYTES].copy_from_slice(&self.encode());
+        }
+    }
+}
+
+fn copy_crc(copy: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&copy[..12]);
+    hasher.update(&copy[16..COPY_BYTES]);
+    hasher.finalize()
+}
+
+/// A stable LSN as a word that shows a flipped bit.
+#[must_use]
+pub(crate) fn stable_word(lsn: Lsn) -> u64 {
+    let units = (lsn.0 / crate::lsn::ALIGN) & UNITS;
+    units | u64::from(check_of(units)) << 56
+}
+
+/// The stable LSN of a word, if it proves itself.
+#[must_use]
+pub(crate) fn stable_of(word: u64) -> Option<Lsn> {
+    let units = word & UNITS;
+    (word >> 56 == u64::from(check_of(units))).then_some(Lsn(units * crate::lsn::ALIGN))
+}
+
+/// Never 0 for units 0, so that zeros prove nothing.
+fn check_of(units: u64) -> u8 {
+    let [first, ..] = crc32fast::hash(&units.to_le_bytes()).to_le_bytes();
+    first
+}
+
+/// What a tail head says when it is found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TailHead {
+    /// Whose it is.
+    pub identity: TailIdentity,
+    /// The larger stable LSN that proves itself.
+    pub stable: Option<Lsn>,
+    /// The buffers' words and bases.
+    pub descriptors: Vec<FoundDescriptor>,
+}
+
+/// A buffer as a dead process left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundDescriptor {
+    /// Where the buffer begins.
+    pub base: Lsn,
+    /// Writers that were in the middle of their copy.
+    pub writers: u64,
+    /// Bytes reserved.
+    pub bytes: u64,
+}
+
+impl TailHead {
+    /// Reads a tail head.
+    #[must_use]
+    pub fn decode(head: &[u8]) -> Option<Self> {
+        let identity = TailIdentity::decode(head)?;
+        if head.len() < crate::lsn::to_usize(TAIL_HEAD_BYTES) {
+            return None;
+        }
+        let stable = [STABLE_AT, STABLE_AT + 8]
+            .into_iter()
+            .filter_map(|at| stable_of(u64_at(head, at)))
+            .max();
+        let descriptor = |i: usize| {
+            let at = DESCRIPTORS_AT + i * 16;
+            let (word, base) = (
+                crate::header_word::Word(u64_at(head, at)),
+                u64_at(head, at + 8),
+            );
+            let extent = base & 1 == 1;
+            let bytes = word.offset()
+                * if extent {
+                    EXTENT_UNIT
+                } else {
+                    crate::lsn::ALIGN
+                };
+            FoundDescriptor {
+                base: Lsn(base & !15),
+                writers: word.writers(),
+                bytes,
+            }
+        };
+        let descriptors = (0..DESCRIPTORS)
+            .map(descriptor)
+            .filter(|d| d.base.0 != 0)
+            .collect();
+        Some(Self {
+            identity,
+            stable,
+            descriptors,
+        })
+    }
+
+    /// True when the buffer that holds `lsn` was left with no writer in it: every frame there was complete, so bytes
+    /// there that prove nothing are damage and not a hole.
+    #[must_use]
+    pub fn was_complete(&self, lsn: Lsn) -> bool {
+        let holder = self
+            .descriptors
+            .iter()
+            .filter(|d| d.base <= lsn)
+            .max_by_key(|d| d.base);
+        holder.is_some_and(|d| d.writers == 0 && lsn < d.base.plus(d.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> TailIdentity {
+        TailIdentity {
+            cache_id: 1,
+            tail_id: 2,
+            incarnation: 3,
+            ring_bytes: 8192,
+            boot_id: [7; 16],
+        }
+    }
+
+    #[test]
+    fn an_identity_survives_damage_to_one_copy() {
+        let mut head = vec![0; 4096];
+        identity().write_to(&mut head);
+        assert_eq!(TailIdentity::decode(&head), Some(identity()));
+        for bit in 0..COPY_BYTES * 8 {
+            let mut bad = head.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(TailIdentity::decode(&bad), Some(identity()), "bit {bit}");
+            bad[128 + bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(TailIdentity::decode(&bad), None, "bit {bit} twice");
+        }
+        for len in 0..COPY_BYTES {
+            assert_eq!(TailIdentity::decode(&head[..len]), None);
+        }
+    }
+
+    #[test]
+    fn a_stable_word_shows_a_flipped_bit() {
+        for lsn in [Lsn(0), Lsn(4096), Lsn(0x7ff_ffff_fff0), Lsn(1 << 55)] {
+            let word = stable_word(lsn);
+            assert_eq!(stable_of(word), Some(lsn));
+            for bit in 0..64 {
+                assert_eq!(stable_of(word ^ (1 << bit)), None, "{lsn:?} bit {bit}");
+            }
+        }
+        assert_eq!(stable_of(0), None);
+    }
+
+    #[test]
+    fn a_buffer_without_writers_was_complete() {
+        let found = |base, writers, bytes| FoundDescriptor {
+            base: Lsn(base),
+            extent: false,
+            writers,
+            bytes,
+        };
+        let head = TailHead {
+            identity: identity(),
+            stable: None,
+            descriptors: vec![found(4096, 0, 64), found(4160, 1, 64), found(4224, 0, 32)],
+        };
+        let complete = |lsn| head.was_complete(Lsn(lsn));
+        assert_eq!(
+            [4080, 4096, 4144, 4160, 4208, 4224, 4256].map(complete),
+            [false, true, true, false, false, true, false]
+        );
+    }
+}

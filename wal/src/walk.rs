@@ -1,0 +1,204 @@
+//! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
+
+use crate::flusher::row_of;
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
+use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
+
+/// One step of the walk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// A frame that proves itself.
+    Frame(FrameItem),
+    /// Bytes where a frame should be and none proves itself.
+    Gap(GapItem),
+}
+
+impl Item {
+    /// Where it begins.
+    #[must_use]
+    pub const fn lsn(&self) -> Lsn {
+        match self {
+            Self::Frame(frame) => frame.lsn,
+            Self::Gap(gap) => gap.lsn,
+        }
+    }
+}
+
+/// A frame and where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameItem {
+    /// Where it lies in the log.
+    pub lsn: Lsn,
+    /// Bytes it takes there.
+    pub bytes: u64,
+    /// Its header.
+    pub header: FrameHeader,
+    /// What the trailer says of it, for kinds that have a row.
+    pub row: Option<Row>,
+    /// It proves itself in the ring and not in the segment.
+    pub in_ring: bool,
+}
+
+/// A gap and what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GapItem {
+    /// Where it begins.
+    pub lsn: Lsn,
+    /// Where the next frame that proves itself begins, or the segment's frames must end.
+    pub end: Lsn,
+    /// The key's hash, where the frame's header proves itself and only its body does not.
+    pub key: Option<u64>,
+    /// No frame of this segment comes behind it.
+    pub trailing: bool,
+}
+
+/// A segment's bytes from its file, and the ring where it may hold newer ones.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentBytes<'a> {
+    /// The segment's header.
+    pub header: &'a SegmentHeader,
+    /// The file's bytes from its start; may be cut short.
+    pub file: &'a [u8],
+    /// The ring as the dead process left it; empty where it does not count.
+    pub ring: &'a [u8],
+}
+
+impl<'a> SegmentBytes<'a> {
+    fn id(&self) -> SegmentId {
+        self.header.number
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        u64::from(self.header.segment_bytes)
+    }
+
+    fn sector(&self) -> u64 {
+        u64::from(self.header.sector)
+    }
+
+    /// The position in the log of an offset in this segment.
+    #[must_use]
+    pub fn lsn(&self, offset: u64) -> Lsn {
+        Lsn::new(self.id(), offset, self.segment_bytes())
+    }
+
+    /// The bytes at `offset` in the file.
+    #[must_use]
+    pub fn in_file(&self, offset: u64) -> &'a [u8] {
+        self.file.get(to_usize(offset)..).unwrap_or(&[])
+    }
+
+    /// The bytes at `offset` in the ring.
+    #[must_use]
+    pub fn in_ring(&self, offset: u64) -> &'a [u8] {
+        if self.ring.is_empty() {
+            &[]
+        } else {
+            &self.ring[to_usize(self.lsn(offset).0) % self.ring.len()..]
+        }
+    }
+
+    /// The frame at `offset` from whichever of file and ring proves itself, and whether that is the ring.
+    fn frame_at(&self, offset: u64) -> Result<(FrameHeader, bool), Option<FrameHeader>> {
+        let seed = self.header.seed_at(offset);
+        let mut known = None;
+        for (bytes, ring) in [(self.in_file(offset), false), (self.in_ring(offset), true)] {
+            let Ok(header) = FrameHeader::decode(bytes, seed, offset) else { continue };
+            if header.check_body(bytes).is_ok() {
+                return Ok((header, ring));
+            }
+            known = known.or(Some(header));
+        }
+        Err(known)
+    }
+
+    /// Where the next life's frames begin, when the frames of the life that wrote `offset` end there or before.
+    fn join_at(&self, offset: u64) -> Option<u64> {
+        let next = self
+            .header
+            .joins
+            .iter()
+            .find(|j| u64::from(j.begin) > offset)?;
+        (u64::from(next.end) <= offset).then_some(u64::from(next.begin))
+    }
+
+    /// Walks all frames.
+    #[must_use]
+    pub fn walk(&self) -> Vec<Item> {
+        let mut items = Vec::new();
+        let limit = self.segment_bytes() - FIXED_BYTES;
+        let mut at = u64::from(self.header.joins[0].begin);
+        while at + HEADER_BYTES <= limit {
+            if let Some(begin) = self.join_at(at) {
+                at = begin;
+                continue;
+            }
+            match self.frame_at(at) {
+                Ok((header, in_ring)) => {
+                    let item = self.frame_item(at, header, in_ring);
+                    items.push(Item::Frame(item));
+                    at += item.bytes;
+                    if header.kind == FrameKind::Mark && header.flags & flags::LAST != 0 {
+                        break;
+                    }
+                }
+                Err(known) => {
+                    let next = known.map_or_else(
+                        || self.next_frame(at, limit),
+                        |h| at + h.frame_bytes(self.sector()),
+                    );
+                    let gap = GapItem {
+                        lsn: self.lsn(at),
+                        end: self.lsn(next.min(limit)),
+                        key: known
+                            .filter(|h| h.has_row() || h.kind == FrameKind::Extent)
+                            .map(|h| h.hash),
+                        trailing: next >= limit,
+                    };
+                    items.push(Item::Gap(gap));
+                    at = next;
+                }
+            }
+        }
+        items
+    }
+
+    fn frame_item(&self, at: u64, header: FrameHeader, in_ring: bool) -> FrameItem {
+        let bytes = if in_ring {
+            self.in_ring(at)
+        } else {
+            self.in_file(at)
+        };
+        let lsn = self.lsn(at);
+        let row = header.has_row().then(|| row_of(&header, bytes, lsn));
+        FrameItem {
+            lsn,
+            bytes: header.frame_bytes(self.sector()),
+            header,
+            row,
+            in_ring,
+        }
+    }
+
+    /// The next offset behind `at` at which a frame or the next life begins.
+    fn next_frame(&self, at: u64, limit: u64) -> u64 {
+        let mut at = at + ALIGN;
+        while at + HEADER_BYTES <= limit {
+            if let Some(begin) = self.join_at(at) {
+                return begin;
+            }
+            // Never-written space is skipped a sector at a time.
+            let sector = self.in_file(at).get(..to_usize(self.sector()));
+            if self.ring.is_empty() && sector.is_some_and(|s| s.iter().all(|b| *b == 0)) {
+                at = align_up(at + 1, self.sector());
+                continue;
+            }
+            if self.frame_at(at).is_ok() {
+                return at;
+            }
+            at += ALIGN;
+        }
+        limit
+    }
+}
