@@ -27,6 +27,10 @@ pub(super) const CHOICES: u8 = 4;
 pub(super) struct Quotient {
     buckets: u64,
     bits: u8,
+    /// 2^bits divided by the buckets, and what that leaves: so that `join` need not divide
+    /// 128-bit numbers, of which growth and images do one for every entry.
+    share: u64,
+    left: u64,
 }
 
 /// What places a key in one table.
@@ -40,7 +44,13 @@ impl Quotient {
     pub(super) fn new(buckets: u64, bits: u8) -> Self {
         assert!(buckets >= Self::least_buckets(bits), "remainders must fit");
         assert!(buckets <= u64::from(u32::MAX), "a shard of 256 GiB");
-        Self { buckets, bits }
+        let all = 1u128 << bits;
+        Self {
+            buckets,
+            bits,
+            share: low64(all / u128::from(buckets)),
+            left: low64(all % u128::from(buckets)),
+        }
     }
 
     /// The fewest buckets with which every remainder fits its 46 bits.
@@ -64,8 +74,9 @@ impl Quotient {
     }
 
     pub(super) fn join(&self, spot: Spot) -> u64 {
-        let whole = u128::from(spot.home) << self.bits;
-        low64(whole.div_ceil(u128::from(self.buckets))) + spot.remainder
+        // ceil(home * 2^bits / n). Both factors of the second product are below 2^32.
+        let first = spot.home * self.share + (spot.home * self.left).div_ceil(self.buckets);
+        first + spot.remainder
     }
 
     /// The same keys over another number of buckets.

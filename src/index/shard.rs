@@ -153,8 +153,9 @@ impl<X> ShardGuard<'_, X> {
     }
 
     fn prepare_key(&mut self, key: Key, live: Live<'_>) {
-        let place = match self.find(key) {
-            // The gate knows every key that is stored.
+        // The gate knows every key that is stored: most new keys need no search.
+        let passes = self.state.table.gate.may_contain(key.identity);
+        let place = match passes.then(|| self.find(key)).flatten() {
             Some((place, _)) => place,
             None => self.prepare_new(key, live),
         };

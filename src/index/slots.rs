@@ -53,7 +53,7 @@ impl Slots {
 
     /// Swept down to less than this a table has room for a while; otherwise it grows.
     pub(super) fn roomy(&self) -> usize {
-        self.buckets.len() * SLOTS * 7 / 8
+        self.buckets.len() * SLOTS * 15 / 16
     }
 
     /// Slots that are not empty.

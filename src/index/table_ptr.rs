@@ -39,6 +39,8 @@ impl TablePtr {
         // SAFETY: the swap took `old` out of the only place readers find it, and since a swap
         // returns a pointer once, nobody else retires it.
         unsafe { pinned.defer_destroy(old) };
+        // A thread hands on what it retired sixty pieces at a time; tables are too large for that.
+        pinned.flush();
     }
 }
 

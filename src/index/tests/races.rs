@@ -18,6 +18,28 @@ fn is_whole(entry: Entry) -> bool {
     u64::from(entry.size_class) == entry.addr.units() % 63 + 1
 }
 
+/// Ends the readers' loops, also when a writer's assertion failed.
+#[derive(Default)]
+struct Done(AtomicBool);
+
+struct DoneAtEnd<'a>(&'a Done);
+
+impl Done {
+    fn at_end(&self) -> DoneAtEnd<'_> {
+        DoneAtEnd(self)
+    }
+
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for DoneAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn put_whole(index: &Index<()>, hash: u64, units: u64) {
     let (addr, class) = whole(units);
     put(index, hash, addr, class);
@@ -33,6 +55,7 @@ fn published_keys_are_found_while_tables_grow() {
                 let (index, published) = (&index, &published);
                 scope.spawn(move || read_published(index, published, keys, reader));
             }
+            // Readers need the last number to end; no assertion of ours stands before it.
             for n in 0..keys {
                 put(&index, hash(n), addr(n), 1);
                 published.store(n + 1, Ordering::Release);
@@ -65,34 +88,38 @@ fn read_published(index: &Index<()>, published: &AtomicU64, keys: u64, reader: u
     }
 }
 
-/// A full table: every new key moves others about, and growth is kept away by removals.
+/// A nearly full table: new keys keep moving others about. It is small, so that readers are
+/// often where the move is.
 #[test]
 fn keys_that_stay_are_found_while_others_are_moved() {
-    let index = index(0, 60);
-    index.reserve_entries(2_000);
-    let stay: Vec<u64> = (0..1_000).map(hash).collect();
-    for (n, &key) in (0..).zip(&stay) {
-        put(&index, key, addr(n), 1);
-    }
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    for (n, &key) in (0..).zip(&stay) {
-                        assert_eq!(index.get(key).expect("never removed").addr, addr(n));
+    for round in 0..40 {
+        let index = index(0, 60);
+        index.reserve_entries(1_000);
+        let stay: Vec<u64> = (0..700).map(|n| hash(round * 1_000_000 + n)).collect();
+        for (n, &key) in (0..).zip(&stay) {
+            put(&index, key, addr(n), 1);
+        }
+        let done = Done::default();
+        thread::scope(|scope| {
+            let _end = done.at_end();
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.is() {
+                        for (n, &key) in (0..).zip(&stay) {
+                            assert_eq!(index.get(key).expect("never removed").addr, addr(n));
+                        }
                     }
-                }
-            });
-        }
-        for n in 2_000..202_000 {
-            put(&index, hash(n), addr(n), 1);
-            if n >= 3_040 {
-                index.lock(hash(n - 1_040)).remove(hash(n - 1_040));
+                });
             }
-        }
-        done.store(true, Ordering::Relaxed);
-    });
+            let other = |n: u64| hash(round * 1_000_000 + 1_000 + n);
+            for n in 0..10_000 {
+                put(&index, other(n), addr(n), 1);
+                if n >= 340 {
+                    index.lock(other(n - 340)).remove(other(n - 340));
+                }
+            }
+        });
+    }
 }
 
 #[test]
@@ -100,11 +127,12 @@ fn no_reader_sees_a_torn_slot() {
     let index = index(1, 60);
     // Two shards, few keys: the writers change the same buckets over and over.
     let keys = [0, 1 << 63].map(|shard| (0..8).map(|k| shard | k << 55).collect::<Vec<u64>>());
-    let done = AtomicBool::new(false);
+    let done = Done::default();
     thread::scope(|scope| {
+        let _end = done.at_end();
         for _ in 0..2 {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
+                while !done.is() {
                     for &key in keys.iter().flatten() {
                         assert!(index.get(key).is_none_or(is_whole));
                     }
@@ -118,12 +146,11 @@ fn no_reader_sees_a_torn_slot() {
         for writer in writers {
             writer.join().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 
 fn write_over(index: &Index<()>, keys: &[u64]) {
-    for n in 0..200_000 {
+    for n in 0..500_000 {
         let key = keys[usize::try_from(hash(n) % 8).unwrap()];
         if n % 16 == 0 {
             index.lock(key).remove(key);
@@ -137,11 +164,12 @@ fn write_over(index: &Index<()>, keys: &[u64]) {
 fn a_touch_never_brings_an_old_address_back() {
     let index = index(0, 46);
     let key = 0x5555 << 48;
-    let done = AtomicBool::new(false);
+    let done = Done::default();
     thread::scope(|scope| {
+        let _end = done.at_end();
         for _ in 0..2 {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
+                while !done.is() {
                     if let Some(entry) = index.get(key) {
                         index.touch(key, entry.addr);
                     }
@@ -160,6 +188,5 @@ fn a_touch_never_brings_an_old_address_back() {
                 assert_eq!(shard.get(key), None);
             }
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
