@@ -67,10 +67,18 @@ impl Slots {
 
     /// The entry of this key. Any thread may ask.
     pub(super) fn find(&self, spot: Spot) -> Option<(Place, Slot)> {
+        self.find_between(spot, |_| ())
+    }
+
+    /// `find`, with a place for a test to step in before each of the four buckets.
+    fn find_between(&self, spot: Spot, step_in: impl Fn(u8)) -> Option<(Place, Slot)> {
         loop {
             // Acquire, with the release in `relocate`: who sees the count sees the new copy.
             let moves = self.moves.load(Ordering::Acquire);
-            let found = (0..CHOICES).find_map(|choice| self.find_at(spot, choice));
+            let found = (0..CHOICES).find_map(|choice| {
+                step_in(choice);
+                self.find_at(spot, choice)
+            });
             // Acquire, with the same: who has read the erased slot sees the count.
             fence(Ordering::Acquire);
             if found.is_some() || self.moves.load(Ordering::Relaxed) == moves {
@@ -201,4 +209,35 @@ impl Slots {
 /// Bytes of a table with so many buckets.
 pub(super) fn bytes(buckets: u64) -> usize {
     to_usize(buckets) * size_of::<Bucket>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_overtaken_by_a_move_looks_again() {
+        let slots = Slots::new(Quotient::new(64, 46));
+        let spot = slots.spot(0x1234_5678_9abc);
+        let last = slots.candidates(spot).last().unwrap();
+        let payload = Payload {
+            low_units: 5,
+            kept: false,
+            class: 1,
+            visited: 0,
+        };
+        slots.put(last, spot, payload);
+        let moved = Cell::new(false);
+        // The reader has passed the first bucket when the entry moves there from the last.
+        let found = slots.find_between(spot, |choice| {
+            if choice == 1 && !moved.replace(true) {
+                assert!(slots.move_away(last));
+            }
+        });
+        let (place, slot) = found.expect("it was there all the time");
+        assert_eq!((place.displacement, slot.payload()), (0, payload));
+        assert_eq!(slots.used(), 1);
+    }
 }
