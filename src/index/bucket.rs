@@ -1,0 +1,108 @@
+//! One cache line of five slots, read without a lock.
+//!
+//! ```text
+//!   | version | slot 0: 3 words | slot 1 | slot 2 | slot 3 | slot 4 |   16 words of 32 bits
+//! ```
+//!
+//! A sequence lock: `version` is odd while the holder of the shard's lock changes a slot, so a
+//! reader that saw the same even number before and after has read no torn slot. All words are
+//! atomics and no unsafe code is needed. Orderings, and who pairs with whom:
+//!
+//! - the reader's first (acquire) load of `version` pairs with the writer's last (release) store
+//!   of it: whoever sees the new version sees the new words;
+//! - the reader's acquire fence pairs with the writer's release fence: whoever read one new word
+//!   sees at least the odd version afterwards, and tries again.
+//!
+//! A reader asleep across exactly 2^31 changes of one bucket would be fooled; it is pinned for
+//! one lookup only, and what it finds is compared with the full key on disk in any case.
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+
+use crossbeam_utils::Backoff;
+
+use super::slot::{Slot, Tag, VISITED_MAX};
+
+pub(super) const SLOTS: usize = 5;
+
+#[derive(Default)]
+#[repr(align(64))]
+pub(super) struct Bucket {
+    version: AtomicU32,
+    slots: [[AtomicU32; 3]; SLOTS],
+}
+
+const _: () = assert!(size_of::<Bucket>() == 64);
+
+impl Bucket {
+    /// The slot with this tag. Any thread may ask.
+    pub(super) fn find(&self, tag: Tag) -> Option<(usize, Slot)> {
+        let backoff = Backoff::new();
+        loop {
+            let before = self.version.load(Ordering::Acquire);
+            let found = self.scan(tag);
+            fence(Ordering::Acquire);
+            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
+                return found;
+            }
+            backoff.snooze();
+        }
+    }
+
+    fn scan(&self, tag: Tag) -> Option<(usize, Slot)> {
+        let [first, second] = tag.words();
+        for (at, words) in self.slots.iter().enumerate() {
+            if words[0].load(Ordering::Relaxed) != first {
+                continue;
+            }
+            let slot = load(words);
+            // An empty slot looks like the tag that is all zero.
+            if slot.words()[1] & Slot::WORD_1_TAG == second && !slot.is_empty() {
+                return Some((at, slot));
+            }
+        }
+        None
+    }
+
+    /// Raises the visited bits of the slot that was read as `seen`. Any thread may.
+    ///
+    /// One attempt: a lost race loses a hint. Should the slot have become another entry's whose
+    /// word 2 is equal bit for bit, that one counts as visited; no other bit can change.
+    pub(super) fn visit(&self, at: usize, seen: Slot) {
+        if seen.payload().visited == VISITED_MAX {
+            return;
+        }
+        let [_, _, word] = seen.words();
+        // Relaxed: it publishes nothing, and being a read-modify-write it does not come between
+        // the writer's store of this word and a reader's fence.
+        let order = Ordering::Relaxed;
+        let _ = self.slots[at][2].compare_exchange(word, word + 1, order, order);
+    }
+
+    /// What a slot holds now. Only for the holder of the shard's lock.
+    pub(super) fn slot(&self, at: usize) -> Slot {
+        load(&self.slots[at])
+    }
+
+    /// The first empty slot. Only for the holder of the shard's lock.
+    pub(super) fn vacancy(&self) -> Option<usize> {
+        let empty = |words: &[AtomicU32; 3]| words[2].load(Ordering::Relaxed) == 0;
+        self.slots.iter().position(empty)
+    }
+
+    /// Only for the holder of the shard's lock.
+    pub(super) fn write(&self, at: usize, slot: Slot) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version
+            .store(version.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (word, new) in self.slots[at].iter().zip(slot.words()) {
+            word.store(new, Ordering::Relaxed);
+        }
+        self.version
+            .store(version.wrapping_add(2), Ordering::Release);
+    }
+}
+
+fn load(words: &[AtomicU32; 3]) -> Slot {
+    Slot::from_words([0, 1, 2].map(|i| words[i].load(Ordering::Relaxed)))
+}

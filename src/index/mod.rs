@@ -1,0 +1,187 @@
+//! From the hash of a key to the address of its newest frame.
+//!
+//! ```text
+//!   hash -> identity -> shard | x        shard: lock, published table
+//!                               |        table: gate (bloom filter), slots
+//!                               +-> home bucket, remainder -> slot: address, class, visited
+//! ```
+//!
+//! No keys are in memory: the caller compares the full key with the frame it reads. Two keys of
+//! one identity are one entry, the later replaces the earlier.
+//!
+//! What must hold:
+//! - An entry changes only under its shard's lock; lookups take none. A reader sees an entry
+//!   whole, as it was at some moment during the lookup.
+//! - The gate of a published table knows every key in its slots, and every prepared one.
+//! - Every stored address is at most its horizon, and less than 8 TiB below it or dead.
+
+mod bucket;
+mod entry;
+mod gate;
+mod geometry;
+mod quotient;
+mod shard;
+pub(crate) mod size_class;
+mod slot;
+mod slots;
+mod table;
+mod table_ptr;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use crossbeam_utils::CachePadded;
+use perennial_wal::Addr;
+
+pub(crate) use entry::{Entry, ImageEntry};
+pub(crate) use geometry::IndexGeometry;
+pub(crate) use shard::{Live, ShardGuard};
+pub(crate) use tally::GateStats;
+
+use entry::Horizons;
+use geometry::Key;
+use shard::Shard;
+use tally::{Outcome, Tally};
+
+/// The index. `X` is what else the caller keeps under each shard's lock.
+pub(crate) struct Index<X> {
+    geometry: IndexGeometry,
+    horizons: Horizons,
+    tally: Tally,
+    shards: Box<[CachePadded<Shard<X>>]>,
+}
+
+impl<X: Default> Index<X> {
+    /// An empty index.
+    ///
+    /// # Panics
+    /// When a number of the geometry is out of its range.
+    pub(crate) fn new(geometry: IndexGeometry) -> Self {
+        geometry.check();
+        let shards = 0..1usize << geometry.shards_log2;
+        Self {
+            geometry,
+            horizons: Horizons::default(),
+            tally: Tally::default(),
+            shards: shards
+                .map(|_| CachePadded::new(Shard::new(&geometry)))
+                .collect(),
+        }
+    }
+}
+
+impl<X> Index<X> {
+    pub(crate) fn geometry(&self) -> IndexGeometry {
+        self.geometry
+    }
+
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Says that addresses of this kind now go up to `units`. Comes before any such `set`.
+    pub(crate) fn set_horizon(&self, kept: bool, units: u64) {
+        self.horizons.raise(kept, units);
+    }
+
+    /// The entry of a key, which may be one whose segment is gone. Takes no lock.
+    pub(crate) fn get(&self, hash: u64) -> Option<Entry> {
+        let key = self.geometry.key_of_hash(hash);
+        let (outcome, entry) = self.look_up(key);
+        self.tally.count(outcome);
+        entry
+    }
+
+    fn look_up(&self, key: Key) -> (Outcome, Option<Entry>) {
+        self.shards[key.shard].published.read(|table| {
+            if !table.gate.may_contain(key.identity) {
+                return (Outcome::Negative, None);
+            }
+            match table.slots.find(table.slots.spot(key.x)) {
+                Some((_, slot)) => {
+                    let entry = self.horizons.expand(slot.payload());
+                    (Outcome::Hit, Some(entry))
+                }
+                None => (Outcome::FalsePositive, None),
+            }
+        })
+    }
+
+    /// What the gate alone says; not counted.
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
+        let key = self.geometry.key_of_hash(hash);
+        let shard = &self.shards[key.shard];
+        shard
+            .published
+            .read(|table| table.gate.may_contain(key.identity))
+    }
+
+    /// Notes a visit to the entry, if it still points at `addr`.
+    pub(crate) fn touch(&self, hash: u64, addr: Addr) {
+        let key = self.geometry.key_of_hash(hash);
+        self.shards[key.shard].published.read(|table| {
+            let found = table.slots.find(table.slots.spot(key.x));
+            if let Some((place, slot)) = found
+                && self.horizons.expand(slot.payload()).addr == addr
+            {
+                table.slots.visit(place, slot);
+            }
+        });
+    }
+
+    /// Locks the shard of a key.
+    pub(crate) fn lock(&self, hash: u64) -> ShardGuard<'_, X> {
+        self.lock_shard(self.geometry.key_of_hash(hash).shard)
+    }
+
+    fn lock_shard(&self, number: usize) -> ShardGuard<'_, X> {
+        self.shards[number].lock(self, number)
+    }
+
+    /// Appends the live entries of a shard to `out` and erases the dead ones.
+    pub(crate) fn image(&self, shard: usize, live: Live<'_>, out: &mut Vec<ImageEntry>) {
+        self.lock_shard(shard).image(live, out);
+    }
+
+    /// Takes in an entry of an image, from an index of any number of shards but the same
+    /// identity.
+    pub(crate) fn load(&self, entry: ImageEntry, live: Live<'_>) {
+        let key = self.geometry.key_of_identity(entry.identity);
+        self.lock_shard(key.shard).load(entry, live);
+    }
+
+    /// Makes room for `entries` in all, so that loading them does not grow table by table.
+    pub(crate) fn reserve_entries(&self, entries: usize) {
+        let mean = entries.div_ceil(self.shards());
+        // Shards differ by the square root of their share; two of these spare most of them from
+        // growing. What is left is for the placing: it has to move others often beyond that.
+        let slots = (mean + 2 * mean.isqrt()) * 100 / 94;
+        for number in 0..self.shards() {
+            self.lock_shard(number)
+                .reserve(slots.div_ceil(bucket::SLOTS) as u64);
+        }
+    }
+
+    /// Forgets everything, shard by shard.
+    pub(crate) fn clear(&self) {
+        for number in 0..self.shards() {
+            self.lock_shard(number).clear();
+        }
+    }
+
+    /// Slots in use, by entries that are dead but not yet swept, too.
+    pub(crate) fn len(&self) -> usize {
+        let used = |shard: &CachePadded<Shard<X>>| shard.published.read(|table| table.slots.used());
+        self.shards.iter().map(used).sum()
+    }
+
+    /// Bytes of the tables and their gates.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bytes = |shard: &CachePadded<Shard<X>>| shard.published.read(|table| table.bytes());
+        self.shards.iter().map(bytes).sum::<usize>() + size_of_val(&*self.shards)
+    }
+
+    pub(crate) fn gate_stats(&self) -> GateStats {
+        self.tally.stats()
+    }
+}

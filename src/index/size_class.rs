@@ -1,0 +1,68 @@
+//! How long a frame is, in six bits: good enough to read it whole with one read.
+//!
+//! Bounds are multiples of 16 bytes and grow by a quarter: a frame, itself a multiple of 16, is
+//! read with at most a quarter more bytes than it has. The last class says "longer: read the
+//! header first". Class 0 is never given out, so that an all-zero slot can mean empty.
+
+/// The class of frames longer than every bound.
+pub(crate) const LARGEST: u8 = 63;
+
+const CLASSES: usize = LARGEST as usize;
+const SMALLEST: u32 = 32;
+
+/// `BOUNDS[i]` is the bound of class `i + 1`.
+static BOUNDS: [u32; CLASSES] = bounds();
+
+const fn bounds() -> [u32; CLASSES] {
+    let mut all = [u32::MAX; CLASSES];
+    all[0] = SMALLEST;
+    let mut i = 1;
+    while i < CLASSES - 1 {
+        // The shortest frame of this class is 16 bytes longer than the last bound.
+        all[i] = (all[i - 1] + 16) / 4 * 5 / 16 * 16;
+        i += 1;
+    }
+    assert!(all[CLASSES - 2] >= 1 << 26, "frames of 64 MiB have a bound");
+    all
+}
+
+/// The smallest class whose bound is at least `bytes`.
+pub(crate) fn class_of(bytes: u32) -> u8 {
+    let shorter = BOUNDS.partition_point(|&bound| bound < bytes);
+    u8::try_from(shorter).map_or(LARGEST, |class| class + 1)
+}
+
+/// The most bytes a frame of `class` can have; `u32::MAX` for the last class.
+pub(crate) fn class_bound(class: u8) -> u32 {
+    BOUNDS[usize::from(class) - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_grow_and_are_multiples_of_sixteen() {
+        assert!(BOUNDS.is_sorted_by(|a, b| a < b));
+        assert!(BOUNDS[..CLASSES - 1].iter().all(|b| b % 16 == 0));
+        assert_eq!((class_bound(1), class_bound(LARGEST)), (32, u32::MAX));
+    }
+
+    #[test]
+    fn the_class_of_a_length_is_the_smallest_that_holds_it() {
+        let lengths = (0..70_000).chain((0..1 << 27).step_by(4999));
+        for bytes in lengths.chain([1 << 26, u32::MAX - 1, u32::MAX]) {
+            let class = class_of(bytes);
+            assert!(class_bound(class) >= bytes);
+            assert!(class == 1 || class_bound(class - 1) < bytes);
+        }
+    }
+
+    #[test]
+    fn at_most_a_quarter_is_read_in_vain() {
+        for bytes in (32..=1u32 << 26).step_by(16) {
+            let bound = class_bound(class_of(bytes));
+            assert!(bound - bytes <= bytes / 4, "{bytes} bytes read as {bound}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The buckets of one table: finding, placing and moving slots.
+//!
+//! A new entry takes the first empty slot of its four buckets. When all are full, one of the
+//! twenty entries in the way is moved to another of *its* buckets: that alone lets a table fill to
+//! 97 % before it has to grow.
+//!
+//! A moved entry is first copied, then `moves` is counted, then the old copy is erased. A reader
+//! that looked at the new place too early and at the old one too late has seen the erased slot,
+//! hence sees the count, and looks again; only misses have to check.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+
+use perennial_wal::to_usize;
+
+use super::bucket::{Bucket, SLOTS};
+use super::quotient::{CHOICES, Quotient, Spot};
+use super::slot::{Payload, Slot, Tag};
+
+pub(super) struct Slots {
+    quotient: Quotient,
+    moves: AtomicU64,
+    used: AtomicUsize,
+    buckets: Box<[Bucket]>,
+}
+
+/// One slot of a table, for a given key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    bucket: usize,
+    at: usize,
+    displacement: u8,
+}
+
+impl Slots {
+    pub(super) fn new(quotient: Quotient) -> Self {
+        let buckets = 0..quotient.buckets();
+        Self {
+            quotient,
+            moves: AtomicU64::new(0),
+            used: AtomicUsize::new(0),
+            buckets: buckets.map(|_| Bucket::default()).collect(),
+        }
+    }
+
+    pub(super) fn buckets(&self) -> u64 {
+        self.quotient.buckets()
+    }
+
+    /// With this many slots in use, the dead are swept.
+    pub(super) fn full(&self) -> usize {
+        self.buckets.len() * SLOTS * 31 / 32
+    }
+
+    /// Swept down to less than this a table has room for a while; otherwise it grows.
+    pub(super) fn roomy(&self) -> usize {
+        self.buckets.len() * SLOTS * 15 / 16
+    }
+
+    /// Slots that are not empty.
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn spot(&self, x: u64) -> Spot {
+        self.quotient.split(x)
+    }
+
+    /// The entry of this key. Any thread may ask.
+    pub(super) fn find(&self, spot: Spot) -> Option<(Place, Slot)> {
+        self.find_between(spot, |_| ())
+    }
+
+    /// `find`, with a place for a test to step in before each of the four buckets.
+    fn find_between(&self, spot: Spot, step_in: impl Fn(u8)) -> Option<(Place, Slot)> {
+        loop {
+            // Acquire, with the release in `relocate`: who sees the count sees the new copy.
+            let moves = self.moves.load(Ordering::Acquire);
+            let found = (0..CHOICES).find_map(|choice| {
+                step_in(choice);
+                self.find_at(spot, choice)
+            });
+            // Acquire, with the same: who has read the erased slot sees the count.
+            fence(Ordering::Acquire);
+            if found.is_some() || self.moves.load(Ordering::Relaxed) == moves {
+                return found;
+            }
+        }
+    }
+
+    fn find_at(&self, spot: Spot, displacement: u8) -> Option<(Place, Slot)> {
+        let bucket = self.quotient.bucket(spot, displacement);
+        let (at, slot) = self.buckets[bucket].find(Tag::new(spot, displacement))?;
+        let place = Place {
+            bucket,
+            at,
+            displacement,
+        };
+        Some((place, slot))
+    }
+
+    /// Raises the visited bits of what was found. Any thread may.
+    pub(super) fn visit(&self, place: Place, seen: Slot) {
+        self.buckets[place.bucket].visit(place.at, seen);
+    }
+}
+
+/// For the holder of the shard's lock.
+impl Slots {
+    pub(super) fn read(&self, place: Place) -> Slot {
+        self.buckets[place.bucket].slot(place.at)
+    }
+
+    /// Stores an entry and returns what was there.
+    pub(super) fn put(&self, place: Place, spot: Spot, payload: Payload) -> Slot {
+        let old = self.read(place);
+        let slot = Slot::new(Tag::new(spot, place.displacement), payload);
+        self.buckets[place.bucket].write(place.at, slot);
+        self.count(usize::from(old.is_empty()), 0);
+        old
+    }
+
+    pub(super) fn erase(&self, place: Place) {
+        debug_assert!(!self.read(place).is_empty());
+        self.buckets[place.bucket].write(place.at, Slot::EMPTY);
+        self.count(0, 1);
+    }
+
+    fn count(&self, more: usize, fewer: usize) {
+        self.used
+            .store(self.used() + more - fewer, Ordering::Relaxed);
+    }
+
+    /// An empty slot for this key, made by moving another entry if need be.
+    pub(super) fn vacancy(&self, spot: Spot) -> Option<Place> {
+        self.empty(spot).or_else(|| self.relocate(spot))
+    }
+
+    fn empty(&self, spot: Spot) -> Option<Place> {
+        (0..CHOICES).find_map(|displacement| {
+            let bucket = self.quotient.bucket(spot, displacement);
+            let at = self.buckets[bucket].vacancy()?;
+            Some(Place {
+                bucket,
+                at,
+                displacement,
+            })
+        })
+    }
+
+    fn relocate(&self, spot: Spot) -> Option<Place> {
+        self.candidates(spot).find(|&place| self.move_away(place))
+    }
+
+    /// The twenty slots this key may live in.
+    pub(super) fn candidates(&self, spot: Spot) -> impl Iterator<Item = Place> {
+        (0..CHOICES).flat_map(move |displacement| {
+            let bucket = self.quotient.bucket(spot, displacement);
+            (0..SLOTS).map(move |at| Place {
+                bucket,
+                at,
+                displacement,
+            })
+        })
+    }
+
+    /// Moves the entry in `place` to another of its buckets, if one has an empty slot.
+    fn move_away(&self, place: Place) -> bool {
+        let slot = self.read(place);
+        let spot = self.quotient.spot(place.bucket, slot.tag());
+        let Some(to) = self.empty(spot) else {
+            return false;
+        };
+        self.buckets[to.bucket].write(to.at, slot.displaced(to.displacement));
+        let moves = self.moves.load(Ordering::Relaxed);
+        // Release, with both acquires in `find`.
+        self.moves.store(moves + 1, Ordering::Release);
+        self.buckets[place.bucket].write(place.at, Slot::EMPTY);
+        true
+    }
+
+    /// Every entry: where it is, the place bits of its key, what it says.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (Place, u64, Payload)> {
+        let places =
+            (0..self.buckets.len()).flat_map(|bucket| (0..SLOTS).map(move |at| (bucket, at)));
+        places.filter_map(|(bucket, at)| {
+            let slot = self.buckets[bucket].slot(at);
+            let tag = slot.tag();
+            let place = Place {
+                bucket,
+                at,
+                displacement: tag.displacement,
+            };
+            let x = || self.quotient.join(self.quotient.spot(bucket, tag));
+            (!slot.is_empty()).then(|| (place, x(), slot.payload()))
+        })
+    }
+
+    /// The same entries over `buckets` buckets; `None` when they do not fit.
+    pub(super) fn spread_over(&self, buckets: u64) -> Option<Self> {
+        let wider = Self::new(self.quotient.with_buckets(buckets));
+        for (_, x, payload) in self.entries() {
+            let spot = wider.spot(x);
+            wider.put(wider.vacancy(spot)?, spot, payload);
+        }
+        Some(wider)
+    }
+}
+
+/// Bytes of a table with so many buckets.
+pub(super) fn bytes(buckets: u64) -> usize {
+    to_usize(buckets) * size_of::<Bucket>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_reader_overtaken_by_a_move_looks_again() {
+        let slots = Slots::new(Quotient::new(64, 46));
+        let spot = slots.spot(0x1234_5678_9abc);
+        let last = slots.candidates(spot).last().unwrap();
+        let payload = Payload {
+            low_units: 5,
+            kept: false,
+            class: 1,
+            visited: 0,
+        };
+        slots.put(last, spot, payload);
+        let moved = Cell::new(false);
+        // The reader has passed the first bucket when the entry moves there from the last.
+        let found = slots.find_between(spot, |choice| {
+            if choice == 1 && !moved.replace(true) {
+                assert!(slots.move_away(last));
+            }
+        });
+        let (place, slot) = found.expect("it was there all the time");
+        assert_eq!((place.displacement, slot.payload()), (0, payload));
+        assert_eq!(slots.used(), 1);
+    }
+}

@@ -1,0 +1,54 @@
+//! The pointer readers follow to a shard's table, and when an old table is freed.
+#![expect(
+    unsafe_code,
+    reason = "readers without locks need deferred freeing, and epoch pointers are raw"
+)]
+
+use std::sync::atomic::Ordering;
+
+use crossbeam_epoch::{self as epoch, Atomic, Owned};
+
+use super::table::Table;
+
+/// Never null from `new` to drop.
+pub(super) struct TablePtr(Atomic<Table>);
+
+impl TablePtr {
+    pub(super) fn new(table: Table) -> Self {
+        Self(Atomic::new(table))
+    }
+
+    /// Shows `look` the table of this moment, which stays allocated until it returns.
+    ///
+    /// It must be short and must not block: freeing waits for it, in the whole process.
+    pub(super) fn read<R>(&self, look: impl FnOnce(&Table) -> R) -> R {
+        let pinned = epoch::pin();
+        // Acquire, with the release in `publish`: the table is seen as it was built.
+        let table = self.0.load(Ordering::Acquire, &pinned);
+        // SAFETY: `new` and `publish` only store pointers from `Owned`, so it is not null and
+        // was valid when loaded. `publish` alone retires a table, after it took it out of the
+        // pointer, through `defer_destroy`: not before `pinned`, which lives until `look` has
+        // returned, is dropped.
+        look(unsafe { table.deref() })
+    }
+
+    /// Gives readers another table and frees the old one when the last of them has left it.
+    pub(super) fn publish(&self, table: Table) {
+        let pinned = epoch::pin();
+        let old = self.0.swap(Owned::new(table), Ordering::AcqRel, &pinned);
+        // SAFETY: the swap took `old` out of the only place readers find it, and since a swap
+        // returns a pointer once, nobody else retires it.
+        unsafe { pinned.defer_destroy(old) };
+        // A thread hands on what it retired sixty pieces at a time; tables are too large for that.
+        pinned.flush();
+    }
+}
+
+impl Drop for TablePtr {
+    fn drop(&mut self) {
+        let table = std::mem::replace(&mut self.0, Atomic::null());
+        // SAFETY: `&mut self` means that no reader borrows this pointer, and what it holds has
+        // not been retired, for `publish` retires only what it has taken out.
+        drop(unsafe { table.try_into_owned() });
+    }
+}

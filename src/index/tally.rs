@@ -1,0 +1,57 @@
+//! How well the gates do, counted without threads getting in each other's way.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+/// What lookups met. The three are read one after the other, not at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GateStats {
+    /// Lookups.
+    pub(crate) probes: u64,
+    /// Of these, answered by the gate: the key is not there.
+    pub(crate) negatives: u64,
+    /// Of these, let through in vain.
+    pub(crate) false_positives: u64,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Outcome {
+    Hit,
+    Negative,
+    FalsePositive,
+}
+
+const STRIPES: usize = 8;
+
+/// One line for every eighth thread, one counter for every outcome.
+#[derive(Default)]
+pub(super) struct Tally([CachePadded<[AtomicU64; 3]>; STRIPES]);
+
+impl Tally {
+    pub(super) fn count(&self, outcome: Outcome) {
+        self.0[stripe()][outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> GateStats {
+        let sum = |outcome: Outcome| -> u64 {
+            let counters = self.0.iter().map(|stripe| &stripe[outcome as usize]);
+            counters.map(|c| c.load(Ordering::Relaxed)).sum()
+        };
+        let negatives = sum(Outcome::Negative);
+        let false_positives = sum(Outcome::FalsePositive);
+        GateStats {
+            probes: negatives + false_positives + sum(Outcome::Hit),
+            negatives,
+            false_positives,
+        }
+    }
+}
+
+fn stripe() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static STRIPE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    }
+    STRIPE.try_with(|stripe| *stripe).unwrap_or(0)
+}

@@ -1,0 +1,67 @@
+//! What an entry costs, and how good the gate is.
+
+use super::{addr, all_live, hash, index, put};
+use crate::index::ImageEntry;
+
+const MILLION: u64 = 1_000_000;
+
+#[test]
+fn a_loaded_million_costs_at_most_sixteen_bytes_an_entry() {
+    for shards_log2 in [6, 8] {
+        let index = index(shards_log2, 60);
+        index.reserve_entries(1_000_000);
+        for n in 0..MILLION {
+            let entry = ImageEntry {
+                identity: hash(n) >> 4,
+                addr: addr(n),
+                size_class: 7,
+                visited: 1,
+            };
+            index.load(entry, &all_live);
+        }
+        assert_eq!(index.len(), 1_000_000);
+        let bytes = index.memory_bytes();
+        println!("{bytes} bytes for a million in {} shards", index.shards());
+        assert!(bytes <= 16_000_000, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn a_grown_index_costs_little_more() {
+    let index = index(6, 60);
+    let mut worst = 0;
+    for n in 0..300_000 {
+        put(&index, hash(n), addr(n), 1);
+        if n > 100_000 && n % 1000 == 0 {
+            worst = worst.max(100 * index.memory_bytes() / index.len());
+        }
+    }
+    println!("{worst} hundredths of a byte for an entry at worst");
+    assert!(worst <= 1_700, "{worst} hundredths of a byte for an entry");
+}
+
+#[test]
+fn the_gate_keeps_its_promise() {
+    let index = index(4, 60);
+    for n in 0..100_000 {
+        put(&index, hash(n), addr(n), 1);
+    }
+    let before = index.gate_stats();
+    assert_eq!(before.probes, 0);
+    for n in 100_000..200_000 {
+        assert_eq!(index.get(hash(n)), None);
+    }
+    let stats = index.gate_stats();
+    assert_eq!(
+        (stats.probes, stats.negatives + stats.false_positives),
+        (100_000, 100_000)
+    );
+    println!("{} false positives of 100000", stats.false_positives);
+    assert!(stats.false_positives <= 2_000);
+}
+
+#[test]
+fn a_tiny_index_is_tiny() {
+    let index = index(0, 46);
+    assert!(index.memory_bytes() <= 256, "{}", index.memory_bytes());
+}

@@ -1,0 +1,39 @@
+mod cases;
+mod measures;
+mod model;
+mod races;
+
+use perennial_wal::Addr;
+
+use super::{Index, IndexGeometry};
+
+fn index(shards_log2: u8, identity_bits: u8) -> Index<()> {
+    let index = Index::new(IndexGeometry {
+        shards_log2,
+        identity_bits,
+        fp_rate: 0.01,
+    });
+    index.set_horizon(false, 1 << 38);
+    index.set_horizon(true, 1 << 38);
+    index
+}
+
+/// A hash whose top bits are well spread, different for every number.
+fn hash(number: u64) -> u64 {
+    let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+fn addr(units: u64) -> Addr {
+    Addr::from_units(false, units)
+}
+
+fn all_live(_: Addr) -> bool {
+    true
+}
+
+fn put(index: &Index<()>, hash: u64, addr: Addr, class: u8) {
+    let mut shard = index.lock(hash);
+    shard.prepare(hash, &all_live);
+    shard.set(hash, addr, class);
+}
