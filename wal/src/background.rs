@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::log::Log;
+use crate::core::LogCore;
 use crate::sync::{Condvar, Mutex, spawn};
 
 /// Wakes the background thread.
@@ -56,7 +56,7 @@ impl Background {
     ///
     /// # Errors
     /// When no thread can be had.
-    pub fn spawn(log: &Arc<Log>, flush_every: Option<Duration>) -> std::io::Result<Self> {
+    pub fn spawn(log: &Arc<LogCore>, flush_every: Option<Duration>) -> std::io::Result<Self> {
         let log = Arc::clone(log);
         let body = move || {
             while log.background.next(flush_every) {

@@ -520,7 +520,9 @@ impl Buffers {
         descriptor.base.store(lsn.0 | extent, Ordering::Relaxed);
         // For recovery only, which has no `side`.
         let units = bytes / if extent == 1 { EXTENT_UNIT } else { ALIGN };
-        descriptor.word.store(Word::closed(seq, units).0, Ordering::Release);
+        descriptor
+            .word
+            .store(Word::closed(seq, units).0, Ordering::Release);
         self.current.store(seq, Ordering::Release);
     }
 

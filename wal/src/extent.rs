@@ -4,17 +4,17 @@
 //! key's lock: order and visibility are decided there (PROTOCOL hole 24). An extent nobody refers to is dead space.
 
 use crate::aligned::AlignedBuf;
+use crate::core::{LogCore, Refused};
 use crate::error::{Result, WalError};
 use crate::flusher::ExtentRef;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, write_chunk_table};
-use crate::log::{Log, Refused};
 use crate::lsn::{align_up, to_u32, to_usize};
 use crate::reservation::FrameSpec;
 
 /// An extent is written in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
 
-impl Log {
+impl LogCore {
     /// Writes key and value as an extent. When it returns the extent survives the process, but means nothing until a
     /// `Ref` frame names it.
     ///

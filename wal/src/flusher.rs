@@ -9,9 +9,9 @@ use std::collections::btree_map::Entry;
 
 use crate::aligned::AlignedBuf;
 use crate::buffer::Filled;
+use crate::core::LogCore;
 use crate::error::{Result, WalError};
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
-use crate::log::Log;
 use crate::lsn::{Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 use crate::segment::{Row, Trailer, Writer, zone_begin};
 
@@ -72,7 +72,7 @@ struct Run {
     end: Lsn,
 }
 
-impl Log {
+impl LogCore {
     /// Writes what is complete. Buffers that begin below `through` are waited for.
     pub(crate) fn write_filled(&self, state: &mut FlushState, through: Option<Lsn>) -> Result<()> {
         while let Some(filled) = self.buffers().filled(self.tail(), state.next_seq) {

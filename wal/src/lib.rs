@@ -10,6 +10,8 @@ mod commit;
 #[cfg(not(loom))]
 mod contents;
 #[cfg(not(loom))]
+mod core;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod extent;
@@ -39,6 +41,8 @@ mod verdict;
 mod walk;
 
 #[cfg(not(loom))]
+pub use crate::core::{LogCore, Refused, filling, may_wait};
+#[cfg(not(loom))]
 pub use background::Background;
 #[cfg(not(loom))]
 pub use buffer::{Class, Geometry, Life, NoRoom};
@@ -49,7 +53,7 @@ pub use error::{Result, WalError};
 #[cfg(not(loom))]
 pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]
-pub use log::{Log, Refused, filling, may_wait};
+pub use log::{Log, LogEntry, LogOptions, open_tail_file};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 #[cfg(not(loom))]
 pub use open::{TailMemory, read_without_tail};

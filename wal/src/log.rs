@@ -1,401 +1,472 @@
-//! The log: reserve, complete, make stable, read, release.
+//! The log as a product of its own: open a directory, append, read back.
 
-use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::buffer::{Buffers, Class, Geometry, Life, NoRoom, Place};
-use crate::commit::Commit;
+use perennial_failpoints::fs::{Dir, File, Fs, LockGuard, OpenMode, read_exact_at, write_all_at};
+
+use crate::background::Background;
+use crate::buffer::{Class, Geometry, Life, NoRoom};
+use crate::contents::Contents;
+use crate::core::{LogCore, Refused, may_wait};
 use crate::error::{Result, WalError};
-use crate::flusher::FlushState;
-use crate::frame::{FrameHeader, HEADER_BYTES};
-use crate::lsn::{Lsn, to_usize};
+use crate::frame::{FrameHeader, FrameKind, u32_at, u64_at};
+use crate::lsn::{Lsn, align_up, to_usize};
+use crate::open::TailMemory;
 use crate::reservation::{FrameSpec, Reservation};
-use crate::segment::{Row, SegmentStore};
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
-use crate::tail::{Tail, TailRead};
+use crate::segment::Segment;
+use crate::tail_head::TAIL_HEAD_BYTES;
+use crate::walk::{Item, SegmentBytes};
 
-/// A lock-free log over recycled segment files.
-#[derive(Debug)]
-pub struct Log {
-    tail: Tail,
-    buffers: Buffers,
-    store: SegmentStore,
-    commit: Commit<WalError>,
-    flush: Mutex<FlushState>,
-    /// Reservations are refused: the log failed or was closed.
-    stopped: AtomicBool,
-    done: Mutex<()>,
-    done_wake: Condvar,
-    pub(crate) background: crate::background::Signal,
+/// How to open a [`Log`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct LogOptions {
+    segment_bytes: u64,
+    tail_bytes: u64,
+    max_segments: u64,
+    background: bool,
 }
 
-/// Why a reservation was refused.
-#[derive(Debug)]
-pub enum Refused {
-    /// There is no room now. Make some outside all locks ([`Log::make_ring_room`], [`Log::prepare_segment`]) and try
-    /// again.
-    NoRoom(NoRoom),
-    /// There will be none: the log failed or was closed.
-    Stopped(WalError),
-}
-
-/// Where and how a log starts to append.
-#[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) geometry: Geometry,
-    pub(crate) life: Life,
-    pub(crate) tail: Tail,
-    pub(crate) store: SegmentStore,
-    /// The first LSN of this life.
-    pub(crate) start: Lsn,
-    /// The rows of the frames before it in its segment.
-    pub(crate) rows: Vec<Row>,
-    pub(crate) buffer_bytes: u64,
-}
-
-thread_local! {
-    /// This thread is inside a closure that fills a reservation.
-    static FILLING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `fill`, a caller's closure, while this thread holds an unfinished reservation. Whatever would wait for that
-/// reservation answers [`WalError::Reentered`] instead.
-pub fn filling<T>(fill: impl FnOnce() -> T) -> T {
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            FILLING.set(self.0);
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 << 20,
+            tail_bytes: 64 << 20,
+            max_segments: u64::MAX,
+            background: true,
         }
     }
-    let _reset = Reset(FILLING.replace(true));
-    fill()
 }
 
-/// Fails inside [`filling`].
-///
-/// # Errors
-/// [`WalError::Reentered`].
-pub fn may_wait() -> Result<()> {
-    if FILLING.get() {
-        Err(WalError::Reentered)
-    } else {
-        Ok(())
+impl LogOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
     }
+
+    /// Bytes of a segment file, fixed when the log is created. Default: 64 MiB. Range: 8 KiB to 64 MiB, a power of two.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// Bytes of the ring that reservations are made in, fixed when the log is created. Default: 64 MiB. Range: 4 KiB
+    /// (32 KiB with segments of 64 KiB and more) to 1 GiB, a multiple of 4 KiB.
+    pub fn tail_bytes(mut self, bytes: u64) -> Self {
+        self.tail_bytes = bytes;
+        self
+    }
+
+    /// At most this many segment files; appends then answer [`WalError::Full`] until [`Log::release_before`]. Default:
+    /// as many as the disk holds. Range: from 2.
+    pub fn max_segments(mut self, segments: u64) -> Self {
+        self.max_segments = segments;
+        self
+    }
+
+    /// A thread writes behind the appenders. Without it they write themselves, in an order that depends on nothing but
+    /// the calls. Default: true.
+    pub fn background(mut self, background: bool) -> Self {
+        self.background = background;
+        self
+    }
+
+    fn check(&self) -> Result<Geometry> {
+        let segment_ok = self.segment_bytes.is_power_of_two()
+            && (8 << 10..=64 << 20).contains(&self.segment_bytes);
+        if !segment_ok {
+            let why = format!(
+                "segment_bytes is {}; choose a power of two from 8 KiB to 64 MiB",
+                self.segment_bytes
+            );
+            return Err(WalError::Invalid(why));
+        }
+        let geometry = Geometry::of(self.segment_bytes);
+        let least = TailMemory::min_ring_bytes(geometry.sector);
+        if !(least..=1 << 30).contains(&self.tail_bytes) || !self.tail_bytes.is_multiple_of(4096) {
+            let why = format!(
+                "tail_bytes is {}; choose a multiple of 4096 from {least} to 1 GiB",
+                self.tail_bytes
+            );
+            return Err(WalError::Invalid(why));
+        }
+        if self.max_segments < 2 {
+            return Err(WalError::Invalid("max_segments must be at least 2".into()));
+        }
+        Ok(geometry)
+    }
+}
+
+impl Geometry {
+    /// The geometry of segments of `segment_bytes`: small ones are written in sectors of 512 bytes, so that tests reach
+    /// every rare path in a few operations; the others in 4096.
+    #[must_use]
+    pub const fn of(segment_bytes: u64) -> Self {
+        Self {
+            segment_bytes,
+            sector: if segment_bytes < 64 << 10 { 512 } else { 4096 },
+        }
+    }
+}
+
+/// A write-ahead log in a directory of its own.
+#[derive(Debug)]
+pub struct Log {
+    log: Arc<LogCore>,
+    background: Option<Background>,
+    _lock: Box<dyn LockGuard>,
+}
+
+/// An appended entry, read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Where it lies.
+    pub lsn: Lsn,
+    /// What was appended.
+    pub bytes: Vec<u8>,
 }
 
 impl Log {
-    pub(crate) fn start(start: Start) -> Result<Self> {
-        let segment = start.start.segment(start.geometry.segment_bytes);
-        let slot = start.store.get(segment).ok_or(WalError::Full)?.slot;
-        let rows = start.rows.len() as u64;
-        let flush = FlushState::new(segment, start.store.writer(slot)?, start.rows);
-        Ok(Self {
-            buffers: Buffers::new(
-                start.geometry,
-                start.life,
-                start.buffer_bytes,
-                start.start,
-                rows,
-            ),
-            tail: start.tail,
-            store: start.store,
-            commit: Commit::new(start.start),
-            flush: Mutex::new(flush),
-            stopped: AtomicBool::new(false),
-            done: Mutex::new(()),
-            done_wake: Condvar::default(),
-            background: crate::background::Signal::default(),
-        })
-    }
-
-    /// Reserves a frame. Waits for nothing, so it may be called under a lock.
+    /// Opens the log in `path`, creating it where there is none. Everything that was made stable is there; after a
+    /// killed process everything that was appended.
     ///
     /// # Errors
-    /// [`Refused::NoRoom`] until room is made; [`Refused::Stopped`] for good. The frame must be no larger than
-    /// [`max_ring_frame`](Self::max_ring_frame).
-    pub fn try_reserve(
-        &self,
-        spec: FrameSpec,
-        class: Class,
-    ) -> std::result::Result<Reservation<'_>, Refused> {
-        if self.stopped.load(Ordering::Acquire) {
-            return Err(Refused::Stopped(self.why_stopped()));
-        }
-        let header = spec.header();
-        let bytes = header.frame_bytes(1);
-        if bytes > self.max_ring_frame() {
-            return Err(Refused::Stopped(WalError::TooLarge {
-                bytes,
-                max: self.max_ring_frame(),
-            }));
-        }
-        match self.buffers.reserve(&self.tail, &self.store, bytes, class) {
-            Ok(place) => Ok(Reservation::new(self, place, header)),
-            Err(no_room) => Err(Refused::NoRoom(no_room)),
-        }
-    }
-
-    /// Reserves the place of an extent of `bytes`, whole sectors.
-    pub(crate) fn try_reserve_extent(&self, bytes: u64) -> std::result::Result<Place, Refused> {
-        if self.stopped.load(Ordering::Acquire) {
-            return Err(Refused::Stopped(self.why_stopped()));
-        }
-        self.buffers
-            .reserve_extent(&self.tail, &self.store, bytes)
-            .map_err(Refused::NoRoom)
-    }
-
-    /// The largest frame that goes through the ring; larger ones are extents.
-    #[must_use]
-    pub fn max_ring_frame(&self) -> u64 {
-        self.buffers.max_frame()
-    }
-
-    /// Makes room after [`NoRoom::Ring`]: writes and syncs what is complete. Waits for writers in the middle of a copy.
-    ///
-    /// # Errors
-    /// When the log fails or failed, or the calling thread itself holds what would be waited for.
-    pub fn make_ring_room(&self) -> Result<()> {
-        may_wait()?;
-        let before = self.tail.window_end();
+    /// [`WalError::Locked`], [`WalError::Foreign`], [`WalError::Invalid`], or what the file system reports.
+    pub fn open(fs: &dyn Fs, path: &Path, options: &LogOptions) -> Result<Self> {
+        let geometry = options.check()?;
+        let shown = path.display().to_string();
+        fs.create_dir_all(path)
+            .map_err(|e| WalError::io("create", shown.clone(), 0, e))?;
+        let dir = fs
+            .open_dir(path)
+            .map_err(|e| WalError::io("open", shown.clone(), 0, e))?;
+        let lock = dir
+            .try_lock("LOCK")
+            .map_err(|e| WalError::io("lock", shown.clone(), 0, e))?;
+        let lock = lock.ok_or_else(|| WalError::Locked(shown.clone()))?;
+        let file = LogFile::read_or_create(&*dir, geometry, options.tail_bytes, fs)?;
+        let geometry = Geometry::of(file.segment_bytes);
+        let mut tail = file.open_tail(&*dir)?;
+        let life = Life {
+            cache_id: file.id,
+            incarnation: fs.random_u64(),
+        };
+        let boot_id = fs.boot_id();
+        let evidence = tail.evidence(file.id, file.id, boot_id);
+        let contents = Contents::read(&*dir, file.id, geometry, evidence)?;
+        // Without the log's end nobody can say what is missing: a log must not pretend.
+        if contents.found.end_missing
+            || contents.found.broken
+            || contents.verdicts.damaged_unknown > 0
         {
-            let mut state = self.flush.lock();
-            if self.tail.window_end() == before {
-                self.check()?;
-                let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
-                self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))?;
-            }
+            let why = format!(
+                "{shown}: a segment of the log is missing or damaged; restore it or remove the directory"
+            );
+            return Err(WalError::Foreign(why));
         }
-        self.tail.drive();
-        if self.tail.window_end() == before {
-            crate::sync::yield_now();
-        }
-        Ok(())
-    }
-
-    /// Makes room after [`NoRoom::Segment`]: prepares a free file as the next segment. `Ok(false)`: none is free.
-    ///
-    /// # Errors
-    /// When its header cannot be written: the log is poisoned.
-    pub fn prepare_segment(&self) -> Result<bool> {
-        self.check()?;
-        self.poison_on_error(self.store.prepare(self.stable_lsn()))
-    }
-
-    /// Returns once everything below `lsn` is on stable storage.
-    ///
-    /// # Errors
-    /// When the log fails, failed or is closed before.
-    pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
-        if self.stable_lsn() >= lsn {
-            return Ok(());
-        }
-        may_wait()?;
-        self.commit.wait(lsn, || {
-            self.buffers.seal_below(&self.tail, lsn);
-            let mut state = self.flush.lock();
-            let flushed = self.write_filled(&mut state, Some(lsn));
-            self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))
+        let mended = contents.mend(
+            Arc::clone(&dir),
+            geometry,
+            life,
+            options.max_segments,
+            false,
+        )?;
+        let log = Arc::new(mended.start(tail, file.id, boot_id)?);
+        let background = options
+            .background
+            .then(|| Background::spawn(&log, None))
+            .transpose();
+        let background = background.map_err(|e| WalError::io("start a thread for", shown, 0, e))?;
+        Ok(Self {
+            log,
+            background,
+            _lock: lock,
         })
     }
 
-    /// Makes everything reserved so far stable, and returns up to where.
+    /// Reserves room for an entry of `bytes`, to be filled in place.
     ///
     /// # Errors
-    /// As [`make_stable`](Self::make_stable).
-    pub fn flush(&self) -> Result<Lsn> {
-        let end = self.reserved_end();
-        self.make_stable(end)?;
-        Ok(end)
+    /// [`WalError::TooLarge`], [`WalError::Full`], or why the log stopped.
+    pub fn reserve(&self, bytes: usize) -> Result<Reservation<'_>> {
+        let max = self.log.max_ring_frame();
+        let value_bytes = u32::try_from(bytes).map_err(|_| WalError::TooLarge {
+            bytes: bytes as u64,
+            max,
+        })?;
+        let spec = FrameSpec {
+            kind: FrameKind::Put,
+            hash: 0,
+            key_bytes: 0,
+            value_bytes,
+            expiry: 0,
+        };
+        loop {
+            match self.log.try_reserve(spec, Class::Put) {
+                Ok(reservation) => return Ok(reservation),
+                Err(Refused::Stopped(why)) => return Err(why),
+                Err(Refused::NoRoom(no_room)) => self.make_room(no_room)?,
+            }
+        }
     }
 
-    /// Writes what is complete, and syncs once a quarter of the ring waits for it. The background's step.
+    fn make_room(&self, no_room: NoRoom) -> Result<()> {
+        may_wait()?;
+        match no_room {
+            NoRoom::Ring => self.log.make_ring_room(),
+            NoRoom::Segment => {
+                if self.log.prepare_segment()? {
+                    Ok(())
+                } else {
+                    Err(WalError::Full)
+                }
+            }
+        }
+    }
+
+    /// Appends an entry and returns the position behind it: [`make_stable`](Self::make_stable) of that makes it durable.
     ///
     /// # Errors
-    /// When the log fails.
-    pub fn flush_step(&self) -> Result<()> {
-        self.check()?;
-        let mut state = self.flush.lock();
-        let written = self.write_filled(&mut state, None);
-        let due = state.unsynced >= self.tail.ring_bytes() / 4;
-        self.poison_on_error(written.and_then(|()| {
-            if due {
-                self.sync_written(&mut state)
-            } else {
-                Ok(())
-            }
-        }))?;
-        drop(state);
-        self.tail.drive();
-        Ok(())
+    /// As [`reserve`](Self::reserve).
+    pub fn append(&self, bytes: &[u8]) -> Result<Lsn> {
+        let mut reservation = self.reserve(bytes.len())?;
+        reservation.body().value.copy_from_slice(bytes);
+        Ok(reservation.complete())
+    }
+
+    /// Returns once everything below `lsn` is on stable storage; many callers share one sync.
+    ///
+    /// # Errors
+    /// Why the log stopped.
+    pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
+        self.log.make_stable(lsn)
+    }
+
+    /// Makes everything appended so far stable; returns up to where.
+    ///
+    /// # Errors
+    /// Why the log stopped.
+    pub fn flush(&self) -> Result<Lsn> {
+        self.log.flush()
     }
 
     /// Everything below is on stable storage.
     #[must_use]
     pub fn stable_lsn(&self) -> Lsn {
-        self.commit.stable()
+        self.log.stable_lsn()
     }
 
-    /// Everything reserved so far lies below.
-    #[must_use]
-    pub fn reserved_end(&self) -> Lsn {
-        self.buffers.reserved_end(&self.tail)
+    /// The stable entries from `lsn` on, in the order of the log, read from the segment files. Changes nothing.
+    pub fn iter_from(&self, lsn: Lsn) -> impl Iterator<Item = Result<LogEntry>> + '_ {
+        let stable = self.log.stable_lsn();
+        let segments = self.log.store().live().into_iter();
+        let entries = move |segment: Arc<Segment>| match self.entries_of(&segment, lsn, stable) {
+            Ok(entries) => entries.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        };
+        segments.flat_map(entries)
     }
 
-    /// Gives the frame at `lsn` to `read` if it is in the ring. Only for frames that went through the ring.
-    pub fn read_tail<T>(
-        &self,
-        lsn: Lsn,
-        read: impl FnOnce(&FrameHeader, &[u8]) -> T,
-    ) -> TailRead<T> {
-        let offset = lsn.offset(self.geometry().segment_bytes);
-        self.tail.read(
-            lsn,
-            offset,
-            || self.life().seed_of(lsn, &self.geometry()),
-            read,
-        )
+    fn entries_of(&self, segment: &Segment, from: Lsn, stable: Lsn) -> Result<Vec<LogEntry>> {
+        let geometry = self.log.geometry();
+        let begin = Lsn::new(segment.header.number, 0, geometry.segment_bytes);
+        if begin.plus(geometry.segment_bytes) <= from || begin >= stable {
+            return Ok(Vec::new());
+        }
+        let file = self
+            .log
+            .store()
+            .read(segment, 0, to_usize(geometry.segment_bytes))?;
+        let bytes = SegmentBytes {
+            header: &segment.header,
+            file: &file,
+            ring: &[],
+        };
+        let entry = |item: Item| match item {
+            Item::Frame(f)
+                if f.header.kind == FrameKind::Put && f.lsn >= from && f.lsn < stable =>
+            {
+                let frame = &file[to_usize(f.lsn.offset(geometry.segment_bytes))..];
+                Some(LogEntry {
+                    lsn: f.lsn,
+                    bytes: FrameHeader::value(&f.header, frame).to_vec(),
+                })
+            }
+            _ => None,
+        };
+        Ok(bytes.walk().into_iter().filter_map(entry).collect())
     }
 
-    /// The segment files.
-    #[must_use]
-    pub fn store(&self) -> &SegmentStore {
-        &self.store
+    /// Frees the segments that end before `lsn`.
+    pub fn release_before(&self, lsn: Lsn) {
+        let geometry = self.log.geometry();
+        let number = lsn
+            .min(self.log.stable_lsn())
+            .segment(geometry.segment_bytes)
+            .0;
+        if number > 0 {
+            self.log
+                .store()
+                .release_through(crate::SegmentId(number - 1));
+        }
     }
 
-    /// The log's fixed sizes.
-    #[must_use]
-    pub fn geometry(&self) -> Geometry {
-        self.buffers.geometry()
-    }
-
-    /// Which life of which cache appends.
-    #[must_use]
-    pub fn life(&self) -> Life {
-        self.buffers.life()
-    }
-
-    /// True when the tail is mapped from a file, so that what is complete survives the process.
-    #[must_use]
-    pub fn survives_kill(&self) -> bool {
-        self.tail.is_mapped()
-    }
-
-    /// Stops the log: everything is made stable, a mark says so, and whoever waits or comes later is told.
+    /// Makes everything stable and stops.
     ///
     /// # Errors
-    /// When the last commit fails; the log is closed all the same.
-    pub fn close(&self) -> Result<()> {
-        let closed = self.close_cleanly();
-        self.stop(WalError::Closed);
+    /// When the last commit fails.
+    pub fn close(mut self) -> Result<()> {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        let closed = self.log.close();
+        if let Some(background) = &mut self.background {
+            background.join();
+        }
         closed
     }
+}
 
-    fn close_cleanly(&self) -> Result<()> {
-        self.check()?;
-        self.flush()?;
-        loop {
-            match self.buffers.append_clean_mark(&self.tail, &self.store) {
-                Ok(()) => return self.flush().map(drop),
-                Err(NoRoom::Ring) => self.make_ring_room()?,
-                // The mark is a courtesy; the log is stable without it.
-                Err(NoRoom::Segment) => return Ok(()),
-            }
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.log.failed().is_none()
+            && let Err(error) = self.stop()
+        {
+            tracing::error!(%error, "closing the log failed");
         }
     }
+}
 
-    /// Stops the log without making anything stable, as a dying process would.
-    pub fn stop(&self, why: WalError) {
-        self.commit.fail(why);
-        self.stopped.store(true, Ordering::Release);
-        self.background.stop();
-        self.wake_done();
-    }
+/// The file that says what the directory is: magic, version, crc, random id, segment bytes, ring bytes.
+struct LogFile {
+    id: u64,
+    segment_bytes: u64,
+    ring_bytes: u64,
+}
 
-    /// Why the log takes no more, if so.
-    #[must_use]
-    pub fn failed(&self) -> Option<WalError> {
-        if self.stopped.load(Ordering::Acquire) {
-            Some(self.why_stopped())
-        } else {
-            None
+const LOG_FILE: &str = "log";
+const LOG_FILE_NEW: &str = "log.new";
+const LOG_MAGIC: &[u8; 8] = b"PRNLWAL\0";
+const LOG_FILE_BYTES: usize = 40;
+
+impl LogFile {
+    fn encode(&self) -> [u8; LOG_FILE_BYTES] {
+        let mut bytes = [0; LOG_FILE_BYTES];
+        bytes[..8].copy_from_slice(LOG_MAGIC);
+        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        for (i, word) in [self.id, self.segment_bytes, self.ring_bytes]
+            .into_iter()
+            .enumerate()
+        {
+            bytes[16 + i * 8..24 + i * 8].copy_from_slice(&word.to_le_bytes());
         }
+        let crc = crc32fast::hash(&bytes[16..]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        bytes
     }
 
-    fn why_stopped(&self) -> WalError {
-        self.commit.failed().unwrap_or(WalError::Closed)
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        self.failed().map_or(Ok(()), Err)
-    }
-
-    /// An error of writing or syncing stops the log for good: what the device kept is unknown, and nothing is retried
-    /// (PROTOCOL hole 21).
-    pub(crate) fn poison_on_error<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| {
-            if matches!(error, WalError::Closed | WalError::Poisoned(_)) {
-                return error;
-            }
-            tracing::error!(%error, "the log is poisoned");
-            let poisoned = WalError::Poisoned(error.to_string().into());
-            self.stop(poisoned.clone());
-            poisoned
-        })
-    }
-
-    pub(crate) fn tail(&self) -> &Tail {
-        &self.tail
-    }
-
-    pub(crate) fn buffers(&self) -> &Buffers {
-        &self.buffers
-    }
-
-    pub(crate) fn commit(&self) -> &Commit<WalError> {
-        &self.commit
-    }
-
-    pub(crate) fn encode_header(
-        &self,
-        header: &FrameHeader,
-        lsn: Lsn,
-    ) -> [u8; to_usize(HEADER_BYTES)] {
-        let geometry = self.geometry();
-        header.encode(
-            self.life().seed_of(lsn, &geometry),
-            lsn.offset(geometry.segment_bytes),
-        )
-    }
-
-    /// A writer of buffer `seq` is finished; the last one of a sealed buffer wakes those who wait for it.
-    pub(crate) fn writer_done(&self, seq: u64) {
-        if self.buffers.complete(&self.tail, seq) {
-            self.wake_done();
-            self.background.wake();
-        }
-    }
-
-    fn wake_done(&self) {
-        let _lock = self.done.lock();
-        self.done_wake.notify_all();
-    }
-
-    /// Waits until buffer `seq`, which is sealed, has no writer.
-    pub(crate) fn wait_done(&self, seq: u64) {
-        let done = || {
-            self.buffers
-                .filled(&self.tail, seq)
-                .is_none_or(|filled| filled.done)
+    fn decode(bytes: &[u8; LOG_FILE_BYTES]) -> Option<Self> {
+        let good = &bytes[..8] == LOG_MAGIC
+            && u32_at(bytes, 8) == 1
+            && u32_at(bytes, 12) == crc32fast::hash(&bytes[16..]);
+        let file = Self {
+            id: u64_at(bytes, 16),
+            segment_bytes: u64_at(bytes, 24),
+            ring_bytes: u64_at(bytes, 32),
         };
-        for _ in 0..64 {
-            if done() {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        let mut lock = self.done.lock();
-        while !done() {
-            lock = self.done_wake.wait(lock);
-        }
+        (good && file.segment_bytes.is_power_of_two()).then_some(file)
     }
+
+    fn read_or_create(
+        dir: &dyn Dir,
+        geometry: Geometry,
+        ring_bytes: u64,
+        fs: &dyn Fs,
+    ) -> Result<Self> {
+        let shown = dir.path().display().to_string();
+        let failed = |op, source| WalError::io(op, shown.clone(), 0, source);
+        let names = dir.list().map_err(|e| failed("list", e))?;
+        if names.iter().any(|entry| entry.name == LOG_FILE) {
+            let mut bytes = [0; LOG_FILE_BYTES];
+            let file = dir
+                .open(LOG_FILE, OpenMode::Read)
+                .map_err(|e| failed("open", e))?;
+            let read = read_exact_at(&*file, &mut bytes, 0)
+                .ok()
+                .and_then(|()| Self::decode(&bytes));
+            return read
+                .ok_or_else(|| WalError::Foreign(format!("{shown}/{LOG_FILE} is not a log's")));
+        }
+        if names
+            .iter()
+            .any(|entry| !["LOCK", LOG_FILE_NEW].contains(&entry.name.as_str()))
+        {
+            return Err(WalError::Foreign(format!(
+                "{shown} holds something that is not a log; choose another"
+            )));
+        }
+        let made = Self {
+            id: fs.random_u64() | 1,
+            segment_bytes: geometry.segment_bytes,
+            ring_bytes,
+        };
+        made.write(dir).map_err(|e| failed("create", e))?;
+        Ok(made)
+    }
+
+    /// Under a new name, synced, then renamed: a process killed on the way leaves a directory that opens.
+    fn write(&self, dir: &dyn Dir) -> std::io::Result<()> {
+        match dir.remove(LOG_FILE_NEW) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let file = dir.open(LOG_FILE_NEW, OpenMode::CreateNew)?;
+        write_all_at(&*file, &self.encode(), 0, 1)?;
+        file.sync_data()?;
+        dir.rename(LOG_FILE_NEW, LOG_FILE)?;
+        dir.sync()
+    }
+
+    fn open_tail(&self, dir: &dyn Dir) -> Result<TailMemory> {
+        open_tail_file(dir, "tail", self.ring_bytes)
+    }
+}
+
+/// Opens or makes the tail file `name` with a ring of `ring_bytes`, and maps it.
+///
+/// # Errors
+/// What the file system reports.
+pub fn open_tail_file(dir: &dyn Dir, name: &str, ring_bytes: u64) -> Result<TailMemory> {
+    let path = dir.path().join(name).display().to_string();
+    let len = align_up(TAIL_HEAD_BYTES + ring_bytes, 4096);
+    let mapped = open_or_make(dir, name, len).and_then(|file| file.map(to_usize(len)));
+    mapped
+        .map(|map| TailMemory::mapped(map, ring_bytes))
+        .map_err(|e| WalError::io("map", path, 0, e))
+}
+
+/// The tail is written once in full, never sparse: a store through the mapping must never need a block of the file
+/// system, which would be a bus error on a full disk (PROTOCOL hole 26).
+fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn File>> {
+    let file = match dir.open(name, OpenMode::ReadWrite) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            dir.open(name, OpenMode::CreateNew)?
+        }
+        other => other?,
+    };
+    let had = file.len()?;
+    if had < len {
+        file.allocate(len)?;
+        let zeros = vec![0; 1 << 20];
+        let mut at = had;
+        while at < len {
+            let n = (len - at).min(zeros.len() as u64);
+            write_all_at(&*file, &zeros[..to_usize(n)], at, 1)?;
+            at += n;
+        }
+        dir.sync()?;
+    }
+    Ok(file)
 }

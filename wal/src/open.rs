@@ -6,8 +6,8 @@ use perennial_failpoints::fs::{Dir, SharedMap};
 
 use crate::buffer::Geometry;
 use crate::contents::Contents;
+use crate::core::{LogCore, Start};
 use crate::error::{Result, WalError};
-use crate::log::{Log, Start};
 use crate::lsn::{ALIGN, Lsn, SegmentId};
 use crate::repair::Mended;
 use crate::scan::TailEvidence;
@@ -80,7 +80,7 @@ impl Mended {
         mut tail: TailMemory,
         tail_id: u64,
         boot_id: Option<[u8; 16]>,
-    ) -> Result<Log> {
+    ) -> Result<LogCore> {
         let Self {
             store,
             geometry,
@@ -109,7 +109,7 @@ impl Mended {
         perennial_failpoints::site!("wal::open::tail_reset");
         tail.0.reset(&identity, start);
         let buffer_bytes = buffer_bytes(ring_bytes);
-        Log::start(Start {
+        LogCore::start(Start {
             geometry,
             life,
             tail: tail.0,

@@ -5,8 +5,8 @@
 )]
 
 use crate::buffer::Place;
+use crate::core::LogCore;
 use crate::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES, flags, write_chunk_table};
-use crate::log::Log;
 use crate::lsn::{Lsn, to_u32, to_usize};
 use crate::sync::Ordering;
 
@@ -63,7 +63,7 @@ impl FrameSpec {
 #[derive(Debug)]
 #[must_use = "an unfinished reservation becomes a remove of its key"]
 pub struct Reservation<'a> {
-    log: &'a Log,
+    log: &'a LogCore,
     place: Place,
     header: FrameHeader,
 }
@@ -71,7 +71,7 @@ pub struct Reservation<'a> {
 impl<'a> Reservation<'a> {
     /// Takes over a place just reserved. The frame's ready word is cleared first, before anybody can know the address
     /// (PROTOCOL hole 23): what lies there is the last lap's user data.
-    pub(crate) fn new(log: &'a Log, place: Place, header: FrameHeader) -> Self {
+    pub(crate) fn new(log: &'a LogCore, place: Place, header: FrameHeader) -> Self {
         // Relaxed: the address is published by the index's own Release store, after this.
         log.tail().ready(place.lsn).store(0, Ordering::Relaxed);
         Self { log, place, header }
@@ -83,7 +83,7 @@ impl<'a> Reservation<'a> {
         self.place.lsn
     }
 
-    /// The first position behind the frame: [`Log::make_stable`] of it makes the frame durable.
+    /// The first position behind the frame: [`LogCore::make_stable`] of it makes the frame durable.
     #[must_use]
     pub fn end(&self) -> Lsn {
         self.place.lsn.plus(self.header.frame_bytes(1))

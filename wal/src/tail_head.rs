@@ -245,7 +245,6 @@ mod tests {
     fn a_buffer_without_writers_was_complete() {
         let found = |base, writers, bytes| FoundDescriptor {
             base: Lsn(base),
-            extent: false,
             writers,
             bytes,
         };

@@ -104,7 +104,9 @@ impl<'a> SegmentBytes<'a> {
         let seed = self.header.seed_at(offset);
         let mut known = None;
         for (bytes, ring) in [(self.in_file(offset), false), (self.in_ring(offset), true)] {
-            let Ok(header) = FrameHeader::decode(bytes, seed, offset) else { continue };
+            let Ok(header) = FrameHeader::decode(bytes, seed, offset) else {
+                continue;
+            };
             if header.check_body(bytes).is_ok() {
                 return Ok((header, ring));
             }

@@ -170,7 +170,7 @@ impl SegmentStore {
         self.live.read().get(&id).cloned()
     }
 
-    /// The oldest log segment that counts. Log addresses below it are free space.
+    /// The oldest log segment that counts. LogCore addresses below it are free space.
     #[must_use]
     pub fn oldest(&self) -> SegmentId {
         SegmentId(self.oldest.load(Ordering::Acquire))
@@ -393,6 +393,33 @@ impl SegmentStore {
             readers.open.remove(&oldest);
         }
         Ok(file)
+    }
+
+    /// Reads `len` bytes of a segment; fewer where the file ends.
+    ///
+    /// # Errors
+    /// What the file reports.
+    pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let file = self.reader(segment.slot)?;
+        let mut bytes = vec![0; len];
+        let mut done = 0;
+        while done < len {
+            match file.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(WalError::io(
+                        "read",
+                        self.path(segment.slot),
+                        offset,
+                        source,
+                    ));
+                }
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
     }
 
     /// Reads from a segment past the page cache, for a second opinion. `bytes` must lie inside the segment.

@@ -1,0 +1,401 @@
+//! The log: reserve, complete, make stable, read, release.
+
+use std::cell::Cell;
+
+use crate::buffer::{Buffers, Class, Geometry, Life, NoRoom, Place};
+use crate::commit::Commit;
+use crate::error::{Result, WalError};
+use crate::flusher::FlushState;
+use crate::frame::{FrameHeader, HEADER_BYTES};
+use crate::lsn::{Lsn, to_usize};
+use crate::reservation::{FrameSpec, Reservation};
+use crate::segment::{Row, SegmentStore};
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::tail::{Tail, TailRead};
+
+/// A lock-free log over recycled segment files.
+#[derive(Debug)]
+pub struct LogCore {
+    tail: Tail,
+    buffers: Buffers,
+    store: SegmentStore,
+    commit: Commit<WalError>,
+    flush: Mutex<FlushState>,
+    /// Reservations are refused: the log failed or was closed.
+    stopped: AtomicBool,
+    done: Mutex<()>,
+    done_wake: Condvar,
+    pub(crate) background: crate::background::Signal,
+}
+
+/// Why a reservation was refused.
+#[derive(Debug)]
+pub enum Refused {
+    /// There is no room now. Make some outside all locks ([`LogCore::make_ring_room`], [`LogCore::prepare_segment`]) and try
+    /// again.
+    NoRoom(NoRoom),
+    /// There will be none: the log failed or was closed.
+    Stopped(WalError),
+}
+
+/// Where and how a log starts to append.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) geometry: Geometry,
+    pub(crate) life: Life,
+    pub(crate) tail: Tail,
+    pub(crate) store: SegmentStore,
+    /// The first LSN of this life.
+    pub(crate) start: Lsn,
+    /// The rows of the frames before it in its segment.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) buffer_bytes: u64,
+}
+
+thread_local! {
+    /// This thread is inside a closure that fills a reservation.
+    static FILLING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `fill`, a caller's closure, while this thread holds an unfinished reservation. Whatever would wait for that
+/// reservation answers [`WalError::Reentered`] instead.
+pub fn filling<T>(fill: impl FnOnce() -> T) -> T {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            FILLING.set(self.0);
+        }
+    }
+    let _reset = Reset(FILLING.replace(true));
+    fill()
+}
+
+/// Fails inside [`filling`].
+///
+/// # Errors
+/// [`WalError::Reentered`].
+pub fn may_wait() -> Result<()> {
+    if FILLING.get() {
+        Err(WalError::Reentered)
+    } else {
+        Ok(())
+    }
+}
+
+impl LogCore {
+    pub(crate) fn start(start: Start) -> Result<Self> {
+        let segment = start.start.segment(start.geometry.segment_bytes);
+        let slot = start.store.get(segment).ok_or(WalError::Full)?.slot;
+        let rows = start.rows.len() as u64;
+        let flush = FlushState::new(segment, start.store.writer(slot)?, start.rows);
+        Ok(Self {
+            buffers: Buffers::new(
+                start.geometry,
+                start.life,
+                start.buffer_bytes,
+                start.start,
+                rows,
+            ),
+            tail: start.tail,
+            store: start.store,
+            commit: Commit::new(start.start),
+            flush: Mutex::new(flush),
+            stopped: AtomicBool::new(false),
+            done: Mutex::new(()),
+            done_wake: Condvar::default(),
+            background: crate::background::Signal::default(),
+        })
+    }
+
+    /// Reserves a frame. Waits for nothing, so it may be called under a lock.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoom`] until room is made; [`Refused::Stopped`] for good. The frame must be no larger than
+    /// [`max_ring_frame`](Self::max_ring_frame).
+    pub fn try_reserve(
+        &self,
+        spec: FrameSpec,
+        class: Class,
+    ) -> std::result::Result<Reservation<'_>, Refused> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(Refused::Stopped(self.why_stopped()));
+        }
+        let header = spec.header();
+        let bytes = header.frame_bytes(1);
+        if bytes > self.max_ring_frame() {
+            return Err(Refused::Stopped(WalError::TooLarge {
+                bytes,
+                max: self.max_ring_frame(),
+            }));
+        }
+        match self.buffers.reserve(&self.tail, &self.store, bytes, class) {
+            Ok(place) => Ok(Reservation::new(self, place, header)),
+            Err(no_room) => Err(Refused::NoRoom(no_room)),
+        }
+    }
+
+    /// Reserves the place of an extent of `bytes`, whole sectors.
+    pub(crate) fn try_reserve_extent(&self, bytes: u64) -> std::result::Result<Place, Refused> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(Refused::Stopped(self.why_stopped()));
+        }
+        self.buffers
+            .reserve_extent(&self.tail, &self.store, bytes)
+            .map_err(Refused::NoRoom)
+    }
+
+    /// The largest frame that goes through the ring; larger ones are extents.
+    #[must_use]
+    pub fn max_ring_frame(&self) -> u64 {
+        self.buffers.max_frame()
+    }
+
+    /// Makes room after [`NoRoom::Ring`]: writes and syncs what is complete. Waits for writers in the middle of a copy.
+    ///
+    /// # Errors
+    /// When the log fails or failed, or the calling thread itself holds what would be waited for.
+    pub fn make_ring_room(&self) -> Result<()> {
+        may_wait()?;
+        let before = self.tail.window_end();
+        {
+            let mut state = self.flush.lock();
+            if self.tail.window_end() == before {
+                self.check()?;
+                let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
+                self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))?;
+            }
+        }
+        self.tail.drive();
+        if self.tail.window_end() == before {
+            crate::sync::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Makes room after [`NoRoom::Segment`]: prepares a free file as the next segment. `Ok(false)`: none is free.
+    ///
+    /// # Errors
+    /// When its header cannot be written: the log is poisoned.
+    pub fn prepare_segment(&self) -> Result<bool> {
+        self.check()?;
+        self.poison_on_error(self.store.prepare(self.stable_lsn()))
+    }
+
+    /// Returns once everything below `lsn` is on stable storage.
+    ///
+    /// # Errors
+    /// When the log fails, failed or is closed before.
+    pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
+        if self.stable_lsn() >= lsn {
+            return Ok(());
+        }
+        may_wait()?;
+        self.commit.wait(lsn, || {
+            self.buffers.seal_below(&self.tail, lsn);
+            let mut state = self.flush.lock();
+            let flushed = self.write_filled(&mut state, Some(lsn));
+            self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))
+        })
+    }
+
+    /// Makes everything reserved so far stable, and returns up to where.
+    ///
+    /// # Errors
+    /// As [`make_stable`](Self::make_stable).
+    pub fn flush(&self) -> Result<Lsn> {
+        let end = self.reserved_end();
+        self.make_stable(end)?;
+        Ok(end)
+    }
+
+    /// Writes what is complete, and syncs once a quarter of the ring waits for it. The background's step.
+    ///
+    /// # Errors
+    /// When the log fails.
+    pub fn flush_step(&self) -> Result<()> {
+        self.check()?;
+        let mut state = self.flush.lock();
+        let written = self.write_filled(&mut state, None);
+        let due = state.unsynced >= self.tail.ring_bytes() / 4;
+        self.poison_on_error(written.and_then(|()| {
+            if due {
+                self.sync_written(&mut state)
+            } else {
+                Ok(())
+            }
+        }))?;
+        drop(state);
+        self.tail.drive();
+        Ok(())
+    }
+
+    /// Everything below is on stable storage.
+    #[must_use]
+    pub fn stable_lsn(&self) -> Lsn {
+        self.commit.stable()
+    }
+
+    /// Everything reserved so far lies below.
+    #[must_use]
+    pub fn reserved_end(&self) -> Lsn {
+        self.buffers.reserved_end(&self.tail)
+    }
+
+    /// Gives the frame at `lsn` to `read` if it is in the ring. Only for frames that went through the ring.
+    pub fn read_tail<T>(
+        &self,
+        lsn: Lsn,
+        read: impl FnOnce(&FrameHeader, &[u8]) -> T,
+    ) -> TailRead<T> {
+        let offset = lsn.offset(self.geometry().segment_bytes);
+        self.tail.read(
+            lsn,
+            offset,
+            || self.life().seed_of(lsn, &self.geometry()),
+            read,
+        )
+    }
+
+    /// The segment files.
+    #[must_use]
+    pub fn store(&self) -> &SegmentStore {
+        &self.store
+    }
+
+    /// The log's fixed sizes.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.buffers.geometry()
+    }
+
+    /// Which life of which cache appends.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.buffers.life()
+    }
+
+    /// True when the tail is mapped from a file, so that what is complete survives the process.
+    #[must_use]
+    pub fn survives_kill(&self) -> bool {
+        self.tail.is_mapped()
+    }
+
+    /// Stops the log: everything is made stable, a mark says so, and whoever waits or comes later is told.
+    ///
+    /// # Errors
+    /// When the last commit fails; the log is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        let closed = self.close_cleanly();
+        self.stop(WalError::Closed);
+        closed
+    }
+
+    fn close_cleanly(&self) -> Result<()> {
+        self.check()?;
+        self.flush()?;
+        loop {
+            match self.buffers.append_clean_mark(&self.tail, &self.store) {
+                Ok(()) => return self.flush().map(drop),
+                Err(NoRoom::Ring) => self.make_ring_room()?,
+                // The mark is a courtesy; the log is stable without it.
+                Err(NoRoom::Segment) => return Ok(()),
+            }
+        }
+    }
+
+    /// Stops the log without making anything stable, as a dying process would.
+    pub fn stop(&self, why: WalError) {
+        self.commit.fail(why);
+        self.stopped.store(true, Ordering::Release);
+        self.background.stop();
+        self.wake_done();
+    }
+
+    /// Why the log takes no more, if so.
+    #[must_use]
+    pub fn failed(&self) -> Option<WalError> {
+        if self.stopped.load(Ordering::Acquire) {
+            Some(self.why_stopped())
+        } else {
+            None
+        }
+    }
+
+    fn why_stopped(&self) -> WalError {
+        self.commit.failed().unwrap_or(WalError::Closed)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failed().map_or(Ok(()), Err)
+    }
+
+    /// An error of writing or syncing stops the log for good: what the device kept is unknown, and nothing is retried
+    /// (PROTOCOL hole 21).
+    pub(crate) fn poison_on_error<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            if matches!(error, WalError::Closed | WalError::Poisoned(_)) {
+                return error;
+            }
+            tracing::error!(%error, "the log is poisoned");
+            let poisoned = WalError::Poisoned(error.to_string().into());
+            self.stop(poisoned.clone());
+            poisoned
+        })
+    }
+
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    pub(crate) fn commit(&self) -> &Commit<WalError> {
+        &self.commit
+    }
+
+    pub(crate) fn encode_header(
+        &self,
+        header: &FrameHeader,
+        lsn: Lsn,
+    ) -> [u8; to_usize(HEADER_BYTES)] {
+        let geometry = self.geometry();
+        header.encode(
+            self.life().seed_of(lsn, &geometry),
+            lsn.offset(geometry.segment_bytes),
+        )
+    }
+
+    /// A writer of buffer `seq` is finished; the last one of a sealed buffer wakes those who wait for it.
+    pub(crate) fn writer_done(&self, seq: u64) {
+        if self.buffers.complete(&self.tail, seq) {
+            self.wake_done();
+            self.background.wake();
+        }
+    }
+
+    fn wake_done(&self) {
+        let _lock = self.done.lock();
+        self.done_wake.notify_all();
+    }
+
+    /// Waits until buffer `seq`, which is sealed, has no writer.
+    pub(crate) fn wait_done(&self, seq: u64) {
+        let done = || {
+            self.buffers
+                .filled(&self.tail, seq)
+                .is_none_or(|filled| filled.done)
+        };
+        for _ in 0..64 {
+            if done() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        let mut lock = self.done.lock();
+        while !done() {
+            lock = self.done_wake.wait(lock);
+        }
+    }
+}
