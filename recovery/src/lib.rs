@@ -1,1 +1,16 @@
-//! Checkpoint, scan, verdicts and replay for perennial.
+//! What perennial needs to come back warm: checkpoints of the index, and the identity of a cache directory.
+//!
+//! - [`checkpoint`]: entries of the index and the head that names them, as frames of the log.
+//! - [`identity`]: the small file that says what a directory is and how it was made.
+//! - [`codec`]: the one place that knows how our small structures become bytes.
+
+pub mod checkpoint;
+pub mod codec;
+pub mod identity;
+
+pub use checkpoint::{
+    Entry, Head, HeadError, Part, PartError, PartRef, decode_part, encode_part, entries_that_fit,
+    part_bytes,
+};
+pub use codec::CodecError;
+pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};
