@@ -1,7 +1,27 @@
 //! A log-structured persistent cache that is still warm after a crash.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "used by the cache, which comes next")
-)]
+mod cache;
+mod checkpoint;
+mod engine;
+mod error;
+mod fetch;
 mod index;
+mod ledger;
+mod open;
+mod options;
+mod read;
+mod reclaim;
+mod stats;
+mod tier;
+mod typed;
+mod upkeep;
+mod value;
+mod workers;
+mod write;
+
+pub use cache::Cache;
+pub use error::{Error, ErrorKind, Result};
+pub use options::{Options, Tail};
+pub use stats::Stats;
+pub use typed::TypedCache;
+pub use value::{Inserted, Rejection, Value};

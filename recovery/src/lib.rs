@@ -1,12 +1,16 @@
 //! What perennial needs to come back warm: checkpoints of the index, and the identity of a cache directory.
 //!
 //! - [`checkpoint`]: entries of the index and the head that names them, as frames of the log.
+//! - [`decide`]: what recovery does with what it finds: the table.
+//! - [`replay`](replay()): the newest good checkpoint, then the log after it, into whatever absorbs them.
 //! - [`identity`]: the small file that says what a directory is and how it was made.
 //! - [`codec`]: the one place that knows how our small structures become bytes.
 
 pub mod checkpoint;
 pub mod codec;
+pub mod decide;
 pub mod identity;
+mod replay;
 
 pub use checkpoint::{
     Entry, Head, HeadError, Part, PartError, PartRef, decode_part, encode_part, entries_that_fit,
@@ -14,3 +18,4 @@ pub use checkpoint::{
 };
 pub use codec::CodecError;
 pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};
+pub use replay::{Machine, Outcome, replay};

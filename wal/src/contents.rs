@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Dir, File, OpenMode};
 
 use crate::buffer::Geometry;
-use crate::frame::{FrameKind, HEADER_BYTES, flags};
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use crate::lsn::{Lsn, SegmentId, to_usize};
 use crate::scan::{ChainSegment, Found, TailEvidence, find, read_trailer};
 use crate::segment::{Row, Trailer, file_name};
@@ -279,7 +279,36 @@ impl<'a> Contents<'a> {
             .collect()
     }
 
-    /// Heads of checkpoints in the segment at `index`, oldest first.
+    /// The whole frame at `lsn`, if it proves itself in its segment or, in the boot it was written in, in the ring.
+    #[must_use]
+    pub fn frame(&self, lsn: Lsn, bytes: u32) -> Option<(FrameHeader, Vec<u8>)> {
+        let number = lsn.segment(self.geometry.segment_bytes);
+        let segment = self
+            .found
+            .chain
+            .iter()
+            .find(|s| s.header.number == number)?;
+        let offset = lsn.offset(self.geometry.segment_bytes);
+        if offset < self.geometry.data_begin()
+            || offset + u64::from(bytes) > self.geometry.segment_bytes
+        {
+            return None;
+        }
+        let seed = segment.header.seed_at(offset);
+        let mut frame = vec![0; to_usize(u64::from(bytes))];
+        let read =
+            perennial_failpoints::fs::read_exact_at(&*self.file(segment)?, &mut frame, offset);
+        if let (Ok(()), Ok(header)) = (read, FrameHeader::decode_whole(&frame, seed, offset)) {
+            return Some((header, frame));
+        }
+        let ring = self.ring();
+        let at = to_usize(lsn.0).checked_rem(ring.len())?;
+        let frame = ring.get(at..at + to_usize(u64::from(bytes)))?;
+        let header = FrameHeader::decode_whole(frame, seed, offset).ok()?;
+        Some((header, frame.to_vec()))
+    }
+
+    /// What happened in the segment at `index` of [`segments`](Self::segments), in the order of the log.
     #[must_use]
     pub fn events(&mut self, index: usize) -> Vec<Event> {
         if let Some(end) = self.ends.iter().find(|end| end.index == index) {

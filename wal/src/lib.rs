@@ -34,6 +34,8 @@ mod scan;
 pub mod segment;
 mod sync;
 #[cfg(not(loom))]
+pub use sync::spawn as spawn_thread;
+#[cfg(not(loom))]
 mod tail;
 mod tail_head;
 mod verdict;

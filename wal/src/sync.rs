@@ -1,7 +1,7 @@
 //! Atomics, locks, condition variables and threads: the standard library's and `parking_lot`'s, or loom's in models.
 
 #[cfg(not(loom))]
-pub(crate) use real::*;
+pub use real::*;
 
 #[cfg(loom)]
 pub(crate) use model::*;
@@ -41,7 +41,10 @@ mod real {
     }
 
     /// A named thread.
-    pub(crate) fn spawn(
+    ///
+    /// # Errors
+    /// When the system has none to give.
+    pub fn spawn(
         name: &str,
         body: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<std::thread::JoinHandle<()>> {

@@ -6,7 +6,10 @@ use perennial_failpoints::SimFs;
 use perennial_wal::{Log, LogOptions, Lsn, WalError};
 
 fn options() -> LogOptions {
-    LogOptions::new().segment_bytes(8 << 10).tail_bytes(4 << 10).background(false)
+    LogOptions::new()
+        .segment_bytes(8 << 10)
+        .tail_bytes(4 << 10)
+        .background(false)
 }
 
 fn open(fs: &SimFs) -> Log {
@@ -15,7 +18,9 @@ fn open(fs: &SimFs) -> Log {
 
 fn contents(log: &Log) -> Vec<Vec<u8>> {
     log.flush().unwrap();
-    log.iter_from(Lsn(0)).map(|entry| entry.unwrap().bytes).collect()
+    log.iter_from(Lsn(0))
+        .map(|entry| entry.unwrap().bytes)
+        .collect()
 }
 
 /// A small generator: the tests need repeatable variety, not quality.
@@ -23,13 +28,19 @@ struct Rng(u64);
 
 impl Rng {
     fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 }
 
 fn entry(n: u64, len: u64) -> Vec<u8> {
-    n.to_le_bytes().into_iter().chain((0..len).map(|i| (n * 31 + i).to_le_bytes()[0])).collect()
+    n.to_le_bytes()
+        .into_iter()
+        .chain((0..len).map(|i| (n * 31 + i).to_le_bytes()[0]))
+        .collect()
 }
 
 #[test]
@@ -60,7 +71,10 @@ fn an_aborted_reservation_is_not_an_entry() {
 fn an_entry_that_can_never_fit_is_refused_and_a_full_log_says_so() {
     let fs = SimFs::new(1);
     let log = Log::open(&fs, Path::new("/log"), &options().max_segments(2)).unwrap();
-    assert!(matches!(log.append(&[0; 5000]), Err(WalError::TooLarge { .. })));
+    assert!(matches!(
+        log.append(&[0; 5000]),
+        Err(WalError::TooLarge { .. })
+    ));
     let mut end = Lsn(0);
     let full = loop {
         match log.append(&[7; 500]) {
@@ -87,7 +101,10 @@ fn a_directory_of_something_else_is_left_alone() {
 fn two_logs_do_not_share_a_directory() {
     let fs = SimFs::new(1);
     let _log = open(&fs);
-    assert!(matches!(Log::open(&fs, Path::new("/log"), &options()), Err(WalError::Locked(_))));
+    assert!(matches!(
+        Log::open(&fs, Path::new("/log"), &options()),
+        Err(WalError::Locked(_))
+    ));
 }
 
 /// One life: appends, commits, and a crash; checks what the next life finds.
@@ -135,10 +152,22 @@ fn lives(seed: u64, power: bool) {
             let found = contents(&open(&fs.power_loss(0)));
             // Opening again from the same image finds the same, and a prefix with all that was durable.
             let again = open(&fs);
-            assert_eq!(found.len() >= durable, true, "seed {seed}, life {life}: {} of {durable}", found.len());
+            assert_eq!(
+                found.len() >= durable,
+                true,
+                "seed {seed}, life {life}: {} of {durable}",
+                found.len()
+            );
             let again = contents(&again);
-            assert!(known.starts_with(&again), "seed {seed}, life {life}: not a prefix");
-            assert!(again.len() >= durable, "seed {seed}, life {life}: {} of {durable} durable", again.len());
+            assert!(
+                known.starts_with(&again),
+                "seed {seed}, life {life}: not a prefix"
+            );
+            assert!(
+                again.len() >= durable,
+                "seed {seed}, life {life}: {} of {durable} durable",
+                again.len()
+            );
             known = again;
         } else {
             fs = fs.process_crash();

@@ -338,6 +338,27 @@ impl SegmentStore {
         }
     }
 
+    /// Removes free files while there are more than may be. False: there still are, and none is free.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn shrink(&self) -> Result<bool> {
+        let mut inner = self.inner.lock();
+        while inner.files as u64 > self.max_files() {
+            let Some(slot) = inner.free.pop() else {
+                return Ok(false);
+            };
+            let removed = self
+                .dir
+                .remove(&file_name(slot))
+                .and_then(|()| self.dir.sync());
+            removed.map_err(|source| WalError::io("remove", self.path(slot), 0, source))?;
+            self.readers.lock().open.remove(&slot);
+            inner.files -= 1;
+        }
+        Ok(true)
+    }
+
     /// Frees every log segment up to and including `through`. Its addresses count no more from now on.
     pub fn release_through(&self, through: SegmentId) {
         let mut inner = self.inner.lock();

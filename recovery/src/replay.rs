@@ -1,0 +1,266 @@
+//! The newest good checkpoint, then the log after it, in order, into a machine that absorbs them.
+
+use std::collections::HashMap;
+
+use perennial_wal::frame::FrameKind;
+use perennial_wal::segment::Row;
+use perennial_wal::{Contents, Event, Lsn, SegmentId};
+
+use crate::checkpoint::{Entry, Head, PartRef, decode_part};
+use crate::decide::{
+    CheckpointFacts, CheckpointVerdict, LogFacts, LogVerdict, judge_checkpoint, judge_log,
+};
+
+/// What absorbs a replay: an index.
+pub trait Machine {
+    /// About so many entries will come.
+    fn reserve(&mut self, entries: u64);
+
+    /// An entry of the checkpoint.
+    fn load(&mut self, entry: Entry);
+
+    /// A put: the entry with this hash is now where the row says.
+    fn put(&mut self, row: &Row);
+
+    /// A remove, or damage to an operation on this key.
+    fn remove(&mut self, hash: u64);
+
+    /// Forget everything so far.
+    fn forget_all(&mut self);
+}
+
+/// What a replay did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcome {
+    /// Nothing of the old log counts: it must be given up.
+    pub forget: bool,
+    /// Entries that came from a checkpoint.
+    pub loaded: u64,
+    /// Operations replayed after it, those included that repeat what it knows.
+    pub replayed: u64,
+    /// Puts and removes behind its C.
+    pub replayed_operations: u64,
+    /// The checkpoint that was used: its head and its C.
+    pub checkpoint: Option<(Lsn, Lsn)>,
+    /// The generation of the newest checkpoint seen, used or not.
+    pub generation: u64,
+    /// The newest wall-clock second that the checkpoint had seen.
+    pub time_seen_s: u64,
+    /// Times that everything older had to be forgotten.
+    pub forgotten: u64,
+}
+
+/// Replays what `contents` found into `machine`, whose index knows `identity_bits` bits of a hash.
+pub fn replay(
+    contents: &mut Contents<'_>,
+    segment_bytes: u64,
+    identity_bits: u8,
+    machine: &mut impl Machine,
+) -> Outcome {
+    Replay {
+        segments: contents.segments(),
+        contents,
+        segment_bytes,
+        identity_bits,
+        events: HashMap::new(),
+    }
+    .run(machine)
+}
+
+struct Replay<'a, 'c> {
+    contents: &'a mut Contents<'c>,
+    segments: Vec<SegmentId>,
+    segment_bytes: u64,
+    identity_bits: u8,
+    /// What was read of the segments, so that none is read twice.
+    events: HashMap<usize, Vec<Event>>,
+}
+
+/// A checkpoint that can be used, its parts' bodies read and verified.
+struct Found {
+    at: Lsn,
+    head: Head,
+    parts: Vec<Vec<u8>>,
+    /// The segment where replay begins.
+    from: usize,
+}
+
+impl Replay<'_, '_> {
+    fn run(mut self, machine: &mut impl Machine) -> Outcome {
+        let mut outcome = Outcome::default();
+        let end_missing = self.contents.found.end_missing;
+        let found = if end_missing {
+            None
+        } else {
+            self.find_checkpoint(&mut outcome)
+        };
+        let broken = self.contents.found.broken;
+        match judge_log(LogFacts {
+            end_missing,
+            checkpoint: found.is_some(),
+            broken,
+        }) {
+            LogVerdict::Nothing => outcome.forget = true,
+            LogVerdict::FromLog => self.replay_from(0, machine, &mut outcome),
+            LogVerdict::FromCheckpoint => {
+                if let Some(found) = found {
+                    load(&found, machine, &mut outcome);
+                    self.replay_from(found.from, machine, &mut outcome);
+                }
+            }
+        }
+        outcome
+    }
+
+    fn events(&mut self, index: usize) -> Vec<Event> {
+        self.events
+            .remove(&index)
+            .unwrap_or_else(|| self.contents.events(index))
+    }
+
+    /// Looks for the newest checkpoint that can be used, from the end of the log backwards.
+    fn find_checkpoint(&mut self, outcome: &mut Outcome) -> Option<Found> {
+        for index in (0..self.segments.len()).rev() {
+            let events = self.events(index);
+            let heads: Vec<Row> = events.iter().rev().filter_map(head_row).collect();
+            self.events.insert(index, events);
+            for row in heads {
+                if let Some(found) = self.try_checkpoint(&row, outcome) {
+                    return Some(found);
+                }
+                tracing::warn!(lsn = %row.target.position(), "a checkpoint cannot be used; looking for an older one");
+            }
+        }
+        None
+    }
+
+    fn try_checkpoint(&self, row: &Row, outcome: &mut Outcome) -> Option<Found> {
+        let at = row.target.position();
+        let head = self.read_head(at, row.bytes);
+        let parts = head
+            .as_ref()
+            .map(|head| self.read_parts(head))
+            .unwrap_or_default();
+        let from = head.as_ref().and_then(|head| self.segment_index(head.c));
+        let facts = CheckpointFacts {
+            head_good: head.is_some(),
+            parts_good: parts.is_some(),
+            reached: from.is_some(),
+        };
+        outcome.generation = outcome
+            .generation
+            .max(head.as_ref().map_or(0, |head| head.generation));
+        match judge_checkpoint(facts) {
+            CheckpointVerdict::Use => Some(Found {
+                at,
+                head: head?,
+                parts: parts?,
+                from: from?,
+            }),
+            CheckpointVerdict::Skip => None,
+        }
+    }
+
+    fn segment_index(&self, lsn: Lsn) -> Option<usize> {
+        self.segments
+            .iter()
+            .position(|id| *id == lsn.segment(self.segment_bytes))
+    }
+
+    fn read_head(&self, at: Lsn, bytes: u32) -> Option<Head> {
+        let (header, frame) = self.contents.frame(at, bytes)?;
+        let head = Head::decode(header.value(&frame)).ok()?;
+        (header.kind == FrameKind::Head && head.identity_bits == self.identity_bits).then_some(head)
+    }
+
+    fn read_parts(&self, head: &Head) -> Option<Vec<Vec<u8>>> {
+        head.parts.iter().map(|part| self.read_part(part)).collect()
+    }
+
+    fn read_part(&self, part: &PartRef) -> Option<Vec<u8>> {
+        let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
+        let probe = self.contents.frame(
+            part.lsn,
+            part.bytes + header_bytes + table_bytes(part.bytes),
+        )?;
+        let (header, frame) = probe;
+        let body = header.value(&frame).to_vec();
+        let good = decode_part(&body).is_ok_and(|found| {
+            found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
+        });
+        (header.kind == FrameKind::Part && good).then_some(body)
+    }
+
+    /// Replays whole segments: beginning before C repeats what the image knows, in order, and changes nothing.
+    fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
+        for index in first..self.segments.len() {
+            for event in self.events(index) {
+                outcome.replayed += 1;
+                outcome.replayed_operations += u64::from(is_behind(&event, outcome.checkpoint));
+                match event {
+                    Event::Row(row) => apply(&row, machine),
+                    Event::ForgetKey(hash) => machine.remove(hash),
+                    Event::ForgetAll => {
+                        outcome.forgotten += 1;
+                        machine.forget_all();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of the chunk table in the frame of a part with a body of `bytes`.
+fn table_bytes(bytes: u32) -> u32 {
+    let chunk = u32::try_from(perennial_wal::frame::CHUNK_BYTES).unwrap_or(u32::MAX);
+    if bytes > chunk {
+        bytes.div_ceil(chunk) * 4
+    } else {
+        0
+    }
+}
+
+fn head_row(event: &Event) -> Option<Row> {
+    match event {
+        Event::Row(row) if row.kind == FrameKind::Head => Some(*row),
+        _ => None,
+    }
+}
+
+/// True for what the checkpoint does not know, as far as the row tells: a reference lies behind its extent.
+fn is_behind(event: &Event, checkpoint: Option<(Lsn, Lsn)>) -> bool {
+    match event {
+        Event::Row(row) if row.kind == FrameKind::Head => false,
+        Event::Row(row) if row.kind != FrameKind::Ref => {
+            checkpoint.is_none_or(|(_, c)| row.target.position() >= c)
+        }
+        _ => true,
+    }
+}
+
+fn apply(row: &Row, machine: &mut impl Machine) {
+    match row.kind {
+        FrameKind::Put | FrameKind::Ref => machine.put(row),
+        FrameKind::Remove => machine.remove(row.hash),
+        FrameKind::Mark
+        | FrameKind::Extent
+        | FrameKind::Part
+        | FrameKind::Head
+        | FrameKind::Pad => {}
+    }
+}
+
+fn load(found: &Found, machine: &mut impl Machine, outcome: &mut Outcome) {
+    machine.reserve(found.head.entries);
+    for part in &found.parts {
+        for entry in decode_part(part)
+            .into_iter()
+            .flat_map(|part| part.entries().collect::<Vec<_>>())
+        {
+            machine.load(entry);
+        }
+    }
+    outcome.loaded = found.head.entries;
+    outcome.checkpoint = Some((found.at, found.head.c));
+    outcome.time_seen_s = found.head.time_seen_s;
+}

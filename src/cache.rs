@@ -1,0 +1,259 @@
+//! The cache's face: every public operation, and where it is done.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use perennial_failpoints::StdFs;
+use perennial_failpoints::fs::Fs;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::Options;
+use crate::stats::Stats;
+use crate::value::{Inserted, Value};
+use crate::workers::Workers;
+
+/// A persistent cache that is still warm after a crash.
+///
+/// Cheap to clone: all clones are the same open cache. It is closed by [`close`](Self::close) or with its last clone.
+#[derive(Clone)]
+pub struct Cache(Arc<Handle>);
+
+struct Handle {
+    engine: Arc<Engine>,
+    workers: Mutex<Workers>,
+}
+
+impl Cache {
+    /// Opens the cache in the directory `path`, creating it where there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for options out of range and for a directory that holds something else,
+    /// [`ErrorKind::Locked`] while another process has it open, [`ErrorKind::Corrupt`] for a damaged or newer identity,
+    /// [`ErrorKind::Full`] and [`ErrorKind::Io`] where the file system refuses.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_with(Arc::new(StdFs), path, options)
+    }
+
+    /// Opens the cache over any file system, an in-memory one included.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        let engine = Arc::new(crate::open::open(fs, path.as_ref(), &options)?);
+        let workers = Workers::spawn(&engine)?;
+        Ok(Self(Arc::new(Handle {
+            engine,
+            workers: Mutex::new(workers),
+        })))
+    }
+
+    /// Stores a value. Readable at once, and from the moment this returns it survives the end of the process; it survives
+    /// a power cut after the next [`flush`](Self::flush), or once the log has moved on by the tail's size.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an empty or too long key or a value that does not fit in a segment,
+    /// [`ErrorKind::Poisoned`] after a failed write, [`ErrorKind::Full`], [`ErrorKind::Closed`].
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Inserted> {
+        self.engine().insert(key.as_ref(), value.as_ref(), false)
+    }
+
+    /// Stores a value that survives a power cut from the moment this returns. Many callers share one sync.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert). After an error the value may or may not be there.
+    pub fn insert_durable(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<Inserted> {
+        self.engine().insert(key.as_ref(), value.as_ref(), true)
+    }
+
+    /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before.
+    ///
+    /// Inside the closure other keys can be used; whatever would wait for this entry answers [`ErrorKind::Invalid`].
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), and [`ErrorKind::Origin`] when `fill` fails. If it fails or panics nothing is stored,
+    /// and an older version of the key is removed.
+    pub fn insert_with_len<E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
+    ) -> Result<Inserted>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.engine().insert_with_len(key.as_ref(), len, fill)
+    }
+
+    /// The newest value of the key, or nothing. Never an older one, and never another key's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a key out of range, [`ErrorKind::Closed`]. A damaged or unreadable entry is no error but
+    /// a counted miss.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.engine().get(key.as_ref())
+    }
+
+    /// Like [`get`](Self::get), into a buffer of the caller's, which is cleared first. False: nothing is there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_into(&self, key: impl AsRef<[u8]>, buf: &mut Vec<u8>) -> Result<bool> {
+        buf.clear();
+        self.engine().get_into(key.as_ref(), buf)
+    }
+
+    /// The bytes of the value that lie in `range`, cut at the value's end. Of a value over 64 KiB only the touched pieces
+    /// of 64 KiB are read and verified.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_range(&self, key: impl AsRef<[u8]>, range: Range<u64>) -> Result<Option<Value>> {
+        self.engine().get_range(key.as_ref(), range)
+    }
+
+    /// The value of the key; where there is none, what `fetch` returns, which is stored. However many callers ask, one
+    /// fetches; the others wait for it. What was fetched never overwrites an insert, nor undoes a remove, that came after
+    /// the fetch began.
+    ///
+    /// `fetch` must not ask for the same key again: it would wait for itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Origin`] when `fetch` fails, for all who waited; else as [`get`](Self::get). A value that cannot be
+    /// stored is returned all the same.
+    pub fn get_or_fetch<T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        fetch: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<Value>
+    where
+        T: Into<Value>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.engine().get_or_fetch(key.as_ref(), fetch)
+    }
+
+    /// Removes the key, there or not. Like an insert it survives the end of the process from the moment this returns.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert); nothing happened then, and the value is still there.
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.engine().remove(key.as_ref(), false)
+    }
+
+    /// Removes the key, there or not, so that it stays removed after a power cut.
+    ///
+    /// # Errors
+    /// As [`insert_durable`](Self::insert_durable).
+    pub fn remove_durable(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.engine().remove(key.as_ref(), true)
+    }
+
+    /// True when [`get`](Self::get) would find the key, as far as its header and key tell.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.engine().contains(key.as_ref())
+    }
+
+    /// Makes everything that returned before it survive a power cut.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Poisoned`] when the device fails, [`ErrorKind::Closed`].
+    pub fn flush(&self) -> Result<()> {
+        self.engine().check_open()?;
+        self.engine().log.flush()?;
+        Ok(())
+    }
+
+    /// Writes a checkpoint of the index now and makes it durable, so that the next open has nothing to replay.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush).
+    pub fn checkpoint(&self) -> Result<()> {
+        self.engine().check_open()?;
+        self.engine().checkpoint_now()
+    }
+
+    /// Counts since the cache was opened, and what it takes.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// Makes everything durable, writes a checkpoint and closes, for all clones: later calls answer
+    /// [`ErrorKind::Closed`]. Dropping the last clone does the same, but can only log.
+    ///
+    /// # Errors
+    /// When the device fails; the cache is closed all the same.
+    pub fn close(self) -> Result<()> {
+        self.0.close()
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        let mut workers = self.workers.lock();
+        if self.engine.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        workers.stop_upkeep(&self.engine);
+        let closed = self.engine.close_log();
+        workers.join_flusher();
+        closed
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.close()
+            && error.kind() != ErrorKind::Poisoned
+        {
+            tracing::error!(%error, "closing the cache failed");
+        }
+    }
+}
+
+impl Engine {
+    fn checkpoint_now(&self) -> Result<()> {
+        let mut state = self.upkeep.lock();
+        self.write_checkpoint(&mut state)?;
+        self.log.flush()?;
+        Ok(())
+    }
+
+    /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
+    fn close_log(&self) -> Result<()> {
+        if let Err(error) = self.checkpoint_if_changed() {
+            tracing::warn!(%error, "no checkpoint at close");
+        }
+        self.log.close().map_err(Error::from)
+    }
+
+    fn checkpoint_if_changed(&self) -> Result<()> {
+        let mut state = self.upkeep.lock();
+        if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.write_checkpoint(&mut state)
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
+}

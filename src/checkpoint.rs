@@ -1,0 +1,152 @@
+//! Writing a checkpoint: the index, shard by shard, as frames of the log.
+//!
+//! C is read before the first shard is imaged, E after the last (PROTOCOL hole 1). The head is appended behind all parts,
+//! so it lies behind E: where the head is stable, everything the image points at is. Nothing has to be published; a
+//! checkpoint exists when its head is found in the log.
+
+use perennial_recovery::{Entry, Head, PartRef, encode_part, entries_that_fit};
+use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
+use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::index::ImageEntry;
+
+/// Checkpoints should cost at most this fraction of what is written.
+const MAX_COST: u64 = 20;
+
+/// What is known of the checkpoints so far; whoever holds it does the upkeep.
+#[derive(Debug, Default)]
+pub(crate) struct CheckpointState {
+    /// The C of the newest checkpoint.
+    pub(crate) newest_c: Lsn,
+    /// The head of the newest checkpoint, until it is stable and segment headers may point at it.
+    pub(crate) unstable_head: Option<Lsn>,
+    pub(crate) generation: u64,
+    /// Bytes the newest one took.
+    pub(crate) bytes: u64,
+    pub(crate) time_seen_s: u64,
+}
+
+impl Engine {
+    /// True when enough was logged since the newest checkpoint: never more than half of the log, for the replay must stay
+    /// short and the log must reach back to it.
+    pub(crate) fn checkpoint_is_due(&self, state: &CheckpointState) -> bool {
+        let logged = self.log.reserved_end().0.saturating_sub(state.newest_c.0);
+        let half = self.log.store().max_files() * self.log.geometry().segment_bytes / 2;
+        let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
+        logged >= every.min(half)
+    }
+
+    /// Writes a checkpoint. It counts once the log is stable up to its head.
+    pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+        let c = self.log.reserved_end();
+        let mut head = Head {
+            generation: state.generation + 1,
+            c,
+            e: c,
+            entries: 0,
+            identity_bits: self.plan.index.identity_bits,
+            oldest: self.log.store().oldest(),
+            time_seen_s: state.time_seen_s.max(self.fs.unix_time_ms() / 1000),
+            parts: Vec::new(),
+            policy: Vec::new(),
+            kept: Vec::new(),
+            hand: 0,
+        };
+        let mut bytes = 0;
+        let mut image = Vec::new();
+        for shard in 0..self.index.shards() {
+            image.clear();
+            self.index
+                .image(shard, &|addr| self.is_live(addr), &mut image);
+            for entries in image.chunks(self.entries_per_part()) {
+                let part = self.append_part(state, to_u32(shard), entries)?;
+                head.entries += u64::from(part.entries);
+                bytes += u64::from(part.bytes);
+                head.parts.push(part);
+            }
+        }
+        head.e = self.log.reserved_end();
+        let head = head.encode();
+        if HEADER_BYTES + head.len() as u64 + CHUNK_BYTES / 1024 > self.max_ring_frame() {
+            tracing::warn!(
+                bytes = head.len(),
+                "the tail is too small for a checkpoint of so many entries"
+            );
+            state.newest_c = c;
+            return Ok(());
+        }
+        perennial_failpoints::site!("checkpoint::head");
+        let at = self.append_meta(state, FrameKind::Head, &head)?;
+        state.generation += 1;
+        state.newest_c = c;
+        state.unstable_head = Some(at);
+        state.bytes = bytes + head.len() as u64;
+        self.counters.checkpoints.add(1);
+        self.counters.checkpoint_bytes.add(state.bytes);
+        Ok(())
+    }
+
+    fn entries_per_part(&self) -> usize {
+        entries_that_fit((self.max_ring_frame() - HEADER_BYTES).min(CHUNK_BYTES)).max(1)
+    }
+
+    fn append_part(
+        &self,
+        state: &mut CheckpointState,
+        shard: u32,
+        image: &[ImageEntry],
+    ) -> Result<PartRef> {
+        let entries: Vec<Entry> = image.iter().map(Entry::from).collect();
+        let part = encode_part(shard, &entries);
+        perennial_failpoints::site!("checkpoint::part");
+        let lsn = self.append_meta(state, FrameKind::Part, &part)?;
+        Ok(PartRef {
+            lsn,
+            bytes: to_u32(part.len()),
+            shard,
+            entries: to_u32(entries.len()),
+        })
+    }
+
+    /// Appends a frame of our own. Room is made here and not by [`Engine::answer`]: the upkeep is held already.
+    fn append_meta(
+        &self,
+        state: &mut CheckpointState,
+        kind: FrameKind,
+        body: &[u8],
+    ) -> Result<Lsn> {
+        let spec = FrameSpec {
+            kind,
+            hash: 0,
+            key_bytes: 0,
+            value_bytes: to_u32(body.len()),
+            expiry: 0,
+        };
+        loop {
+            match self.log.try_reserve(spec, Class::Meta) {
+                Ok(mut reservation) => {
+                    let lsn = reservation.lsn();
+                    reservation.body().value.copy_from_slice(body);
+                    reservation.complete();
+                    return Ok(lsn);
+                }
+                Err(Refused::NoRoom(NoRoom::Ring)) => self.log.make_ring_room()?,
+                Err(Refused::NoRoom(NoRoom::Segment)) => self.make_segments(state, 1)?,
+                Err(Refused::Stopped(why)) => return Err(why.into()),
+            }
+        }
+    }
+}
+
+impl From<&ImageEntry> for Entry {
+    fn from(entry: &ImageEntry) -> Self {
+        Self {
+            identity: entry.identity,
+            addr: entry.addr,
+            size_class: entry.size_class,
+            visited: entry.visited,
+        }
+    }
+}

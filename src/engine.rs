@@ -1,0 +1,185 @@
+//! What all handles of an open cache share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use perennial_failpoints::fs::{Fs, LockGuard};
+use perennial_wal::frame::{FrameKind, HEADER_BYTES};
+use perennial_wal::{Addr, Class, FrameSpec, LogCore, NoRoom, may_wait};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::checkpoint::CheckpointState;
+use crate::error::{Error, Result};
+use crate::fetch::Flights;
+use crate::index::{Index, size_class};
+use crate::ledger::Ledger;
+use crate::options::Plan;
+use crate::reclaim::Policy;
+use crate::stats::{Counters, Stats};
+use crate::tier::Tier;
+use crate::workers::Signal;
+
+/// Keys are at most this long.
+pub(crate) const MAX_KEY_BYTES: usize = 65_535;
+
+pub(crate) struct Engine {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) log: Arc<LogCore>,
+    pub(crate) index: Index<Flights>,
+    pub(crate) tier: Tier,
+    pub(crate) ledger: Ledger,
+    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) counters: Counters,
+    pub(crate) plan: Plan,
+    pub(crate) hash_seed: u64,
+    /// One at a time: preparing segments, giving them up, checkpoints.
+    pub(crate) upkeep: Mutex<CheckpointState>,
+    pub(crate) signal: Signal,
+    /// The end of the newest segment that an address was seen in, in 16-byte units.
+    pub(crate) horizon: AtomicU64,
+    pub(crate) closed: AtomicBool,
+    /// Up to here the newest checkpoint knows everything.
+    pub(crate) nothing_new_below: AtomicU64,
+    pub(crate) opened: Stats,
+    /// Bytes in the directory that are not segments.
+    pub(crate) other_bytes: u64,
+    /// Held as long as the cache is open: the directory's lock, and the tail's where it lies elsewhere.
+    pub(crate) _locks: Vec<Box<dyn LockGuard>>,
+}
+
+impl Engine {
+    /// The hash of a key: the low half of xxh3-128 under the cache's secret seed.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        hash_of(key, self.hash_seed)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            Err(Error::closed())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+        if (1..=MAX_KEY_BYTES).contains(&key.len()) {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!(
+                "a key has 1 to {MAX_KEY_BYTES} bytes; this one has {}",
+                key.len()
+            )))
+        }
+    }
+
+    /// True while the segment that `addr` lies in counts.
+    pub(crate) fn is_live(&self, addr: Addr) -> bool {
+        addr.position().segment(self.log.geometry().segment_bytes) >= self.log.store().oldest()
+    }
+
+    /// True when a frame of this size class went straight to its segment and never was in the ring. The largest ring
+    /// frame is the bound of a class, so the class tells.
+    pub(crate) fn is_extent(&self, class: u8) -> bool {
+        u64::from(size_class::class_bound(class)) > self.max_ring_frame()
+    }
+
+    /// The largest frame that goes through the ring: the largest class bound that the io buffers take.
+    pub(crate) fn max_ring_frame(&self) -> u64 {
+        largest_bound_within(self.log.max_ring_frame())
+    }
+
+    /// Notes that an address beyond the newest segment so far is about to be stored. True when a segment was entered.
+    pub(crate) fn raise_horizon(&self, addr: Addr) -> bool {
+        if addr.units() < self.horizon.load(Ordering::Relaxed) {
+            return false;
+        }
+        let geometry = self.log.geometry();
+        let end =
+            (addr.position().segment(geometry.segment_bytes).0 + 1) * geometry.segment_bytes / 16;
+        self.index.set_horizon(false, end);
+        self.horizon.fetch_max(end, Ordering::Relaxed) < end
+    }
+
+    /// Makes room for a reservation that found none. Called outside all locks.
+    pub(crate) fn make_room(&self, no_room: NoRoom, class: Class) -> Result<()> {
+        may_wait()?;
+        match no_room {
+            NoRoom::Ring => Ok(self.log.make_ring_room()?),
+            NoRoom::Segment => self.make_segment_room(class),
+        }
+    }
+
+    /// Returns once everything below `end` is durable.
+    pub(crate) fn make_durable(&self, end: perennial_wal::Lsn) -> Result<()> {
+        Ok(self.log.make_stable(end)?)
+    }
+
+    /// Work that is due, where no thread does it.
+    pub(crate) fn after_operation(&self, entered_segment: bool) {
+        if !entered_segment {
+            return;
+        }
+        if self.plan.background {
+            self.signal.wake();
+        } else if let Err(error) = self.upkeep_step() {
+            // The operation itself is done; whoever needs the room next is told.
+            tracing::warn!(%error, "upkeep failed");
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let gate = self.index.gate_stats();
+        let counted = self.counters.snapshot();
+        let opened = self.opened.clone();
+        Stats {
+            entries: self.ledger.live(),
+            segments: self.log.store().live().len() as u64,
+            max_segments: self.log.store().max_files(),
+            file_bytes: self.log.store().file_bytes() + self.other_bytes,
+            capacity_bytes: self.plan.capacity_bytes,
+            index_bytes: self.index.memory_bytes() as u64,
+            filter_negatives: gate.negatives,
+            filter_false_positives: gate.false_positives,
+            recovered_from_checkpoint: opened.recovered_from_checkpoint,
+            replayed: opened.replayed,
+            holes: opened.holes,
+            damaged: opened.damaged,
+            forgotten_all: opened.forgotten_all,
+            quarantined_files: opened.quarantined_files,
+            open_us: opened.open_us,
+            ..counted
+        }
+    }
+}
+
+pub(crate) fn hash_of(key: &[u8], seed: u64) -> u64 {
+    let [low @ .., _, _, _, _, _, _, _, _] = xxh3_128_with_seed(key, seed).to_le_bytes();
+    u64::from_le_bytes(low)
+}
+
+/// The largest size-class bound that is at most `bytes`.
+pub(crate) fn largest_bound_within(bytes: u64) -> u64 {
+    let fits = |class: &u8| u64::from(size_class::class_bound(*class)) <= bytes;
+    (1..=size_class::LARGEST)
+        .rev()
+        .find(fits)
+        .map_or(0, |class| u64::from(size_class::class_bound(class)))
+}
+
+/// Bytes that a put of this key and value takes in the ring, without the alignment.
+pub(crate) fn put_spec(hash: u64, key: &[u8], value_bytes: u32) -> FrameSpec {
+    let key_bytes = u16::try_from(key.len()).unwrap_or(u16::MAX);
+    FrameSpec {
+        kind: FrameKind::Put,
+        hash,
+        key_bytes,
+        value_bytes,
+        expiry: 0,
+    }
+}
+
+/// Bytes to read for a frame.
+pub(crate) fn read_bytes(spec: &FrameSpec) -> u64 {
+    HEADER_BYTES + spec.header().body_bytes()
+}

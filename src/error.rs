@@ -1,0 +1,143 @@
+//! What the cache reports: a kind that says what to do now, a sentence, a source.
+
+use std::fmt;
+use std::sync::Arc;
+
+use perennial_recovery::IdentityFileError;
+use perennial_wal::WalError;
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument or option is out of range: change it. Nothing happened.
+    Invalid,
+    /// Another process has the directory open: close that one, or choose another directory.
+    Locked,
+    /// There was no room and the call may not wait: try again. Nothing happened.
+    Busy,
+    /// The disk is full, or the cache too small for the entry: make room.
+    Full,
+    /// A system call failed: see the source.
+    Io,
+    /// The directory's identity is damaged or of a newer format: restore it, or remove the directory.
+    Corrupt,
+    /// A write or sync failed earlier: reads go on, nothing more is written. Mend the device and open again.
+    Poisoned,
+    /// The caller's own closure failed or panicked: see the source.
+    Origin,
+    /// The cache was closed.
+    Closed,
+}
+
+type Source = Arc<dyn std::error::Error + Send + Sync>;
+
+/// An error of the cache. Cheap to clone: everyone who waited for one fetch gets the same.
+#[derive(Clone)]
+pub struct Error {
+    kind: ErrorKind,
+    message: Arc<str>,
+    source: Option<Source>,
+}
+
+/// The cache's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into().into(),
+            source: None,
+        }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Invalid, message)
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into().into());
+        self
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(ErrorKind::Closed, "the cache is closed")
+    }
+
+    pub(crate) fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
+        let full = matches!(
+            source.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        );
+        let kind = if full { ErrorKind::Full } else { ErrorKind::Io };
+        Self::new(kind, format!("{what}: {source}")).with_source(source)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.kind)
+            .field("message", &self.message)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<WalError> for Error {
+    fn from(error: WalError) -> Self {
+        let kind = match &error {
+            WalError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                ErrorKind::Full
+            }
+            WalError::Poisoned(_) => ErrorKind::Poisoned,
+            WalError::Full => ErrorKind::Full,
+            WalError::TooLarge { .. } | WalError::Invalid(_) | WalError::Reentered => {
+                ErrorKind::Invalid
+            }
+            WalError::Closed => return Self::closed(),
+            WalError::Locked(_) => ErrorKind::Locked,
+            WalError::Foreign(_) => ErrorKind::Corrupt,
+            _ => ErrorKind::Io,
+        };
+        Self::new(kind, error.to_string()).with_source(error)
+    }
+}
+
+impl From<IdentityFileError> for Error {
+    fn from(error: IdentityFileError) -> Self {
+        let kind = match &error {
+            IdentityFileError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                ErrorKind::Full
+            }
+            IdentityFileError::Io { .. } => ErrorKind::Io,
+            _ => ErrorKind::Corrupt,
+        };
+        Self::new(kind, error.to_string()).with_source(error)
+    }
+}

@@ -1,0 +1,179 @@
+//! One fetch however many callers wait, and never a stale one stored.
+//!
+//! A fetch is registered under the key's shard lock. An insert or remove of the key takes it out of the registry under the
+//! same lock: its result then goes to those who waited before and is not stored, and later callers begin a new one
+//! (PROTOCOL hole 33). The registration belongs to a guard: error, panic and success all deregister and wake.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use perennial_wal::may_wait;
+
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::Value;
+
+/// The fetches under way for the keys of one index shard.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(HashMap<Box<[u8]>, Arc<Flight>>);
+
+impl Flights {
+    /// Something newer happened to the key: whatever is being fetched for it is not stored.
+    pub(crate) fn supersede(&mut self, key: &[u8]) {
+        if !self.0.is_empty() {
+            self.0.remove(key);
+        }
+    }
+
+    /// True while nothing newer happened to the key since the flight began.
+    pub(crate) fn is_newest(&self, key: &[u8], flight: &Arc<Flight>) -> bool {
+        self.0
+            .get(key)
+            .is_some_and(|registered| Arc::ptr_eq(registered, flight))
+    }
+
+    fn land(&mut self, key: &[u8], flight: &Arc<Flight>) {
+        if self.is_newest(key, flight) {
+            self.0.remove(key);
+        }
+    }
+}
+
+/// One fetch under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flight {
+    state: Mutex<State>,
+    landed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Flying,
+    Landed(Result<Value>),
+    /// The caller that fetched panicked: somebody else has to.
+    Lost,
+}
+
+impl Flight {
+    fn settle(&self, state: State) {
+        let mut now = self.state.lock();
+        if matches!(*now, State::Flying) {
+            *now = state;
+        }
+        self.landed.notify_all();
+    }
+
+    /// Waits for the result; `None` when the fetching caller panicked.
+    fn wait(&self) -> Option<Result<Value>> {
+        let mut state = self.state.lock();
+        loop {
+            match &*state {
+                State::Flying => self.landed.wait(&mut state),
+                State::Landed(result) => return Some(result.clone()),
+                State::Lost => return None,
+            }
+        }
+    }
+}
+
+/// Deregisters a flight and wakes its waiters, however the fetch ends.
+struct Registered<'a> {
+    engine: &'a Engine,
+    key: &'a [u8],
+    hash: u64,
+    flight: Arc<Flight>,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.engine
+            .index
+            .lock(self.hash)
+            .extra()
+            .land(self.key, &self.flight);
+        self.flight.settle(State::Lost);
+    }
+}
+
+impl Engine {
+    pub(crate) fn get_or_fetch<T, E>(
+        &self,
+        key: &[u8],
+        fetch: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<Value>
+    where
+        T: Into<Value>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        loop {
+            if let Some(value) = self.get(key)? {
+                return Ok(value);
+            }
+            let hash = self.hash(key);
+            let (flight, leads) = self.board(key, hash);
+            if leads {
+                return self.fly(
+                    Registered {
+                        engine: self,
+                        key,
+                        hash,
+                        flight,
+                    },
+                    fetch,
+                );
+            }
+            may_wait()?;
+            self.counters.fetch_waits.add(1);
+            if let Some(result) = flight.wait() {
+                return result;
+            }
+        }
+    }
+
+    /// Joins the fetch under way for the key, or registers a new one; true for the one who has to fetch.
+    fn board(&self, key: &[u8], hash: u64) -> (Arc<Flight>, bool) {
+        let mut shard = self.index.lock(hash);
+        let flights = &mut shard.extra().0;
+        if let Some(flight) = flights.get(key) {
+            return (Arc::clone(flight), false);
+        }
+        let flight = Arc::new(Flight::default());
+        flights.insert(key.into(), Arc::clone(&flight));
+        (flight, true)
+    }
+
+    fn fly<T, E>(
+        &self,
+        registered: Registered<'_>,
+        fetch: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<Value>
+    where
+        T: Into<Value>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.counters.fetches.add(1);
+        let fetched = fetch().map(Into::into).map_err(|error| {
+            let error = error.into();
+            Error::new(ErrorKind::Origin, format!("the fetch failed: {error}")).with_source(error)
+        });
+        if let Ok(value) = &fetched {
+            self.keep_fetched(&registered, value);
+        }
+        registered.flight.settle(State::Landed(fetched.clone()));
+        fetched
+    }
+
+    /// Stores what was fetched, unless something newer happened. The caller has the value either way.
+    fn keep_fetched(&self, registered: &Registered<'_>, value: &Value) {
+        match self.insert_for(registered.key, value, false, Some(&registered.flight)) {
+            Ok(crate::Inserted::Stored) => {}
+            Ok(crate::Inserted::Rejected(_)) => self.counters.rejected.add(1),
+            Err(error) => {
+                tracing::debug!(%error, "a fetched value is not cached");
+                self.counters.rejected.add(1);
+            }
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! Opening a cache: identity, the old tail, the log's contents, replay, repair, and the log runs.
+//!
+//! Nothing on disk is changed before everything is known. The order after that is the one of `docs/recovery.md`: repair
+//! the log's end, sync, then the tail is reset. Each step can be repeated.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use parking_lot::Mutex;
+use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_recovery::{
+    Entry, Identity, Machine, Outcome, TailKind, TailPlace, identity, replay,
+};
+use perennial_wal::segment::{Row, slot_of};
+use perennial_wal::{
+    Addr, Contents, Geometry, Life, Lsn, SegmentId, TAIL_HEAD_BYTES, TailMemory, open_tail_file,
+};
+
+use crate::checkpoint::CheckpointState;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::Flights;
+use crate::index::{ImageEntry, Index, size_class};
+use crate::ledger::Ledger;
+use crate::options::{IDENTITY_BYTES, Options, Plan, Tail};
+use crate::reclaim::Fifo;
+use crate::stats::{Counters, Stats};
+use crate::tier::Tier;
+use crate::upkeep::RESERVE;
+use crate::workers::Signal;
+
+const LOCK: &str = "LOCK";
+
+pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
+    let started = fs.monotonic_ns();
+    let mut plan = options.plan()?;
+    let (dir, lock) = lock_directory(&*fs, path)?;
+    let identity = match identity::read(&*dir)? {
+        Some(identity) => identity,
+        None => create(&*fs, &*dir, &plan)?,
+    };
+    adopt(&mut plan, &identity)?;
+    let mut opening = Opening {
+        fs,
+        dir,
+        plan,
+        identity,
+        locks: vec![lock],
+    };
+    let mut engine = opening.run()?;
+    engine.opened.open_us = (engine.fs.monotonic_ns() - started) / 1000;
+    Ok(engine)
+}
+
+fn lock_directory(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>, Box<dyn LockGuard>)> {
+    let shown = path.display();
+    fs.create_dir_all(path)
+        .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
+    let dir = fs
+        .open_dir(path)
+        .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
+    refuse_strangers(&*dir)?;
+    let lock = dir
+        .try_lock(LOCK)
+        .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
+    let locked = || {
+        let message = format!(
+            "{shown} is open in another process; close that one or choose another directory"
+        );
+        Error::new(ErrorKind::Locked, message)
+    };
+    Ok((dir, lock.ok_or_else(locked)?))
+}
+
+/// A directory without an identity must hold nothing but what a first open that was killed may have left. Checked before
+/// anything is created in it.
+fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
+    let shown = dir.path().display();
+    let names = dir
+        .list()
+        .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
+    if names.iter().any(|entry| entry.name == identity::FILE_NAME) {
+        return Ok(());
+    }
+    let other = dir
+        .has_other_entries()
+        .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
+    let ours = [LOCK, identity::TEMPORARY_NAME];
+    match names
+        .iter()
+        .find(|entry| !ours.contains(&entry.name.as_str()))
+    {
+        Some(entry) if slot_of(&entry.name).is_some() => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "{shown} has segments but no identity; restore the file `identity` or remove the directory"
+            ),
+        )),
+        None if !other => Ok(()),
+        _ => {
+            let message =
+                format!("{shown} holds something that is not a cache; choose an empty directory");
+            Err(Error::invalid(message))
+        }
+    }
+}
+
+fn create(fs: &dyn Fs, dir: &dyn Dir, plan: &Plan) -> Result<Identity> {
+    let identity = Identity {
+        cache_id: fs.random_u64(),
+        hash_seed: fs.random_u64(),
+        segment_bytes: perennial_wal::to_u32(perennial_wal::to_usize(plan.geometry.segment_bytes)),
+        sector: perennial_wal::to_u32(perennial_wal::to_usize(plan.geometry.sector)),
+        identity_bits: plan.index.identity_bits,
+        tail: tail_place(plan, fs.random_u64()),
+    };
+    identity::write(dir, &identity)?;
+    Ok(identity)
+}
+
+fn tail_place(plan: &Plan, tail_id: u64) -> TailPlace {
+    let dir = plan.tail_dir.as_ref().filter(|_| plan.tail == Tail::Mapped);
+    TailPlace {
+        kind: if plan.tail == Tail::Mapped {
+            TailKind::Mapped
+        } else {
+            TailKind::Heap
+        },
+        dir: dir.and_then(|dir| dir.to_str().map(str::to_owned)),
+        ring_bytes: plan.ring_bytes,
+        tail_id,
+    }
+}
+
+/// What was fixed when the cache was created wins over the options.
+fn adopt(plan: &mut Plan, identity: &Identity) -> Result<()> {
+    let stored = Geometry {
+        segment_bytes: u64::from(identity.segment_bytes),
+        sector: u64::from(identity.sector),
+    };
+    if stored != plan.geometry {
+        tracing::warn!(
+            segment_bytes = stored.segment_bytes,
+            "the cache keeps the segment size it was created with"
+        );
+        plan.geometry = stored;
+    }
+    plan.index.identity_bits = identity.identity_bits;
+    plan.check()
+}
+
+struct Opening {
+    fs: Arc<dyn Fs>,
+    dir: Arc<dyn Dir>,
+    plan: Plan,
+    identity: Identity,
+    locks: Vec<Box<dyn LockGuard>>,
+}
+
+impl Opening {
+    fn run(&mut self) -> Result<Engine> {
+        let recorded = self.identity.tail.clone();
+        let mut old_tail = self.tail_memory(&recorded)?;
+        let boot_id = self.fs.boot_id();
+        let geometry = self.plan.geometry;
+        let index = Index::new(self.plan.index);
+        let ledger = Ledger::new(geometry.segment_bytes);
+        let life = Life {
+            cache_id: self.identity.cache_id,
+            incarnation: self.fs.random_u64(),
+        };
+
+        let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
+        let mut contents = Contents::read(&*self.dir, self.identity.cache_id, geometry, evidence)?;
+        let mut machine = Absorb::new(&index, &ledger, &contents, geometry);
+        let outcome = replay(
+            &mut contents,
+            geometry.segment_bytes,
+            self.identity.identity_bits,
+            &mut machine,
+        );
+        if outcome.forget {
+            machine.forget_all();
+        }
+        let mut opened = report(&contents, &outcome);
+        let foreign: u64 = contents.found.foreign.iter().map(|(_, bytes)| bytes).sum();
+        let max_files = self.plan.max_segments(foreign);
+        let mended = contents.mend(
+            Arc::clone(&self.dir),
+            geometry,
+            life,
+            max_files,
+            outcome.forget,
+        )?;
+
+        let wanted = tail_place(&self.plan, recorded.tail_id);
+        let tail = if wanted == recorded {
+            old_tail
+        } else {
+            self.move_tail(wanted, old_tail)?
+        };
+        let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
+        log.store().set_reserve(RESERVE);
+        opened.open_us = 0;
+        let evicted = fit(&log, &ledger)?;
+        let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
+        engine.counters.evicted.add(evicted);
+        Ok(engine)
+    }
+
+    fn engine(
+        &mut self,
+        log: Arc<perennial_wal::LogCore>,
+        index: Index<Flights>,
+        ledger: Ledger,
+        outcome: &Outcome,
+        opened: Stats,
+        foreign: u64,
+    ) -> Engine {
+        let start = log.reserved_end();
+        let state = CheckpointState {
+            newest_c: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
+            generation: outcome.generation,
+            time_seen_s: outcome.time_seen_s,
+            ..CheckpointState::default()
+        };
+        // With every operation in the checkpoint a close has nothing to write one for.
+        let nothing_new = outcome.checkpoint.is_some() && outcome.replayed_operations == 0;
+        let tail_bytes = match &self.identity.tail {
+            TailPlace {
+                kind: TailKind::Mapped,
+                dir: None,
+                ring_bytes,
+                ..
+            } => TAIL_HEAD_BYTES + ring_bytes,
+            _ => 0,
+        };
+        Engine {
+            fs: Arc::clone(&self.fs),
+            index,
+            tier: Tier::new(
+                self.plan.memory_tier_bytes,
+                self.plan.memory_tier_max_value_bytes,
+            ),
+            ledger,
+            policy: Box::new(Fifo),
+            counters: Counters::default(),
+            hash_seed: self.identity.hash_seed,
+            upkeep: Mutex::new(state),
+            signal: Signal::default(),
+            horizon: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
+            opened,
+            other_bytes: tail_bytes + IDENTITY_BYTES / 4 + foreign,
+            _locks: std::mem::take(&mut self.locks),
+            plan: self.plan.clone(),
+            log,
+        }
+    }
+
+    fn tail_memory(&mut self, place: &TailPlace) -> Result<TailMemory> {
+        if place.kind == TailKind::Heap {
+            return Ok(TailMemory::heap(place.ring_bytes));
+        }
+        let name = tail_name(place.tail_id);
+        match &place.dir {
+            None => Ok(open_tail_file(&*self.dir, &name, place.ring_bytes)?),
+            Some(path) => {
+                let path = Path::new(path);
+                let shown = path.display();
+                self.fs
+                    .create_dir_all(path)
+                    .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
+                let dir = self
+                    .fs
+                    .open_dir(path)
+                    .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
+                let lock_name = format!("{name}.lock");
+                let lock = dir
+                    .try_lock(&lock_name)
+                    .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
+                let lock = lock.ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::Locked,
+                        format!("{shown}/{name} is in use by another process"),
+                    )
+                })?;
+                self.locks.push(lock);
+                Ok(open_tail_file(&*dir, &name, place.ring_bytes)?)
+            }
+        }
+    }
+
+    /// The tail's options changed: what the old one held is in its segments by now, and the identity names the new one
+    /// before anything is written to it (PROTOCOL hole 16).
+    fn move_tail(&mut self, wanted: TailPlace, old: TailMemory) -> Result<TailMemory> {
+        let place = TailPlace {
+            tail_id: self.fs.random_u64(),
+            ..wanted
+        };
+        let tail = self.tail_memory(&place)?;
+        let before = std::mem::replace(&mut self.identity.tail, place);
+        identity::write(&*self.dir, &self.identity)?;
+        drop(old);
+        if before.kind == TailKind::Mapped {
+            self.remove_tail(&before);
+        }
+        Ok(tail)
+    }
+
+    fn remove_tail(&self, place: &TailPlace) {
+        let dir = match &place.dir {
+            None => Ok(Arc::clone(&self.dir)),
+            Some(path) => self.fs.open_dir(Path::new(path)),
+        };
+        let removed = dir.and_then(|dir| {
+            dir.remove(&tail_name(place.tail_id))
+                .and_then(|()| dir.sync())
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the old tail could not be removed");
+        }
+    }
+}
+
+fn tail_name(tail_id: u64) -> String {
+    format!("tail-{tail_id:016x}")
+}
+
+/// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
+fn fit(log: &perennial_wal::LogCore, ledger: &Ledger) -> Result<u64> {
+    let mut evicted = 0;
+    while !log.store().shrink()? {
+        let live = log.store().live();
+        let Some(oldest) = live.first().filter(|_| live.len() > 1) else {
+            break;
+        };
+        let through = oldest.header.number;
+        log.store().release_through(through);
+        evicted += ledger.drop_through(through);
+    }
+    Ok(evicted)
+}
+
+fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {
+    let verdicts = contents.verdicts;
+    Stats {
+        recovered_from_checkpoint: outcome.loaded,
+        replayed: outcome.replayed,
+        holes: verdicts.holes,
+        damaged: verdicts.damaged_keys + verdicts.damaged_unknown,
+        forgotten_all: outcome.forgotten + u64::from(outcome.forget),
+        quarantined_files: contents.found.foreign.len() as u64,
+        ..Stats::default()
+    }
+}
+
+/// The index as it absorbs a replay.
+struct Absorb<'a> {
+    index: &'a Index<Flights>,
+    ledger: &'a Ledger,
+    oldest: SegmentId,
+    segment_bytes: u64,
+}
+
+impl<'a> Absorb<'a> {
+    fn new(
+        index: &'a Index<Flights>,
+        ledger: &'a Ledger,
+        contents: &Contents<'_>,
+        geometry: Geometry,
+    ) -> Self {
+        let segments = contents.segments();
+        // Every address that will come lies below the end of the newest segment ever seen.
+        let end = (contents.found.max_number + 1) * geometry.segment_bytes / 16;
+        index.set_horizon(false, end);
+        let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
+        Self {
+            index,
+            ledger,
+            oldest,
+            segment_bytes: geometry.segment_bytes,
+        }
+    }
+
+    fn counts(&self, addr: Addr) -> bool {
+        !addr.is_kept() && addr.position().segment(self.segment_bytes) >= self.oldest
+    }
+}
+
+impl Machine for Absorb<'_> {
+    fn reserve(&mut self, entries: u64) {
+        self.index.reserve_entries(perennial_wal::to_usize(entries));
+    }
+
+    fn load(&mut self, entry: Entry) {
+        if self.counts(entry.addr) && entry.size_class != 0 {
+            let Entry {
+                identity,
+                addr,
+                size_class,
+                visited,
+            } = entry;
+            self.index.load(
+                ImageEntry {
+                    identity,
+                    addr,
+                    size_class,
+                    visited,
+                },
+                &|addr| self.counts(addr),
+            );
+            self.ledger.add(addr);
+        }
+    }
+
+    fn put(&mut self, row: &Row) {
+        if !self.counts(row.target) {
+            return self.remove(row.hash);
+        }
+        let mut shard = self.index.lock(row.hash);
+        shard.prepare(row.hash, &|addr| self.counts(addr));
+        let old = shard.set(row.hash, row.target, size_class::class_of(row.bytes));
+        self.ledger.add(row.target);
+        if let Some(old) = old {
+            self.ledger.subtract(old.addr);
+        }
+    }
+
+    fn remove(&mut self, hash: u64) {
+        if let Some(old) = self.index.lock(hash).remove(hash) {
+            self.ledger.subtract(old.addr);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.index.clear();
+        self.ledger.clear();
+    }
+}

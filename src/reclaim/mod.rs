@@ -1,0 +1,29 @@
+//! Which segment is given up when room is needed.
+
+mod fifo;
+
+pub(crate) use fifo::Fifo;
+
+use perennial_wal::SegmentId;
+
+/// A log segment, as a policy sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) id: SegmentId,
+}
+
+/// What to do to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Give up the log's segments up to and including this one. The log goes strictly oldest first: a gap in it could
+    /// bring back what a lost remove had removed (PROTOCOL hole 4).
+    DropThrough(SegmentId),
+    /// There is nothing to give up.
+    Nothing,
+}
+
+/// Chooses what to give up.
+pub(crate) trait Policy: std::fmt::Debug + Send + Sync {
+    /// The next step, given the log's segments that may go, oldest first.
+    fn step(&self, log: &[Candidate]) -> Step;
+}

@@ -1,0 +1,155 @@
+//! What the cache counts.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// The running cache's counters.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+        }
+
+        /// A picture of the cache at one moment. All counts are since the cache was opened.
+        #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+        #[non_exhaustive]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Entries in the index.
+            pub entries: u64,
+            /// Log segments in use, prepared ones included.
+            pub segments: u64,
+            /// Segment files that may exist at most.
+            pub max_segments: u64,
+            /// Bytes of all files in the cache directory.
+            pub file_bytes: u64,
+            /// The configured capacity in bytes.
+            pub capacity_bytes: u64,
+            /// Bytes of memory for index and filter.
+            pub index_bytes: u64,
+            /// Lookups that the filter answered.
+            pub filter_negatives: u64,
+            /// Lookups that the filter let through for a key that was not there.
+            pub filter_false_positives: u64,
+            /// Entries that the checkpoint brought back at open.
+            pub recovered_from_checkpoint: u64,
+            /// Operations replayed at open.
+            pub replayed: u64,
+            /// Operations found at open that had not returned when the process died.
+            pub holes: u64,
+            /// Damaged operations found at open; their keys were forgotten.
+            pub damaged: u64,
+            /// Times at open that everything older had to be forgotten.
+            pub forgotten_all: u64,
+            /// Files in the directory that look like segments and are not this cache's. They are left alone.
+            pub quarantined_files: u64,
+            /// How long the open took, in microseconds.
+            pub open_us: u64,
+        }
+
+        impl Counters {
+            pub(crate) fn snapshot(&self) -> Stats {
+                Stats { $($name: self.$name.get(),)* ..Stats::default() }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Reads answered from the tail.
+    hits_tail,
+    /// Reads answered from the memory tier.
+    hits_memory,
+    /// Reads answered from a segment.
+    hits_disk,
+    /// Reads that found nothing.
+    misses,
+    /// Entries stored.
+    inserts,
+    /// Bytes of keys and values stored.
+    insert_bytes,
+    /// Entries not kept.
+    rejected,
+    /// Removes.
+    removes,
+    /// Entries dropped to make room.
+    evicted,
+    /// Segments given up to make room.
+    reclaimed_segments,
+    /// Fetches made by `get_or_fetch`.
+    fetches,
+    /// Callers of `get_or_fetch` who waited for another's fetch.
+    fetch_waits,
+    /// Frames read that did not prove themselves; each is a miss.
+    damaged_reads,
+    /// Reads that the device refused; each is a miss.
+    read_errors,
+    /// Checkpoints written.
+    checkpoints,
+    /// Bytes of checkpoints written.
+    checkpoint_bytes,
+}
+
+/// A count that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Stats {
+    /// Reads that found something, in all places.
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.hits_tail + self.hits_memory + self.hits_disk
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        writeln!(
+            f,
+            "{} entries in {} of {} segments, {} of {} MiB on disk, {} MiB of index",
+            self.entries,
+            self.segments,
+            self.max_segments,
+            mib(self.file_bytes),
+            mib(self.capacity_bytes),
+            mib(self.index_bytes)
+        )?;
+        writeln!(
+            f,
+            "{} hits ({} tail, {} memory, {} disk), {} misses ({} by the filter alone)",
+            self.hits(),
+            self.hits_tail,
+            self.hits_memory,
+            self.hits_disk,
+            self.misses,
+            self.filter_negatives
+        )?;
+        writeln!(
+            f,
+            "{} inserts, {} removes, {} evicted with {} segments, {} damaged reads, {} read errors",
+            self.inserts,
+            self.removes,
+            self.evicted,
+            self.reclaimed_segments,
+            self.damaged_reads,
+            self.read_errors
+        )?;
+        write!(
+            f,
+            "opened in {} us: {} entries from the checkpoint, {} operations replayed, {} holes, {} damaged",
+            self.open_us, self.recovered_from_checkpoint, self.replayed, self.holes, self.damaged
+        )
+    }
+}

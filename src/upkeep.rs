@@ -1,0 +1,111 @@
+//! Keeping segments ready to be written: prepare free ones, give up old ones, checkpoint now and then.
+
+use perennial_wal::segment::Reserve;
+use perennial_wal::{Class, SegmentId};
+
+use crate::checkpoint::CheckpointState;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reclaim::{Candidate, Step};
+
+/// Prepared segments that puts leave to removes and checkpoints: those must go through so that room can be made.
+pub(crate) const RESERVE: Reserve = Reserve {
+    from_puts: 1,
+    from_removes: 0,
+};
+/// Segments kept prepared.
+const AHEAD: usize = 2;
+
+impl Engine {
+    /// One round of upkeep.
+    pub(crate) fn upkeep_step(&self) -> Result<()> {
+        let mut state = self.upkeep.lock();
+        self.make_segments(&mut state, AHEAD)?;
+        self.publish_checkpoint(&mut state);
+        if self.checkpoint_is_due(&state) {
+            self.write_checkpoint(&mut state)?;
+        }
+        Ok(())
+    }
+
+    /// Segment headers name the newest checkpoint, once it is stable.
+    fn publish_checkpoint(&self, state: &mut CheckpointState) {
+        if let Some(head) = state
+            .unstable_head
+            .take_if(|head| *head < self.log.stable_lsn())
+        {
+            self.log.store().set_checkpoint(head);
+        }
+    }
+
+    /// Sees to it that a frame of `class` finds a prepared segment.
+    pub(crate) fn make_segment_room(&self, class: Class) -> Result<()> {
+        let mut state = self.upkeep.lock();
+        let kept_back = match class {
+            Class::Put => RESERVE.from_puts,
+            Class::Remove => RESERVE.from_removes,
+            Class::Meta => 0,
+        };
+        self.make_segments(&mut state, kept_back + 1)
+    }
+
+    /// Prepares segments until there are `wanted`, giving up old ones where no file is free.
+    pub(crate) fn make_segments(&self, state: &mut CheckpointState, wanted: usize) -> Result<()> {
+        while self.log.store().prepared() < wanted {
+            if !self.log.prepare_segment()? && !self.give_up_one(state)? {
+                let why = self
+                    .log
+                    .store()
+                    .why_no_file()
+                    .map_or(String::new(), |error| format!(": {error}"));
+                return Err(Error::new(
+                    ErrorKind::Full,
+                    format!("there is no segment to write to{why}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what the policy chooses. False: there is nothing.
+    fn give_up_one(&self, state: &mut CheckpointState) -> Result<bool> {
+        let mut step = self.policy.step(&self.candidates());
+        if step == Step::Nothing {
+            // A small log may lie in the tail as a whole.
+            self.log.flush()?;
+            step = self.policy.step(&self.candidates());
+        }
+        match step {
+            Step::Nothing => Ok(false),
+            Step::DropThrough(through) => {
+                self.drop_through(state, through);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Segments that may go: stable to their end, and not the one being written.
+    fn candidates(&self) -> Vec<Candidate> {
+        let segment_bytes = self.log.geometry().segment_bytes;
+        let stable = self.log.stable_lsn().segment(segment_bytes);
+        let live = self.log.store().live();
+        live.iter()
+            .map(|s| Candidate {
+                id: s.header.number,
+            })
+            .filter(|c| c.id < stable)
+            .collect()
+    }
+
+    fn drop_through(&self, state: &mut CheckpointState, through: SegmentId) {
+        perennial_failpoints::site!("reclaim::drop");
+        let before = self.log.store().oldest();
+        // First the addresses stop counting, then the files are free to be written over.
+        self.log.store().release_through(through);
+        self.counters.evicted.add(self.ledger.drop_through(through));
+        self.counters
+            .reclaimed_segments
+            .add(self.log.store().oldest().0.saturating_sub(before.0).min(1));
+        tracing::debug!(%through, generation = state.generation, "gave up a segment");
+    }
+}

@@ -1,0 +1,100 @@
+//! The threads of an open cache.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+use perennial_wal::Background;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+/// Wakes the upkeep thread.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: bool,
+    stopped: bool,
+}
+
+impl Signal {
+    pub(crate) fn wake(&self) {
+        self.state.lock().pending = true;
+        self.wake.notify_one();
+    }
+
+    fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake.notify_one();
+    }
+
+    /// Waits for work. False: stop.
+    fn next(&self) -> bool {
+        let mut state = self.state.lock();
+        while !state.pending && !state.stopped {
+            self.wake.wait(&mut state);
+        }
+        state.pending = false;
+        !state.stopped
+    }
+}
+
+/// Running threads: one writes the log, one does the upkeep.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    upkeep: Option<JoinHandle<()>>,
+    flusher: Option<Background>,
+}
+
+impl Workers {
+    pub(crate) fn spawn(engine: &Arc<Engine>) -> Result<Self> {
+        if !engine.plan.background {
+            return Ok(Self::default());
+        }
+        let failed = |error| Error::io("cannot start a thread", error);
+        let flusher = Background::spawn(&engine.log, engine.plan.flush_every).map_err(failed)?;
+        let shared = Arc::clone(engine);
+        let upkeep = perennial_wal::spawn_thread("perennial-upkeep", move || {
+            while shared.signal.next() {
+                if let Err(error) = shared.upkeep_step() {
+                    // Whoever needs the room next makes it, or is told why not.
+                    tracing::warn!(%error, "upkeep failed");
+                }
+            }
+        });
+        let mut workers = Self {
+            upkeep: None,
+            flusher: Some(flusher),
+        };
+        match upkeep {
+            Ok(thread) => workers.upkeep = Some(thread),
+            Err(error) => {
+                engine.log.stop(perennial_wal::WalError::Closed);
+                workers.join_flusher();
+                return Err(failed(error));
+            }
+        }
+        Ok(workers)
+    }
+
+    /// Ends the upkeep thread.
+    pub(crate) fn stop_upkeep(&mut self, engine: &Engine) {
+        engine.signal.stop();
+        if let Some(thread) = self.upkeep.take() {
+            // A panic in it was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+
+    /// Waits for the flusher, which ends with the log.
+    pub(crate) fn join_flusher(&mut self) {
+        if let Some(mut flusher) = self.flusher.take() {
+            flusher.join();
+        }
+    }
+}

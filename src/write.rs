@@ -1,0 +1,340 @@
+//! Inserts and removes: order is decided once, under the key's shard lock.
+//!
+//! Under that lock the LSN is reserved and the index entry is set together; the bytes are copied after it is released.
+//! So the order of the index is the order of the log is the order of replay. A reservation that finds no room waits for
+//! it outside the lock and tries again.
+
+use std::sync::Arc;
+
+use perennial_wal::frame::FrameKind;
+use perennial_wal::{
+    Addr, Class, EXTENT_REF_BYTES, ExtentRef, FrameSpec, Lsn, Refused, Reservation, filling, to_u32,
+};
+
+use crate::engine::{Engine, put_spec, read_bytes};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fetch::Flight;
+use crate::fetch::Flights;
+use crate::index::{ShardGuard, size_class};
+use crate::value::{Inserted, Rejection};
+
+/// What a reservation under the shard lock came to.
+enum Placed<'a> {
+    Reserved(Reservation<'a>, bool),
+    Superseded,
+}
+
+/// What to put, and where its entry will point.
+struct Placing<'k> {
+    key: &'k [u8],
+    hash: u64,
+    spec: FrameSpec,
+    /// The extent that holds key and value, where the frame only refers to it.
+    extent: Option<ExtentRef>,
+    /// Store only while this fetch is still the newest thing that happened to the key.
+    only_for: Option<&'k Arc<Flight>>,
+}
+
+impl Engine {
+    pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
+        self.insert_for(key, value, durable, None)
+    }
+
+    pub(crate) fn insert_for(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        durable: bool,
+        only_for: Option<&Arc<Flight>>,
+    ) -> Result<Inserted> {
+        let (hash, spec) = self.check_put(key, value.len())?;
+        let extent = if self.goes_through_the_ring(&spec) {
+            None
+        } else {
+            Some(self.write_extent(spec, key, value)?)
+        };
+        let spec = if extent.is_some() {
+            reference_spec(hash)
+        } else {
+            spec
+        };
+        let placing = Placing {
+            key,
+            hash,
+            spec,
+            extent,
+            only_for,
+        };
+        let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
+            return Ok(Inserted::Rejected(Rejection::Superseded));
+        };
+        match extent {
+            Some(extent) => reservation.body().value.copy_from_slice(&extent.encode()),
+            None => {
+                let body = reservation.body();
+                body.key.copy_from_slice(key);
+                body.value.copy_from_slice(value);
+            }
+        }
+        let end = reservation.complete();
+        self.finish_insert(key.len() + value.len(), end, durable, entered)
+    }
+
+    /// Inserts a value of `len` bytes that `fill` writes where it will stay. If `fill` fails or panics nothing is stored,
+    /// and an older version goes too.
+    pub(crate) fn insert_with_len<E>(
+        &self,
+        key: &[u8],
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
+    ) -> Result<Inserted>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (hash, spec) = self.check_put(key, len)?;
+        if !self.goes_through_the_ring(&spec) {
+            return self.insert_large_with(key, len, fill);
+        }
+        let placing = Placing {
+            key,
+            hash,
+            spec,
+            extent: None,
+            only_for: None,
+        };
+        let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
+            return Ok(Inserted::Rejected(Rejection::Superseded));
+        };
+        let addr = Addr::log(reservation.lsn());
+        // From here on a panic drops the reservation, which becomes a remove; the guard takes the entry out as well.
+        let abandoned = Abandoned {
+            engine: self,
+            hash,
+            addr,
+        };
+        let body = reservation.body();
+        body.key.copy_from_slice(key);
+        // The ring holds what others wrote a lap ago; a closure that fills less than it asked for must not store that.
+        body.value.fill(0);
+        let filled = filling(|| fill(body.value));
+        if let Err(error) = filled {
+            reservation.abort();
+            drop(abandoned);
+            self.after_operation(entered);
+            return Err(failed_to_fill(error));
+        }
+        std::mem::forget(abandoned);
+        let end = reservation.complete();
+        self.finish_insert(key.len() + len, end, false, entered)
+    }
+
+    /// A value too large for the ring has no bytes to fill in place before its extent is written: it is filled in memory.
+    fn insert_large_with<E>(
+        &self,
+        key: &[u8],
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::result::Result<(), E>,
+    ) -> Result<Inserted>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        /// The older version goes if the closure fails, by error or panic.
+        struct RemoveOnFailure<'a>(&'a Engine, &'a [u8]);
+        impl Drop for RemoveOnFailure<'_> {
+            fn drop(&mut self) {
+                if let Err(error) = self.0.remove(self.1, false) {
+                    tracing::error!(%error, "an older version could not be removed after a failed insert");
+                }
+            }
+        }
+        let mut value = vec![0; len];
+        let on_failure = RemoveOnFailure(self, key);
+        fill(&mut value).map_err(failed_to_fill)?;
+        std::mem::forget(on_failure);
+        self.insert(key, &value, false)
+    }
+
+    pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
+        self.check_open()?;
+        Self::check_key(key)?;
+        let hash = self.hash(key);
+        let end = self.remove_hash(key, hash)?;
+        self.counters.removes.add(1);
+        if durable {
+            self.make_durable(end)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Appends a remove, found or not: the index says nothing about what a recovery may find (PROTOCOL hole 30).
+    fn remove_hash(&self, key: &[u8], hash: u64) -> Result<Lsn> {
+        loop {
+            let refused = {
+                let mut shard = self.index.lock(hash);
+                match self.log.try_reserve(FrameSpec::remove(hash), Class::Remove) {
+                    Ok(reservation) => {
+                        if let Some(old) = shard.remove(hash) {
+                            self.ledger.subtract(old.addr);
+                        }
+                        shard.extra().supersede(key);
+                        drop(shard);
+                        let entered = self.raise_horizon(Addr::log(reservation.lsn()));
+                        let end = reservation.complete();
+                        self.after_operation(entered);
+                        return Ok(end);
+                    }
+                    Err(refused) => refused,
+                }
+            };
+            self.answer(refused, Class::Remove)?;
+        }
+    }
+
+    fn check_put(&self, key: &[u8], len: usize) -> Result<(u64, FrameSpec)> {
+        self.check_open()?;
+        Self::check_key(key)?;
+        let max = self.max_value_bytes(key.len());
+        let value_bytes = u32::try_from(len)
+            .ok()
+            .filter(|bytes| u64::from(*bytes) <= max)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "a value of {len} bytes does not fit in a segment; at most {max} with this key"
+                ))
+            })?;
+        let hash = self.hash(key);
+        Ok((hash, put_spec(hash, key, value_bytes)))
+    }
+
+    /// The largest value that fits in a segment together with a key of `key_bytes`.
+    pub(crate) fn max_value_bytes(&self, key_bytes: usize) -> u64 {
+        let geometry = self.log.geometry();
+        let frame = perennial_wal::align_down(geometry.max_frame(), geometry.sector);
+        let around = perennial_wal::frame::HEADER_BYTES + key_bytes as u64;
+        let value = frame.saturating_sub(around);
+        value.saturating_sub(value.div_ceil(perennial_wal::frame::CHUNK_BYTES) * 4)
+    }
+
+    fn goes_through_the_ring(&self, spec: &FrameSpec) -> bool {
+        spec.header().frame_bytes(1) <= self.max_ring_frame()
+    }
+
+    fn write_extent(&self, spec: FrameSpec, key: &[u8], value: &[u8]) -> Result<ExtentRef> {
+        loop {
+            match self.log.append_extent(spec, key, value) {
+                Ok(extent) => return Ok(extent),
+                Err(refused) => self.answer(refused, Class::Put)?,
+            }
+        }
+    }
+
+    /// Reserves the frame and sets the index entry, together.
+    fn place(&self, placing: &Placing<'_>) -> Result<Placed<'_>> {
+        loop {
+            match self.try_place(placing) {
+                Ok(placed) => return Ok(placed),
+                Err(refused) => self.answer(refused, Class::Put)?,
+            }
+        }
+    }
+
+    fn try_place(&self, placing: &Placing<'_>) -> std::result::Result<Placed<'_>, Refused> {
+        let mut shard = self.index.lock(placing.hash);
+        if placing
+            .only_for
+            .is_some_and(|flight| !shard.extra().is_newest(placing.key, flight))
+        {
+            return Ok(Placed::Superseded);
+        }
+        shard.prepare(placing.hash, &|addr| self.is_live(addr));
+        let reservation = self.log.try_reserve(placing.spec, Class::Put)?;
+        let own = Addr::log(reservation.lsn());
+        let (addr, bytes) = placing
+            .extent
+            .map_or((own, read_bytes(&placing.spec)), |extent| {
+                (Addr::log(extent.lsn), self.extent_read_bytes(extent))
+            });
+        let entered = self.raise_horizon(own.max(addr));
+        self.set_entry(&mut shard, placing.hash, addr, bytes);
+        shard.extra().supersede(placing.key);
+        Ok(Placed::Reserved(reservation, entered))
+    }
+
+    /// An extent's class is always beyond the ring's, whatever its size: options may have changed since.
+    fn extent_read_bytes(&self, extent: ExtentRef) -> u64 {
+        u64::from(extent.bytes).max(self.max_ring_frame() + 1)
+    }
+
+    fn set_entry(&self, shard: &mut ShardGuard<'_, Flights>, hash: u64, addr: Addr, bytes: u64) {
+        let class = size_class::class_of(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let old = shard.set(hash, addr, class);
+        self.ledger.add(addr);
+        if let Some(old) = old {
+            self.ledger.subtract(old.addr);
+        }
+    }
+
+    fn finish_insert(
+        &self,
+        bytes: usize,
+        end: Lsn,
+        durable: bool,
+        entered: bool,
+    ) -> Result<Inserted> {
+        self.counters.inserts.add(1);
+        self.counters.insert_bytes.add(bytes as u64);
+        self.after_operation(entered);
+        if durable {
+            self.make_durable(end)?;
+        }
+        Ok(Inserted::Stored)
+    }
+
+    /// Makes room, or says why there is none.
+    pub(crate) fn answer(&self, refused: Refused, class: Class) -> Result<()> {
+        match refused {
+            Refused::NoRoom(no_room) => self.make_room(no_room, class),
+            Refused::Stopped(why) => Err(why.into()),
+        }
+    }
+}
+
+/// Takes the entry of an abandoned reservation out of the index, if it is still that one.
+struct Abandoned<'a> {
+    engine: &'a Engine,
+    hash: u64,
+    addr: Addr,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self
+            .engine
+            .index
+            .lock(self.hash)
+            .remove_if(self.hash, self.addr)
+        {
+            self.engine.ledger.subtract(self.addr);
+        }
+    }
+}
+
+fn reference_spec(hash: u64) -> FrameSpec {
+    FrameSpec {
+        kind: FrameKind::Ref,
+        hash,
+        key_bytes: 0,
+        value_bytes: to_u32(EXTENT_REF_BYTES),
+        expiry: 0,
+    }
+}
+
+fn failed_to_fill(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = error.into();
+    Error::new(
+        ErrorKind::Origin,
+        format!("the closure that fills the value failed: {error}"),
+    )
+    .with_source(error)
+}

@@ -1,0 +1,4 @@
+//! One file per promise, over the public face.
+
+mod model;
+mod oracle;
