@@ -93,7 +93,8 @@ pub(crate) fn find(
             }
             _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
             HeaderFound::Blank => found.free.push(slot),
-            HeaderFound::Damaged if entry.len == 0 => found.free.push(slot),
+            // Its header is written only once it has its full size: lost power left it as it was being made.
+            HeaderFound::Damaged if entry.len < geometry.segment_bytes => found.free.push(slot),
             HeaderFound::Damaged => {
                 found.damaged.push(slot);
                 found.free.push(slot);
