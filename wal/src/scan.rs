@@ -157,7 +157,10 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
 /// The newest segment's header may be damaged. Then nothing in the chain says so, but the tail does; and without a tail
 /// any damaged file may be it.
 fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvidence<'_>) {
-    let newest = found.chain.last().map_or(SegmentId(0), |s| s.header.number);
+    // A recovery that was killed before it reset the tail leaves one that still speaks of segments it has given up.
+    let newest = found.chain.last().map_or(SegmentId(0), |s| {
+        s.header.number.max(s.header.void_through())
+    });
     let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
     if let Some(head) = &tail.head {
         let live = if tail.same_boot {
