@@ -294,6 +294,8 @@ impl Contents<'_> {
                 incarnation: life.incarnation,
                 void_through: self.found.max_number,
             });
+            // What was given up before the crash stays given up, though the header that said so is void now.
+            header.oldest = store.oldest();
             store.write_header_durably(segment.slot, &header)?;
             store.set_header(header.clone());
         }
