@@ -206,6 +206,8 @@ impl Opening {
         let evicted = fit(&log, &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
+        // Before the first frame, not after: see `RESERVE`.
+        engine.upkeep_step()?;
         Ok(engine)
     }
 
