@@ -1,5 +1,7 @@
 //! The log against a model, on a file system that crashes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use perennial_failpoints::SimFs;
