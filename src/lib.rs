@@ -1,4 +1,4 @@
-//! A log-structured persistent cache that is still warm after a crash.
+#![doc = include_str!("../README.md")]
 
 mod cache;
 mod checkpoint;
