@@ -4,6 +4,7 @@
 //! that fails the key is looked up again, for the frame may have been moved or given up meanwhile. Only when the index
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -38,6 +39,17 @@ enum From {
     Disk,
 }
 
+impl<T> Look<T> {
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Look<U> {
+        match self {
+            Self::Found(out, from) => Look::Found(f(out), from),
+            Self::Absent => Look::Absent,
+            Self::Pending => Look::Pending,
+            Self::Unproved => Look::Unproved,
+        }
+    }
+}
+
 /// What a read wants of an entry.
 trait Want {
     type Out;
@@ -59,6 +71,8 @@ struct Place<'a> {
 }
 
 struct WantValue;
+/// The value, copied once, into a buffer of the caller's.
+struct WantInto<'a>(RefCell<&'a mut Vec<u8>>);
 struct WantKey;
 struct WantRange(Range<u64>);
 
@@ -68,8 +82,7 @@ impl Engine {
     }
 
     pub(crate) fn get_into(&self, key: &[u8], buf: &mut Vec<u8>) -> Result<bool> {
-        let value = self.read(key, &WantValue)?;
-        Ok(value.map(|value| buf.extend_from_slice(&value)).is_some())
+        Ok(self.read(key, &WantInto(RefCell::new(buf)))?.is_some())
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool> {
@@ -263,19 +276,29 @@ impl Want for WantValue {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
-        match read_whole(engine, place) {
-            Look::Found((header, frame), from) => {
-                let start = to_usize(header.value_offset());
-                let value = Value::from(
-                    frame.slice(start..start + to_usize(u64::from(header.value_bytes))),
-                );
-                engine.tier.fill(place.addr, place.key, &value);
-                Look::Found(value, from)
-            }
-            Look::Absent => Look::Absent,
-            Look::Pending => Look::Pending,
-            Look::Unproved => Look::Unproved,
-        }
+        read_whole(engine, place).map(|(header, frame)| {
+            let start = to_usize(header.value_offset());
+            let value =
+                Value::from(frame.slice(start..start + to_usize(u64::from(header.value_bytes))));
+            engine.tier.fill(place.addr, place.key, &value);
+            value
+        })
+    }
+}
+
+impl Want for WantInto<'_> {
+    type Out = ();
+
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) {
+        self.0.borrow_mut().extend_from_slice(header.value(frame));
+    }
+
+    fn value(&self, value: Value) {
+        self.0.borrow_mut().extend_from_slice(&value);
+    }
+
+    fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<()> {
+        WantValue.disk(engine, place).map(|value| self.value(value))
     }
 }
 
@@ -323,14 +346,7 @@ impl Want for WantRange {
     /// A short value is read whole; of a chunked one the head with its table, then the chunks that the range touches.
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
         if u64::from(size_class::class_bound(place.class)) <= CHUNK_BYTES {
-            return match read_whole(engine, place) {
-                Look::Found((header, frame), from) => {
-                    Look::Found(self.whole(&header, &frame), from)
-                }
-                Look::Absent => Look::Absent,
-                Look::Pending => Look::Pending,
-                Look::Unproved => Look::Unproved,
-            };
+            return read_whole(engine, place).map(|(header, frame)| self.whole(&header, &frame));
         }
         match self.chunks(engine, place) {
             Some(Some(value)) => Look::Found(value, From::Disk),
