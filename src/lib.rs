@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod absorb;
 mod cache;
 mod checkpoint;
 mod engine;
