@@ -93,7 +93,8 @@ pub(crate) fn find(
             }
             _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
             HeaderFound::Blank => found.free.push(slot),
-            HeaderFound::Damaged if entry.len == 0 => found.free.push(slot),
+            // Its header is written only once it has its full size: lost power left it as it was being made.
+            HeaderFound::Damaged if entry.len < geometry.segment_bytes => found.free.push(slot),
             HeaderFound::Damaged => {
                 found.damaged.push(slot);
                 found.free.push(slot);
@@ -157,7 +158,10 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
 /// was none, the tail attests how far the log had come.
 fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvidence<'_>) {
     let Some(head) = &tail.head else { return };
-    let newest = found.chain.last().map_or(SegmentId(0), |s| s.header.number);
+    // A recovery that was killed before it reset the tail leaves one that still speaks of segments it has given up.
+    let newest = found.chain.last().map_or(SegmentId(0), |s| {
+        s.header.number.max(s.header.void_through())
+    });
     let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
     let live = if tail.same_boot {
         head.descriptors.as_slice()
