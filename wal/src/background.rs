@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::LogCore;
-use crate::sync::{Condvar, Mutex, spawn};
+use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 
 /// Wakes the background thread.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Signal {
 
 /// The running background thread; [`join`](Self::join) it after the log was closed.
 #[derive(Debug)]
-pub struct Background(Option<std::thread::JoinHandle<()>>);
+pub struct Background(Option<JoinHandle<()>>);
 
 impl Background {
     /// Starts writing `log` in the background; with `flush_every` also makes it stable that often.

@@ -309,11 +309,7 @@ impl Buffers {
             return None;
         }
         let descriptor = tail.descriptor(seq);
-        // Acquire: pairs with the writers' AcqRel decrements: their bytes are seen (I3).
-        let word = Word(descriptor.word.load(Ordering::Acquire));
-        if !word.is_of(seq) || !word.sealed() {
-            return None;
-        }
+        let word = header_word::sealed(&descriptor.word, seq)?;
         let base = descriptor.base.load(Ordering::Relaxed);
         let closed = self.side(seq).bytes.load(Ordering::Relaxed);
         let bytes = if closed == 0 {

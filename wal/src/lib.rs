@@ -1,4 +1,11 @@
 //! A lock-free write-ahead log whose segments can be kept as the data store.
+#![cfg_attr(
+    loom,
+    expect(
+        dead_code,
+        reason = "the models use a part of what is compiled for them"
+    )
+)]
 
 #[cfg(not(loom))]
 mod aligned;
@@ -23,6 +30,8 @@ mod header_word;
 mod log;
 #[cfg(not(loom))]
 mod log_file;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod lsn;
 #[cfg(not(loom))]
 mod open;
@@ -34,7 +43,13 @@ mod reservation;
 mod scan;
 #[cfg(not(loom))]
 pub mod segment;
+#[cfg(all(test, shuttle, not(loom)))]
+mod shuttle_tests;
+#[cfg(not(all(shuttle, not(loom))))]
 mod sync;
+#[cfg(all(shuttle, not(loom)))]
+#[doc(hidden)]
+pub mod sync;
 #[cfg(not(loom))]
 pub use sync::spawn as spawn_thread;
 #[cfg(not(loom))]
