@@ -2,3 +2,5 @@
 
 mod model;
 mod oracle;
+mod rot_is_a_miss;
+mod small;
