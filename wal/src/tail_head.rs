@@ -141,6 +141,8 @@ pub struct FoundDescriptor {
     pub writers: u64,
     /// Bytes reserved.
     pub bytes: u64,
+    /// It is an extent's place, written straight to the segment.
+    pub extent: bool,
 }
 
 impl TailHead {
@@ -172,6 +174,7 @@ impl TailHead {
                 base: Lsn(base & !15),
                 writers: word.writers(),
                 bytes,
+                extent,
             }
         };
         let descriptors = (0..DESCRIPTORS)
@@ -186,7 +189,8 @@ impl TailHead {
     }
 
     /// True when the buffer that holds `lsn` was left with no writer in it: every frame there was complete, so bytes
-    /// there that prove nothing are damage and not a hole.
+    /// there that prove nothing are damage and not a hole. Never true of an extent: it has no writers either when its
+    /// write failed, and it is no operation. The reference that makes it one finds out that it is not there.
     #[must_use]
     pub fn was_complete(&self, lsn: Lsn) -> bool {
         let holder = self
@@ -194,7 +198,7 @@ impl TailHead {
             .iter()
             .filter(|d| d.base <= lsn)
             .max_by_key(|d| d.base);
-        holder.is_some_and(|d| d.writers == 0 && lsn < d.base.plus(d.bytes))
+        holder.is_some_and(|d| !d.extent && d.writers == 0 && lsn < d.base.plus(d.bytes))
     }
 }
 
@@ -247,16 +251,26 @@ mod tests {
             base: Lsn(base),
             writers,
             bytes,
+            extent: false,
+        };
+        let extent = FoundDescriptor {
+            extent: true,
+            ..found(8192, 0, 512)
         };
         let head = TailHead {
             identity: identity(),
             stable: None,
-            descriptors: vec![found(4096, 0, 64), found(4160, 1, 64), found(4224, 0, 32)],
+            descriptors: vec![
+                found(4096, 0, 64),
+                found(4160, 1, 64),
+                found(4224, 0, 32),
+                extent,
+            ],
         };
         let complete = |lsn| head.was_complete(Lsn(lsn));
         assert_eq!(
-            [4080, 4096, 4144, 4160, 4208, 4224, 4256].map(complete),
-            [false, true, true, false, false, true, false]
+            [4080, 4096, 4144, 4160, 4208, 4224, 4256, 8192].map(complete),
+            [false, true, true, false, false, true, false, false]
         );
     }
 }
