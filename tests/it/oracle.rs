@@ -102,6 +102,11 @@ impl Oracle {
         }
     }
 
+    /// An operation failed: what it would have done may show or not.
+    pub(crate) fn failed(&mut self, key: &[u8], op: Option<Op>) {
+        self.key(key).states.push(State { op });
+    }
+
     /// Everything that returned so far survives a power cut.
     pub(crate) fn all_durable(&mut self) {
         for key in self.keys.values_mut() {
@@ -109,12 +114,12 @@ impl Oracle {
         }
     }
 
-    /// In a running process: the newest state, or nothing where entries may be evicted.
+    /// In a running process: the newest state that returned or one of failed operations since, or nothing where entries
+    /// may be evicted.
     pub(crate) fn check_running(&mut self, key: &[u8], found: Option<&[u8]>) -> Result<(), String> {
         let evicting = self.evicting;
         let states = self.key(key);
-        let newest = *states.states.last().unwrap();
-        let allowed = [newest];
+        let allowed = states.states[states.returned..].to_vec();
         judge(key, &allowed, &states.states, found, evicting)
     }
 

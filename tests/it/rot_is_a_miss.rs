@@ -185,9 +185,6 @@ impl Past {
                 let (file_name, content) = &files[below(&mut rng, files.len())];
                 hits.push((file_name, below(&mut rng, content.len()), rng.below(3)));
             }
-            let head = hits
-                .iter()
-                .any(|(name, at, _)| name.starts_with("tail") && *at < SECTOR);
             let what = format!("{name}: round {round}: {hits:?}");
             tally.add(self.survives(false, &what, |fs| {
                 for (file_name, at, how) in &hits {
