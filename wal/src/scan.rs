@@ -45,7 +45,7 @@ pub struct Found {
     pub free: Vec<u32>,
     /// Files that are not this cache's, and how many bytes they take.
     pub foreign: Vec<(String, u64)>,
-    /// Files of this cache whose header is damaged; they are among the free.
+    /// Files that were written to and whose header is damaged; they are among the free.
     pub damaged: Vec<u32>,
     /// The chain breaks off before the oldest segment that counted: what lay there is missing.
     pub broken: bool,
@@ -92,10 +92,10 @@ pub(crate) fn find(
                 found.foreign.push((entry.name, entry.len))
             }
             _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
-            HeaderFound::Blank => found.free.push(slot),
-            HeaderFound::Damaged if entry.len == 0 => found.free.push(slot),
-            HeaderFound::Damaged => {
-                found.damaged.push(slot);
+            HeaderFound::Blank | HeaderFound::Damaged => {
+                if was_written(dir, &entry.name, entry.len, geometry) {
+                    found.damaged.push(slot);
+                }
                 found.free.push(slot);
             }
         }
@@ -195,6 +195,27 @@ fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
             HeaderFound::Damaged
         }
     }
+}
+
+/// True unless the file holds nothing but zeros behind its header. A power cut while a new file is made leaves anything
+/// in place of its header, but frames are written only when that is synced: then nothing is lost with it. A header that
+/// rotted leaves its frames behind, also where it reads as zeros.
+fn was_written(dir: &dyn Dir, name: &str, len: u64, geometry: Geometry) -> bool {
+    let Ok(file) = dir.open(name, OpenMode::Read) else {
+        return true;
+    };
+    let end = len.min(geometry.segment_bytes);
+    let mut at = geometry.data_begin();
+    let mut piece = vec![0; 64 << 10];
+    while at < end {
+        let n = to_usize((end - at).min(64 << 10));
+        let read = read_exact_at(&*file, &mut piece[..n], at);
+        if read.is_err() || piece[..n].iter().any(|byte| *byte != 0) {
+            return true;
+        }
+        at += n as u64;
+    }
+    false
 }
 
 /// Reads a segment's trailer, if it has a good one of the chain's incarnation.
