@@ -3,6 +3,7 @@
 
 use std::io::ErrorKind as Io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use perennial::{Cache, Error, ErrorKind, Options};
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
@@ -372,4 +373,40 @@ fn a_large_insert_that_fails_costs_nothing_else() {
     assert_eq!(&*cache.get("durable").unwrap().unwrap(), b"2");
     assert!(cache.get("large").unwrap().is_none());
     assert_eq!((cache.stats().damaged, cache.stats().forgotten_all), (0, 0));
+}
+
+/// Found by the loops above: the header of a new segment was lost together with the tail, and with them everything.
+#[test]
+fn power_lost_while_a_segment_is_made_costs_nothing_durable() {
+    let mut made = 0;
+    for n in 1..200 {
+        let sim = SimFs::new(n);
+        let seen = Arc::new(AtomicBool::new(false));
+        let fs = FaultFs::new(Arc::new(sim.clone()), Plan::none());
+        let cache = Cache::open_with(Arc::new(fs.clone()), DIR, small::options()).unwrap();
+        cache.insert_durable("durable", "1").unwrap();
+        // The header of the next segment is written and never synced.
+        let told = Arc::clone(&seen);
+        let mut header_written = false;
+        fs.set_plan(Plan::new(move |call| {
+            let dies = header_written && call.kind == CallKind::SyncData;
+            header_written |= call.kind == CallKind::Write && call.offset == 0;
+            if dies {
+                told.store(true, Ordering::Relaxed);
+                Action::Fail(Io::Other)
+            } else {
+                Action::Pass
+            }
+        }));
+        while cache.insert("filler", [0; 700]).is_ok() {}
+        made += u32::from(seen.load(Ordering::Relaxed));
+        std::mem::forget(cache);
+        let cache = small::open(&sim.power_loss(n), small::options()).unwrap();
+        assert!(
+            cache.get("durable").unwrap().is_some(),
+            "seed {n}: {}",
+            cache.stats()
+        );
+    }
+    assert!(made > 100, "{made}");
 }
