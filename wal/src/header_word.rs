@@ -68,7 +68,17 @@ impl Word {
     }
 
     pub(crate) const fn is_of(self, seq: u64) -> bool {
-        self.0 >> SALT_SHIFT == Self::open(seq).0 >> SALT_SHIFT
+        self.salt() == Self::open(seq).salt()
+    }
+
+    /// The low bits of the sequence number of the buffer that the word belongs to.
+    pub(crate) const fn salt(self) -> u64 {
+        self.0 >> SALT_SHIFT
+    }
+
+    /// True when `next` is the salt of the buffer right behind the one of `salt`.
+    pub(crate) const fn follows(next: u64, salt: u64) -> bool {
+        next == (salt + 1) & ((1 << SALT_BITS) - 1)
     }
 
     pub(crate) const fn sealed(self) -> bool {

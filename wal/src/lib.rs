@@ -30,6 +30,8 @@ mod handover;
 mod header_word;
 #[cfg(not(loom))]
 mod log;
+#[cfg(not(loom))]
+mod log_file;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod lsn;
@@ -54,6 +56,8 @@ pub mod sync;
 pub use sync::spawn as spawn_thread;
 #[cfg(not(loom))]
 mod tail;
+#[cfg(not(loom))]
+mod tail_file;
 mod tail_head;
 mod verdict;
 #[cfg(not(loom))]
@@ -72,7 +76,7 @@ pub use error::{Result, WalError};
 #[cfg(not(loom))]
 pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]
-pub use log::{Log, LogEntry, LogOptions, open_tail_file};
+pub use log::{Log, LogEntry, LogOptions};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 #[cfg(not(loom))]
 pub use open::{TailMemory, read_without_tail};
@@ -84,6 +88,8 @@ pub use reservation::{Body, FrameSpec, Reservation};
 pub use scan::{ChainSegment, Found, TailEvidence};
 #[cfg(not(loom))]
 pub use tail::TailRead;
+#[cfg(not(loom))]
+pub use tail_file::open_tail_file;
 pub use tail_head::{FoundDescriptor, TAIL_HEAD_BYTES, TailHead, TailIdentity};
 pub use verdict::{GapFacts, GapVerdict, judge_gap};
 #[cfg(not(loom))]

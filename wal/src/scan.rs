@@ -93,7 +93,8 @@ pub(crate) fn find(
             }
             _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
             HeaderFound::Blank => found.free.push(slot),
-            HeaderFound::Damaged if entry.len == 0 => found.free.push(slot),
+            // Its header is written only once it has its full size: lost power left it as it was being made.
+            HeaderFound::Damaged if entry.len < geometry.segment_bytes => found.free.push(slot),
             HeaderFound::Damaged => {
                 found.damaged.push(slot);
                 found.free.push(slot);
@@ -153,30 +154,30 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
     found.free.extend(good.values().map(|s| s.slot));
 }
 
-/// The newest segment's header may be damaged. Then nothing in the chain says so, but the tail does; and without a tail
-/// any damaged file may be it.
+/// The newest segment's header may be lost. A segment prepared behind it shows that as a break in the chain; where there
+/// was none, the tail attests how far the log had come.
 fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvidence<'_>) {
-    let newest = found.chain.last().map_or(SegmentId(0), |s| s.header.number);
+    let Some(head) = &tail.head else { return };
+    // A recovery that was killed before it reset the tail leaves one that still speaks of segments it has given up.
+    let newest = found.chain.last().map_or(SegmentId(0), |s| {
+        s.header.number.max(s.header.void_through())
+    });
     let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
-    if let Some(head) = &tail.head {
-        let live = if tail.same_boot {
-            head.descriptors.as_slice()
-        } else {
-            &[]
-        };
-        let used = live
-            .iter()
-            .filter(|d| d.bytes > 0)
-            .map(|d| segment_of(d.base));
-        let newest_used = used
-            .chain(head.stable.map(segment_of))
-            .max()
-            .unwrap_or_default();
-        found.max_number = found.max_number.max(newest_used.0);
-        found.end_missing = newest_used > newest;
+    let live = if tail.same_boot {
+        head.descriptors.as_slice()
     } else {
-        found.end_missing = !found.damaged.is_empty();
-    }
+        &[]
+    };
+    let used = live
+        .iter()
+        .filter(|d| d.bytes > 0)
+        .map(|d| segment_of(d.base));
+    let newest_used = used
+        .chain(head.stable.map(segment_of))
+        .max()
+        .unwrap_or_default();
+    found.max_number = found.max_number.max(newest_used.0);
+    found.end_missing = newest_used > newest;
 }
 
 fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
