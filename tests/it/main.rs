@@ -2,5 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod a_failing_disk_never_lies;
 mod model;
 mod oracle;
+mod rot_is_a_miss;
+mod small;

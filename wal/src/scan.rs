@@ -45,7 +45,7 @@ pub struct Found {
     pub free: Vec<u32>,
     /// Files that are not this cache's, and how many bytes they take.
     pub foreign: Vec<(String, u64)>,
-    /// Files of this cache whose header is damaged; they are among the free.
+    /// Files that were written to and whose header is damaged; they are among the free.
     pub damaged: Vec<u32>,
     /// The chain breaks off before the oldest segment that counted: what lay there is missing.
     pub broken: bool,
