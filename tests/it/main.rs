@@ -1,6 +1,7 @@
 //! One file per promise, over the public face.
 
 mod a_failing_disk_never_lies;
+mod a_fetch_never_overwrites;
 mod model;
 mod oracle;
 mod rot_is_a_miss;
