@@ -9,19 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
-use perennial_recovery::{
-    Entry, Identity, Machine, Outcome, TailKind, TailPlace, identity, replay,
-};
-use perennial_wal::segment::{Row, slot_of};
-use perennial_wal::{
-    Addr, Contents, Geometry, Life, Lsn, SegmentId, TAIL_HEAD_BYTES, TailMemory, open_tail_file,
-};
+use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
+use perennial_wal::segment::slot_of;
+use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
 
+use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
-use crate::index::{ImageEntry, Index, size_class};
+use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, Options, Plan, Tail};
 use crate::reclaim::Fifo;
@@ -207,6 +204,8 @@ impl Opening {
         let evicted = fit(&log, &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
+        // Before the first frame, not after: see `RESERVE`.
+        engine.upkeep_step()?;
         Ok(engine)
     }
 
@@ -378,89 +377,5 @@ fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {
         forgotten_all: outcome.forgotten + u64::from(outcome.forget),
         quarantined_files: contents.found.foreign.len() as u64,
         ..Stats::default()
-    }
-}
-
-/// The index as it absorbs a replay.
-struct Absorb<'a> {
-    index: &'a Index<Flights>,
-    ledger: &'a Ledger,
-    oldest: SegmentId,
-    segment_bytes: u64,
-}
-
-impl<'a> Absorb<'a> {
-    fn new(
-        index: &'a Index<Flights>,
-        ledger: &'a Ledger,
-        contents: &Contents<'_>,
-        geometry: Geometry,
-    ) -> Self {
-        let segments = contents.segments();
-        // Every address that will come lies below the end of the newest segment ever seen.
-        let end = (contents.found.max_number + 1) * geometry.segment_bytes / 16;
-        index.set_horizon(false, end);
-        let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
-        Self {
-            index,
-            ledger,
-            oldest,
-            segment_bytes: geometry.segment_bytes,
-        }
-    }
-
-    fn counts(&self, addr: Addr) -> bool {
-        !addr.is_kept() && addr.position().segment(self.segment_bytes) >= self.oldest
-    }
-}
-
-impl Machine for Absorb<'_> {
-    fn reserve(&mut self, entries: u64) {
-        self.index.reserve_entries(perennial_wal::to_usize(entries));
-    }
-
-    fn load(&mut self, entry: Entry) {
-        if self.counts(entry.addr) && entry.size_class != 0 {
-            let Entry {
-                identity,
-                addr,
-                size_class,
-                visited,
-            } = entry;
-            self.index.load(
-                ImageEntry {
-                    identity,
-                    addr,
-                    size_class,
-                    visited,
-                },
-                &|addr| self.counts(addr),
-            );
-            self.ledger.add(addr);
-        }
-    }
-
-    fn put(&mut self, row: &Row) {
-        if !self.counts(row.target) {
-            return self.remove(row.hash);
-        }
-        let mut shard = self.index.lock(row.hash);
-        shard.prepare(row.hash, &|addr| self.counts(addr));
-        let old = shard.set(row.hash, row.target, size_class::class_of(row.bytes));
-        self.ledger.add(row.target);
-        if let Some(old) = old {
-            self.ledger.subtract(old.addr);
-        }
-    }
-
-    fn remove(&mut self, hash: u64) {
-        if let Some(old) = self.index.lock(hash).remove(hash) {
-            self.ledger.subtract(old.addr);
-        }
-    }
-
-    fn forget_all(&mut self) {
-        self.index.clear();
-        self.ledger.clear();
     }
 }

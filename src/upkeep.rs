@@ -8,10 +8,12 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reclaim::{Candidate, Step};
 
-/// Prepared segments that puts leave to removes and checkpoints: those must go through so that room can be made.
+/// One prepared segment always stays behind the one being written. Its header names that one, so a lost header of the
+/// segment being written shows as a break in the chain, and cannot pass for the end of the log.
 pub(crate) const RESERVE: Reserve = Reserve {
     from_puts: 1,
-    from_removes: 0,
+    from_removes: 1,
+    from_meta: 1,
 };
 /// Segments kept prepared.
 const AHEAD: usize = 2;
@@ -41,12 +43,7 @@ impl Engine {
     /// Sees to it that a frame of `class` finds a prepared segment.
     pub(crate) fn make_segment_room(&self, class: Class) -> Result<()> {
         let mut state = self.upkeep.lock();
-        let kept_back = match class {
-            Class::Put => RESERVE.from_puts,
-            Class::Remove => RESERVE.from_removes,
-            Class::Meta => 0,
-        };
-        self.make_segments(&mut state, kept_back + 1)
+        self.make_segments(&mut state, RESERVE.kept_from(class) + 1)
     }
 
     /// Prepares segments until there are `wanted`, giving up old ones where no file is free.

@@ -66,6 +66,7 @@ impl<X> ShardGuard<'_, X> {
         &mut self.state.extra
     }
 
+    #[cfg(test)]
     pub(crate) fn get(&self, hash: u64) -> Option<Entry> {
         self.find(self.key(hash)).map(|(_, entry)| entry)
     }
@@ -103,6 +104,10 @@ impl<X> ShardGuard<'_, X> {
     }
 
     /// Points the entry at `new` only if it still points at `old`; its visits start anew.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "merges will move entries with it")
+    )]
     pub(crate) fn replace_if(&mut self, hash: u64, old: Addr, new: Addr, size_class: u8) -> bool {
         let found = self.find_at(hash, old);
         if let Some(place) = found {

@@ -163,6 +163,13 @@ pub(crate) fn try_seal(word: &AtomicU64, seq: u64, mark: impl Fn(u64) -> u64) ->
     }
 }
 
+/// The word of the buffer of `seq` once it is sealed; without writers, it is done.
+pub(crate) fn sealed(word: &AtomicU64, seq: u64) -> Option<Word> {
+    // Acquire: pairs with the writers' AcqRel decrements: their bytes are seen (I3).
+    let word = Word(word.load(Ordering::Acquire));
+    (word.is_of(seq) && word.sealed()).then_some(word)
+}
+
 /// One writer is finished. True for exactly one: the last writer of a sealed buffer.
 pub(crate) fn complete(word: &AtomicU64) -> bool {
     // Release: this writer's bytes; Acquire: those of the writers before, for the one who hands the buffer on (I3).

@@ -298,6 +298,8 @@ impl Contents<'_> {
             header.oldest = store.oldest();
             store.write_header_durably(segment.slot, &header)?;
             store.set_header(header.clone());
+        } else if void {
+            self.blank_cut_segments(store, geometry)?;
         }
         if go_on {
             return Ok(Some((
@@ -307,5 +309,18 @@ impl Contents<'_> {
         }
         self.close(store, geometry, life, end)?;
         Ok(None)
+    }
+
+    /// Where the last segment has no place left to say which numbers are void, their headers go, newest first: at no
+    /// moment is there a segment whose predecessor is missing.
+    fn blank_cut_segments(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
+        let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
+        for segment in self.found.chain[self.segments().len()..].iter().rev() {
+            let writer = store.writer(segment.slot)?;
+            perennial_failpoints::site!("wal::repair::blank");
+            writer.write(&zeros, 0)?;
+            writer.sync()?;
+        }
+        Ok(())
     }
 }

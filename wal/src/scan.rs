@@ -45,7 +45,7 @@ pub struct Found {
     pub free: Vec<u32>,
     /// Files that are not this cache's, and how many bytes they take.
     pub foreign: Vec<(String, u64)>,
-    /// Files of this cache whose header is damaged; they are among the free.
+    /// Files that were written to and whose header is damaged; they are among the free.
     pub damaged: Vec<u32>,
     /// The chain breaks off before the oldest segment that counted: what lay there is missing.
     pub broken: bool,
@@ -154,33 +154,30 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
     found.free.extend(good.values().map(|s| s.slot));
 }
 
-/// The newest segment's header may be damaged. Then nothing in the chain says so, but the tail does; and without a tail
-/// any damaged file may be it.
+/// The newest segment's header may be lost. A segment prepared behind it shows that as a break in the chain; where there
+/// was none, the tail attests how far the log had come.
 fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvidence<'_>) {
+    let Some(head) = &tail.head else { return };
     // A recovery that was killed before it reset the tail leaves one that still speaks of segments it has given up.
     let newest = found.chain.last().map_or(SegmentId(0), |s| {
         s.header.number.max(s.header.void_through())
     });
     let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
-    if let Some(head) = &tail.head {
-        let live = if tail.same_boot {
-            head.descriptors.as_slice()
-        } else {
-            &[]
-        };
-        let used = live
-            .iter()
-            .filter(|d| d.bytes > 0)
-            .map(|d| segment_of(d.base));
-        let newest_used = used
-            .chain(head.stable.map(segment_of))
-            .max()
-            .unwrap_or_default();
-        found.max_number = found.max_number.max(newest_used.0);
-        found.end_missing = newest_used > newest;
+    let live = if tail.same_boot {
+        head.descriptors.as_slice()
     } else {
-        found.end_missing = !found.damaged.is_empty();
-    }
+        &[]
+    };
+    let used = live
+        .iter()
+        .filter(|d| d.bytes > 0)
+        .map(|d| segment_of(d.base));
+    let newest_used = used
+        .chain(head.stable.map(segment_of))
+        .max()
+        .unwrap_or_default();
+    found.max_number = found.max_number.max(newest_used.0);
+    found.end_missing = newest_used > newest;
 }
 
 /// True for errors by which the media says that the bytes are lost. Any other (no handles left, no memory, no right to

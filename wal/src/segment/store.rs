@@ -61,6 +61,20 @@ pub struct Reserve {
     pub from_puts: usize,
     /// Removes leave this many.
     pub from_removes: usize,
+    /// Frames of our own leave this many.
+    pub from_meta: usize,
+}
+
+impl Reserve {
+    /// Prepared segments that a frame of `class` leaves untouched.
+    #[must_use]
+    pub const fn kept_from(&self, class: Class) -> usize {
+        match class {
+            Class::Put => self.from_puts,
+            Class::Remove => self.from_removes,
+            Class::Meta => self.from_meta,
+        }
+    }
 }
 
 /// What a log knows of its segment files when it starts.
@@ -483,12 +497,7 @@ impl SegmentStore {
 impl Segments for SegmentStore {
     fn take(&self, class: Class) -> Option<SegmentId> {
         let mut inner = self.inner.lock();
-        let kept_back = match class {
-            Class::Put => inner.reserve.from_puts,
-            Class::Remove => inner.reserve.from_removes,
-            Class::Meta => 0,
-        };
-        if inner.prepared.len() > kept_back {
+        if inner.prepared.len() > inner.reserve.kept_from(class) {
             inner.prepared.pop_front()
         } else {
             None
