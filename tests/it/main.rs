@@ -4,6 +4,7 @@
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
+mod holes;
 mod model;
 mod oracle;
 mod rot_is_a_miss;

@@ -1,5 +1,7 @@
 //! Holes of the protocol that show in the log alone, by number.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -36,7 +38,9 @@ fn shorten(fs: &FaultFs) {
         return;
     };
     for _ in 0..60 {
-        let Ok(end) = log.append(&[9; 700]) else { break };
+        let Ok(end) = log.append(&[9; 700]) else {
+            break;
+        };
         if log.make_stable(end).is_err() {
             break;
         }
@@ -79,7 +83,10 @@ fn hole_19_a_trailer_is_written_before_its_segment_may_be_given_up() {
             // Files are never given up here: slot n holds segment n + 1.
             let stable = log.stable_lsn().0 / SEGMENT;
             if stable > slot + 1 {
-                wrong.lock().unwrap().push(format!("{call:?}: stable is in {stable}"));
+                wrong
+                    .lock()
+                    .unwrap()
+                    .push(format!("{call:?}: stable is in {stable}"));
             }
         }
         Action::Pass
