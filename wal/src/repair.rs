@@ -154,11 +154,12 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment);
+        let file = self.file_bytes(segment, end.end);
         let source = SegmentBytes {
             header: &segment.header,
             file: &file,
             ring: self.tail.ring,
+            reserved_to: u64::MAX,
         };
         self.check_again(end, &source, from)?;
         let mut image = AlignedBuf::zeroed(to_usize(to - from));

@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     reason = "a helper of a test may fail it, as the test itself"
 )]
-
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
