@@ -196,6 +196,7 @@ impl Opening {
         } else {
             self.move_tail(wanted, old_tail)?
         };
+        self.remove_stray_tails();
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
@@ -308,6 +309,24 @@ impl Opening {
         Ok(tail)
     }
 
+    /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
+    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    fn remove_stray_tails(&self) {
+        let Ok(entries) = self.dir.list() else { return };
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let own = tail_name(self.identity.tail.tail_id);
+        let is_stray = |name: &str| {
+            is_tail_name(name)
+                && !has(&format!("{name}.lock"))
+                && (name != own || self.identity.tail.dir.is_some())
+        };
+        for stray in entries.iter().filter(|entry| is_stray(&entry.name)) {
+            if let Err(error) = self.dir.remove(&stray.name) {
+                tracing::warn!(%error, name = stray.name, "a stray tail could not be removed");
+            }
+        }
+    }
+
     fn remove_tail(&self, place: &TailPlace) {
         let dir = match &place.dir {
             None => Ok(Arc::clone(&self.dir)),
@@ -325,6 +344,11 @@ impl Opening {
 
 fn tail_name(tail_id: u64) -> String {
     format!("tail-{tail_id:016x}")
+}
+
+fn is_tail_name(name: &str) -> bool {
+    let digits = name.strip_prefix("tail-").unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.

@@ -289,12 +289,29 @@ impl LogCore {
         self.flush()?;
         loop {
             match self.buffers.append_clean_mark(&self.tail, &self.store) {
-                Ok(()) => return self.flush().map(drop),
+                Ok(()) => {
+                    self.flush()?;
+                    return self.attest_stable();
+                }
                 Err(NoRoom::Ring) => self.make_ring_room()?,
                 // The mark is a courtesy; the log is stable without it.
-                Err(NoRoom::Segment) => return Ok(()),
+                Err(NoRoom::Segment) => return self.attest_stable(),
             }
         }
+    }
+
+    /// Notes the stable LSN in the header of the segment where the log ends. The tail says it too, but a tail on the heap
+    /// or in a file system of memory is gone after a restart: damage in the last sectors would look like a torn end then,
+    /// and what the last frames replaced would show again.
+    fn attest_stable(&self) -> Result<()> {
+        let stable = self.stable_lsn();
+        let last = Lsn(stable.0.saturating_sub(1)).segment(self.geometry().segment_bytes);
+        let Some(segment) = self.store.get(last) else {
+            return Ok(());
+        };
+        let mut header = segment.header.clone();
+        header.stable = stable;
+        self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
     }
 
     /// Stops the log without making anything stable, as a dying process would.
