@@ -13,6 +13,7 @@ mod options;
 mod read;
 mod reclaim;
 mod stats;
+mod sync;
 mod tier;
 mod typed;
 mod upkeep;

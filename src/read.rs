@@ -124,7 +124,7 @@ impl Engine {
                 Look::Pending => {
                     // A copy's time; for ever, if this thread is the one that copies.
                     may_wait()?;
-                    std::thread::yield_now();
+                    crate::sync::yield_now();
                     continue;
                 }
                 Look::Unproved => {}
