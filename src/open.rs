@@ -30,8 +30,6 @@ use crate::tier::Tier;
 use crate::upkeep::RESERVE;
 use crate::workers::Signal;
 
-const LOCK: &str = "LOCK";
-
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
     let started = fs.monotonic_ns();
     let mut plan = options.plan()?;
@@ -62,20 +60,22 @@ fn lock_directory(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>, Box<dyn Loc
         .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
     refuse_strangers(&*dir)?;
     let lock = dir
-        .try_lock(LOCK)
+        .try_lock(identity::LOCK_NAME)
         .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
-    let locked = || {
-        let message = format!(
-            "{shown} is open in another process; close that one or choose another directory"
-        );
-        Error::new(ErrorKind::Locked, message)
-    };
-    Ok((dir, lock.ok_or_else(locked)?))
+    let lock = lock.ok_or_else(|| locked(&*dir))?;
+    Ok((dir, lock))
+}
+
+pub(crate) fn locked(dir: &dyn Dir) -> Error {
+    let shown = dir.path().display();
+    let message =
+        format!("{shown} is open in another process; close that one or choose another directory");
+    Error::new(ErrorKind::Locked, message)
 }
 
 /// A directory without an identity must hold nothing but what a first open that was killed may have left. Checked before
 /// anything is created in it.
-fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
+pub(crate) fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let shown = dir.path().display();
     let names = dir
         .list()
@@ -86,7 +86,7 @@ fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let other = dir
         .has_other_entries()
         .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
-    let ours = [LOCK, identity::TEMPORARY_NAME];
+    let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
     match names
         .iter()
         .find(|entry| !ours.contains(&entry.name.as_str()))
@@ -266,7 +266,7 @@ impl Opening {
         if place.kind == TailKind::Heap {
             return Ok(TailMemory::heap(place.ring_bytes));
         }
-        let name = tail_name(place.tail_id);
+        let name = place.file_name();
         match &place.dir {
             None => Ok(open_tail_file(&*self.dir, &name, place.ring_bytes)?),
             Some(path) => {
@@ -317,18 +317,11 @@ impl Opening {
             None => Ok(Arc::clone(&self.dir)),
             Some(path) => self.fs.open_dir(Path::new(path)),
         };
-        let removed = dir.and_then(|dir| {
-            dir.remove(&tail_name(place.tail_id))
-                .and_then(|()| dir.sync())
-        });
+        let removed = dir.and_then(|dir| dir.remove(&place.file_name()).and_then(|()| dir.sync()));
         if let Err(error) = removed {
             tracing::warn!(%error, "the old tail could not be removed");
         }
     }
-}
-
-fn tail_name(tail_id: u64) -> String {
-    format!("tail-{tail_id:016x}")
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
@@ -344,6 +337,25 @@ fn fit(log: &perennial_wal::LogCore, ledger: &Ledger) -> Result<u64> {
         evicted += ledger.drop_through(through);
     }
     Ok(evicted)
+}
+
+/// How many entries an open would find. Changes nothing.
+pub(crate) fn count_entries(contents: &mut Contents<'_>, identity: &Identity) -> Result<u64> {
+    let geometry = Geometry {
+        segment_bytes: u64::from(identity.segment_bytes),
+        sector: u64::from(identity.sector),
+    };
+    let mut shape = Options::new().plan()?.index;
+    shape.identity_bits = identity.identity_bits;
+    let (index, ledger) = (Index::new(shape), Ledger::new(geometry.segment_bytes));
+    let mut machine = Absorb::new(&index, &ledger, contents, geometry);
+    let outcome = replay(
+        contents,
+        geometry.segment_bytes,
+        identity.identity_bits,
+        &mut machine,
+    );
+    Ok(if outcome.forget { 0 } else { ledger.live() })
 }
 
 fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {

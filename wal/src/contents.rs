@@ -52,8 +52,8 @@ pub struct Verdicts {
 /// A log found in a directory. Nothing on disk has been changed.
 #[derive(Debug)]
 pub struct Contents<'a> {
-    dir: &'a dyn Dir,
-    geometry: Geometry,
+    pub(crate) dir: &'a dyn Dir,
+    pub(crate) geometry: Geometry,
     pub(crate) tail: TailEvidence<'a>,
     /// The files.
     pub found: Found,
@@ -130,7 +130,7 @@ impl<'a> Contents<'a> {
         walked
     }
 
-    fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
+    pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
         read_trailer(&self.file(segment)?, &segment.header, self.geometry)
     }
 
@@ -143,10 +143,13 @@ impl<'a> Contents<'a> {
     }
 
     fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
-        let file = self.file_bytes(segment);
+        self.walk_bytes(segment, &self.file_bytes(segment))
+    }
+
+    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
         SegmentBytes {
             header: &segment.header,
-            file: &file,
+            file,
             ring: self.ring(),
         }
         .walk()
