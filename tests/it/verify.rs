@@ -317,3 +317,28 @@ fn files_of_others_are_counted_and_no_problem() {
     let report = assert_clean(&fs, "with strangers");
     assert_eq!(report.foreign_files, 2);
 }
+
+/// The repair at open took such a frame from the tail, and left the segment as it was: the tail was reset, and the next
+/// power loss lost an entry that had been made durable.
+#[test]
+fn a_frame_that_only_the_tail_has_whole_is_written_again_by_the_next_open() {
+    let fs = SimFs::new(1);
+    let cache = open(&fs, options(1 << 20));
+    cache.insert_durable("key", b"the value").unwrap();
+    std::mem::forget(cache);
+    let fs = fs.process_crash();
+    let segment = Path::new(DIR).join("seg-000000");
+    let content = fs.read_file(&segment).unwrap();
+    let at = content.windows(9).position(|w| w == b"the value").unwrap();
+    assert!(fs.flip_bit(&segment, at as u64, 4));
+    assert_eq!(verify(&fs).problems.len(), 1);
+
+    std::mem::forget(open(&fs, options(1 << 20)));
+    let fs = fs.power_loss(1);
+    assert_clean(&fs, "opened once");
+    let cache = open(&fs, options(1 << 20));
+    assert_eq!(
+        cache.get("key").unwrap().as_deref(),
+        Some(&b"the value"[..])
+    );
+}

@@ -203,6 +203,8 @@ impl Contents<'_> {
         };
         let mended = end.items.iter().filter_map(|(item, verdict)| match item {
             Item::Gap(gap) if verdict.is_some() => Some(gap.lsn.offset(geometry.segment_bytes)),
+            // Below the stable LSN that is rot in the segment; the tail, which still has it, is about to be reset.
+            Item::Frame(frame) if frame.in_ring => Some(frame.lsn.offset(geometry.segment_bytes)),
             _ => None,
         });
         mended.chain(unstable).min().filter(|from| *from < end.end)
