@@ -1,5 +1,6 @@
-//! A log-structured persistent cache that is still warm after a crash.
+#![doc = include_str!("../README.md")]
 
+mod absorb;
 mod cache;
 mod checkpoint;
 mod engine;

@@ -33,6 +33,7 @@ pub fn verify_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>) -> Result<VerifyRepo
     let mut contents = look.contents()?;
     let mut report =
         perennial_recovery::verify(&*look.dir, &look.identity, &look.tail, &mut contents)?;
+    contents.check_read()?;
     // Read afresh, as an open would: what was judged above is counted in the contents.
     report.live_entries = count_entries(&mut look.contents()?, &look.identity)?;
     Ok(report)

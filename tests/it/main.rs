@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod a_failing_disk_never_lies;
+mod a_fetch_never_overwrites;
 mod model;
 mod oracle;
+mod rot_is_a_miss;
+mod small;
 mod verify;

@@ -1,12 +1,12 @@
 //! One segment of a found log, read in full and compared with itself: for those who check and change nothing.
 
-use perennial_failpoints::fs::{OpenMode, read_exact_at};
+use perennial_failpoints::fs::read_exact_at;
 
 use crate::contents::Contents;
 use crate::frame::{FrameError, FrameHeader};
 use crate::lsn::{Lsn, to_u32, to_usize};
 use crate::segment::{
-    FIXED_BYTES, HeaderFound, ROW_BYTES, Row, SegmentHeader, Trailer, file_name, zone_begin,
+    FIXED_BYTES, HeaderFound, ROW_BYTES, Row, SegmentHeader, Trailer, zone_begin,
 };
 use crate::verdict::GapVerdict;
 use crate::walk::{FrameItem, Item};
@@ -97,9 +97,11 @@ impl Contents<'_> {
             return;
         }
         let mut zone = vec![0; to_usize(self.geometry.data_begin())];
-        let read = self.dir.open(&file_name(examined.slot), OpenMode::Read);
-        // An unreadable zone is damaged as a whole.
-        let _ = read.and_then(|file| read_exact_at(&*file, &mut zone, 0));
+        let segment = &self.found.chain[index];
+        if let Some(file) = self.file(segment) {
+            // A zone that the media does not give is damaged as a whole.
+            self.read_of(segment, read_exact_at(&*file, &mut zone, 0));
+        }
         let copies = SegmentHeader::decode_copies(&zone);
         for (at, copy) in [0, zone.len() as u64 / 2].into_iter().zip(copies) {
             if !matches!(copy, HeaderFound::Good(_)) {

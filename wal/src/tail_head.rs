@@ -12,6 +12,7 @@
 //! commit old; a flipped bit in one of them costs nothing.
 
 use crate::frame::{u32_at, u64_at};
+use crate::header_word::Word;
 use crate::lsn::Lsn;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PRNLTAIL");
@@ -143,6 +144,10 @@ pub struct FoundDescriptor {
     pub writers: u64,
     /// Bytes reserved.
     pub bytes: u64,
+    /// The low bits of the buffer's sequence number, as its word has them.
+    pub salt: u64,
+    /// It is an extent's place, written straight to the segment.
+    pub extent: bool,
 }
 
 impl TailHead {
@@ -156,10 +161,7 @@ impl TailHead {
         let stable = Self::stable_words(head).into_iter().flatten().max();
         let descriptor = |i: usize| {
             let at = DESCRIPTORS_AT + i * 16;
-            let (word, base) = (
-                crate::header_word::Word(u64_at(head, at)),
-                u64_at(head, at + 8),
-            );
+            let (word, base) = (Word(u64_at(head, at)), u64_at(head, at + 8));
             let extent = base & 1 == 1;
             let bytes = word.offset()
                 * if extent {
@@ -171,6 +173,8 @@ impl TailHead {
                 base: Lsn(base & !15),
                 writers: word.writers(),
                 bytes,
+                salt: word.salt(),
+                extent,
             }
         };
         let descriptors = (0..DESCRIPTORS)
@@ -216,14 +220,23 @@ impl TailHead {
 
     /// True when the buffer that holds `lsn` was left with no writer in it: every frame there was complete, so bytes
     /// there that prove nothing are damage and not a hole.
+    ///
+    /// A process killed while it gave a descriptor to its next buffer leaves the new base beside the old word, which
+    /// counted other writers. The word's salt tells: it does not follow the one of the buffer before.
+    ///
+    /// Never true of an extent: it has no writers either when its write failed, and it is no operation. The reference
+    /// that makes it one finds out that it is not there.
     #[must_use]
     pub fn was_complete(&self, lsn: Lsn) -> bool {
-        let holder = self
-            .descriptors
-            .iter()
-            .filter(|d| d.base <= lsn)
-            .max_by_key(|d| d.base);
-        holder.is_some_and(|d| d.writers == 0 && lsn < d.base.plus(d.bytes))
+        let newest_below = |lsn: Lsn| {
+            let below = self.descriptors.iter().filter(move |d| d.base < lsn);
+            below.max_by_key(|d| d.base)
+        };
+        newest_below(lsn.plus(1)).is_some_and(|holder| {
+            let in_turn =
+                newest_below(holder.base).is_none_or(|d| Word::follows(holder.salt, d.salt));
+            in_turn && !holder.extent && holder.writers == 0 && lsn < holder.base.plus(holder.bytes)
+        })
     }
 }
 
@@ -272,20 +285,34 @@ mod tests {
 
     #[test]
     fn a_buffer_without_writers_was_complete() {
-        let found = |base, writers, bytes| FoundDescriptor {
+        let found = |base, writers, bytes, salt| FoundDescriptor {
             base: Lsn(base),
             writers,
             bytes,
+            salt,
+            extent: false,
         };
-        let head = TailHead {
+        let extent = FoundDescriptor {
+            extent: true,
+            ..found(8192, 0, 512, 2)
+        };
+        let mut head = TailHead {
             identity: identity(),
             stable: None,
-            descriptors: vec![found(4096, 0, 64), found(4160, 1, 64), found(4224, 0, 32)],
+            descriptors: vec![
+                found(4096, 0, 64, 0xff_ffff),
+                found(4160, 1, 64, 0),
+                found(4224, 0, 32, 1),
+                extent,
+            ],
         };
         let complete = |lsn| head.was_complete(Lsn(lsn));
         assert_eq!(
-            [4080, 4096, 4144, 4160, 4208, 4224, 4256].map(complete),
-            [false, true, true, false, false, true, false]
+            [4080, 4096, 4144, 4160, 4208, 4224, 4256, 8192].map(complete),
+            [false, true, true, false, false, true, false, false]
         );
+        // Killed between the two stores that give the last descriptor to its buffer.
+        head.descriptors[2].salt = 0x81;
+        assert!(!head.was_complete(Lsn(4224)));
     }
 }

@@ -295,8 +295,7 @@ impl SegmentStore {
                 if file.len()? == self.geometry.segment_bytes {
                     return Ok(());
                 }
-                file.allocate(self.geometry.segment_bytes)?;
-                self.dir.sync()
+                self.blank(&*file)
             });
         sized.map_err(|source| WalError::io("size", self.path(slot), 0, source))
     }
@@ -324,15 +323,26 @@ impl SegmentStore {
     /// Makes the file of `slot`, with all its space, under a durable name.
     fn create(&self, slot: u32) -> Result<()> {
         let name = file_name(slot);
-        let made = self.dir.open(&name, OpenMode::CreateNew).and_then(|file| {
-            file.allocate(self.geometry.segment_bytes)?;
-            self.dir.sync()
-        });
+        let made = self
+            .dir
+            .open(&name, OpenMode::CreateNew)
+            .and_then(|file| self.blank(&*file));
         made.map_err(|source| {
             // A half-made file would count against the capacity; its name may be gone already.
             let _ = self.dir.remove(&name);
             WalError::io("create", self.path(slot), 0, source)
         })
+    }
+
+    /// Gives a new file its space. The header zone is zeros on the media before the file has its full size: its first
+    /// header then *re*writes sectors, which show old or new after a power loss, never junk. So a file of full size
+    /// whose header is damaged had a header once, and a shorter one never had.
+    fn blank(&self, file: &dyn File) -> std::io::Result<()> {
+        let zeros = vec![0; to_usize(self.geometry.data_begin())];
+        write_all_at(file, &zeros, 0, 1)?;
+        file.sync_data()?;
+        file.allocate(self.geometry.segment_bytes)?;
+        self.dir.sync()
     }
 
     /// Writes a segment's header zone and syncs it.
