@@ -160,11 +160,11 @@ impl Replay<'_, '_> {
 
     fn try_checkpoint(&self, row: &Row, outcome: &mut Outcome) -> Option<Found> {
         let at = row.target.position();
-        let head = self.read_head(at, row.bytes);
-        let parts = head
-            .as_ref()
-            .map(|head| self.read_parts(head))
-            .unwrap_or_default();
+        let head = read_head(self.contents, at, row.bytes, self.identity_bits);
+        let parts: Option<Vec<_>> = head.as_ref().and_then(|head| {
+            let parts = head.parts.iter();
+            parts.map(|part| read_part(self.contents, part)).collect()
+        });
         let from = head.as_ref().and_then(|head| self.segment_index(head.c));
         let facts = CheckpointFacts {
             head_good: head.is_some(),
@@ -191,30 +191,6 @@ impl Replay<'_, '_> {
             .position(|id| *id == lsn.segment(self.segment_bytes))
     }
 
-    fn read_head(&self, at: Lsn, bytes: u32) -> Option<Head> {
-        let (header, frame) = self.contents.frame(at, bytes)?;
-        let head = Head::decode(header.value(&frame)).ok()?;
-        (header.kind == FrameKind::Head && head.identity_bits == self.identity_bits).then_some(head)
-    }
-
-    fn read_parts(&self, head: &Head) -> Option<Vec<Vec<u8>>> {
-        head.parts.iter().map(|part| self.read_part(part)).collect()
-    }
-
-    fn read_part(&self, part: &PartRef) -> Option<Vec<u8>> {
-        let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
-        let probe = self.contents.frame(
-            part.lsn,
-            part.bytes + header_bytes + table_bytes(part.bytes),
-        )?;
-        let (header, frame) = probe;
-        let body = header.value(&frame).to_vec();
-        let good = decode_part(&body).is_ok_and(|found| {
-            found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
-        });
-        (header.kind == FrameKind::Part && good).then_some(body)
-    }
-
     /// Replays whole segments: beginning before C repeats what the image knows, in order, and changes nothing.
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
@@ -234,6 +210,30 @@ impl Replay<'_, '_> {
     }
 }
 
+/// The checkpoint head at `at`, if its frame proves itself and it is of an index with `identity_bits`.
+pub(crate) fn read_head(
+    contents: &Contents<'_>,
+    at: Lsn,
+    bytes: u32,
+    identity_bits: u8,
+) -> Option<Head> {
+    let (header, frame) = contents.frame(at, bytes)?;
+    let head = Head::decode(header.value(&frame)).ok()?;
+    (header.kind == FrameKind::Head && head.identity_bits == identity_bits).then_some(head)
+}
+
+/// The body of a part, if its frame proves itself and it is what the head says.
+pub(crate) fn read_part(contents: &Contents<'_>, part: &PartRef) -> Option<Vec<u8>> {
+    let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
+    let around = header_bytes.checked_add(table_bytes(part.bytes))?;
+    let (header, frame) = contents.frame(part.lsn, part.bytes.checked_add(around)?)?;
+    let body = header.value(&frame).to_vec();
+    let good = decode_part(&body).is_ok_and(|found| {
+        found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
+    });
+    (header.kind == FrameKind::Part && good).then_some(body)
+}
+
 /// Bytes of the chunk table in the frame of a part with a body of `bytes`.
 fn table_bytes(bytes: u32) -> u32 {
     let chunk = u32::try_from(perennial_wal::frame::CHUNK_BYTES).unwrap_or(u32::MAX);
@@ -244,7 +244,7 @@ fn table_bytes(bytes: u32) -> u32 {
     }
 }
 
-fn head_row(event: &Event) -> Option<Row> {
+pub(crate) fn head_row(event: &Event) -> Option<Row> {
     match event {
         Event::Row(row) if row.kind == FrameKind::Head => Some(*row),
         _ => None,

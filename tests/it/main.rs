@@ -8,3 +8,4 @@ mod model;
 mod oracle;
 mod rot_is_a_miss;
 mod small;
+mod verify;

@@ -58,8 +58,8 @@ pub struct Verdicts {
 /// A log found in a directory. Nothing on disk has been changed.
 #[derive(Debug)]
 pub struct Contents<'a> {
-    dir: &'a dyn Dir,
-    geometry: Geometry,
+    pub(crate) dir: &'a dyn Dir,
+    pub(crate) geometry: Geometry,
     pub(crate) tail: TailEvidence<'a>,
     /// The files.
     pub found: Found,
@@ -107,12 +107,15 @@ impl<'a> Contents<'a> {
     }
 
     /// Fails where something could not be read and the media was not the cause: what was judged then is a guess.
-    pub(crate) fn check_read(&self) -> crate::error::Result<()> {
+    ///
+    /// # Errors
+    /// With the first such failure.
+    pub fn check_read(&self) -> crate::error::Result<()> {
         self.trouble.get().cloned().map_or(Ok(()), Err)
     }
 
     /// What was read of a segment; a failure is remembered unless it is the media's.
-    fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
+    pub(crate) fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
         let error = match read {
             Ok(read) => return Some(read),
             Err(error) => error,
@@ -128,7 +131,7 @@ impl<'a> Contents<'a> {
     }
 
     /// The file of a chain segment.
-    fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
+    pub(crate) fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
         let opened = self.dir.open(&file_name(segment.slot), OpenMode::Read);
         self.read_of(segment, opened)
     }
@@ -159,7 +162,7 @@ impl<'a> Contents<'a> {
         walked
     }
 
-    fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
+    pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
         let read = read_trailer(&*self.file(segment)?, &segment.header, self.geometry);
         self.read_of(segment, read).flatten()
     }
@@ -173,14 +176,17 @@ impl<'a> Contents<'a> {
     }
 
     fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
-        let reserved_to = self.reserved_to(segment);
         // What was reserved behind it is not stable either, and a frame there is in the ring.
-        let file = self.file_bytes(segment, reserved_to.saturating_add(BEHIND));
+        let read_to = self.reserved_to(segment).saturating_add(BEHIND);
+        self.walk_bytes(segment, &self.file_bytes(segment, read_to))
+    }
+
+    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
         SegmentBytes {
             header: &segment.header,
-            file: &file,
+            file,
             ring: self.ring(),
-            reserved_to,
+            reserved_to: self.reserved_to(segment),
         }
         .walk()
     }
