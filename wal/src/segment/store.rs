@@ -111,6 +111,9 @@ pub struct SegmentStore {
     max_files: AtomicU64,
     /// Unbuffered writes (`O_DIRECT`) are refused here; write through the page cache.
     refused: Arc<AtomicBool>,
+    /// One segment is prepared at a time. Held during I/O, unlike `inner`: reservations look at that under an index
+    /// shard's lock.
+    preparing: Mutex<()>,
     inner: Mutex<Inner>,
     live: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
     readers: Mutex<Readers>,
@@ -164,6 +167,7 @@ impl SegmentStore {
             life,
             max_files: AtomicU64::new(max_files),
             refused: Arc::new(AtomicBool::new(false)),
+            preparing: Mutex::new(()),
             inner: Mutex::new(inner),
             live: RwLock::new(live),
             readers: Mutex::new(Readers::default()),
@@ -227,24 +231,21 @@ impl SegmentStore {
     /// When the header cannot be written. A new file that cannot be made (a full disk) is no error: the log does with
     /// the files it has; [`why_no_file`](Self::why_no_file) tells.
     pub fn prepare(&self, stable: Lsn) -> Result<bool> {
-        let mut inner = self.inner.lock();
-        let Some(slot) = self.free_slot(&mut inner) else {
+        let _one = self.preparing.lock();
+        let Some(slot) = self.free_slot() else {
             return Ok(false);
         };
-        let number = SegmentId(inner.next_number);
-        let header = self.header(
-            number,
-            if inner.newest.0 == 0 {
-                number
-            } else {
-                inner.newest
-            },
-            stable,
-        );
+        let (number, newest) = {
+            let inner = self.inner.lock();
+            (SegmentId(inner.next_number), inner.newest)
+        };
+        let predecessor = if newest.0 == 0 { number } else { newest };
+        let header = self.header(number, predecessor, stable);
         if let Err(error) = self.write_header_durably(slot, &header) {
-            inner.free.push(slot);
+            self.inner.lock().free.push(slot);
             return Err(error);
         }
+        let mut inner = self.inner.lock();
         inner.next_number += 1;
         inner.newest = number;
         self.live
@@ -254,17 +255,22 @@ impl SegmentStore {
         Ok(true)
     }
 
-    fn free_slot(&self, inner: &mut Inner) -> Option<u32> {
-        let (slot, new) = match inner.free.pop() {
-            Some(slot) => (slot, false),
-            None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
-            None => return None,
+    /// A file of full size. Only for the holder of `preparing`.
+    fn free_slot(&self) -> Option<u32> {
+        let (slot, new) = {
+            let mut inner = self.inner.lock();
+            match inner.free.pop() {
+                Some(slot) => (slot, false),
+                None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
+                None => return None,
+            }
         };
         let made = if new {
             self.create(slot)
         } else {
             self.give_full_size(slot)
         };
+        let mut inner = self.inner.lock();
         if let Err(error) = made {
             tracing::warn!(%error, "cannot make another segment");
             inner.no_file = Some(error);
