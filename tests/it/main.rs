@@ -6,3 +6,4 @@ mod model;
 mod oracle;
 mod rot_is_a_miss;
 mod small;
+mod strangers_are_left_alone;
