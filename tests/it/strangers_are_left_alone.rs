@@ -317,3 +317,21 @@ fn a_file_that_appears_under_the_next_segment_s_name_is_left_alone() {
     assert!(mine >= 7, "{mine} of the strangers are left");
     cache.close().unwrap();
 }
+
+#[test]
+fn a_stranger_with_the_last_name_there_is_costs_no_names() {
+    let (theirs, _) = made(2);
+    let (fs, mut life) = made(1);
+    let last = file("seg-999999");
+    let content = files(&theirs).remove("seg-000000").unwrap();
+    fs.write_file(&last, &content);
+    churn(&fs, &mut life);
+    let whole = small::open(&fs, small::options()).unwrap();
+    assert!(small::check(&whole, &life.oracle, false).unwrap() > 5);
+    assert!(fs.read_file(&last).unwrap() == content);
+    assert!(
+        fs.file_names(Path::new(DIR))
+            .iter()
+            .all(|name| name.len() != "seg-1000000".len())
+    );
+}

@@ -73,7 +73,7 @@ pub struct Inventory {
     pub live: Vec<Segment>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
-    /// The first slot number that no file has.
+    /// The first slot number that no file of the cache has.
     pub next_slot: u32,
     /// The first segment number that nothing has.
     pub next_number: u64,
