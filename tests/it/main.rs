@@ -3,6 +3,7 @@
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
 mod model;
+mod options_and_limits;
 mod oracle;
 mod rot_is_a_miss;
 mod small;
