@@ -36,7 +36,9 @@ fn shorten(fs: &FaultFs) {
         return;
     };
     for _ in 0..60 {
-        let Ok(end) = log.append(&[9; 700]) else { break };
+        let Ok(end) = log.append(&[9; 700]) else {
+            break;
+        };
         if log.make_stable(end).is_err() {
             break;
         }
@@ -79,7 +81,10 @@ fn hole_19_a_trailer_is_written_before_its_segment_may_be_given_up() {
             // Files are never given up here: slot n holds segment n + 1.
             let stable = log.stable_lsn().0 / SEGMENT;
             if stable > slot + 1 {
-                wrong.lock().unwrap().push(format!("{call:?}: stable is in {stable}"));
+                wrong
+                    .lock()
+                    .unwrap()
+                    .push(format!("{call:?}: stable is in {stable}"));
             }
         }
         Action::Pass
