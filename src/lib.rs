@@ -15,6 +15,7 @@ mod options;
 mod read;
 mod reclaim;
 mod stats;
+mod sync;
 mod tier;
 mod typed;
 mod upkeep;

@@ -5,9 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use parking_lot::Mutex;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
 use perennial_wal::segment::slot_of;
@@ -23,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, Options, Plan, Tail};
 use crate::reclaim::Fifo;
 use crate::stats::{Counters, Stats};
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tier::Tier;
 use crate::upkeep::RESERVE;
 use crate::workers::Signal;

@@ -1,6 +1,6 @@
 //! The newest good checkpoint, then the log after it, in order, into a machine that absorbs them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use perennial_wal::frame::FrameKind;
 use perennial_wal::segment::Row;
@@ -27,6 +27,9 @@ pub trait Machine {
 
     /// Forget everything so far.
     fn forget_all(&mut self);
+
+    /// Nothing more will come.
+    fn finish(&mut self);
 }
 
 /// What a replay did.
@@ -101,7 +104,10 @@ impl Replay<'_, '_> {
             broken,
         }) {
             LogVerdict::Nothing => outcome.forget = true,
-            LogVerdict::FromLog => self.replay_from(0, machine, &mut outcome),
+            LogVerdict::FromLog => {
+                machine.reserve(self.distinct_keys());
+                self.replay_from(0, machine, &mut outcome);
+            }
             LogVerdict::FromCheckpoint => {
                 if let Some(found) = found {
                     load(&found, machine, &mut outcome);
@@ -109,7 +115,25 @@ impl Replay<'_, '_> {
                 }
             }
         }
+        machine.finish();
         outcome
+    }
+
+    /// About how many keys the whole log has, from one hash in 64: an index that is made large enough at once need not
+    /// grow on the way.
+    fn distinct_keys(&mut self) -> u64 {
+        const SAMPLE: u64 = 64;
+        let mut seen = HashSet::new();
+        for index in 0..self.segments.len() {
+            let events = self.events(index);
+            let hashes = events.iter().filter_map(|event| match event {
+                Event::Row(row) if row.hash % SAMPLE == 0 => Some(row.hash),
+                _ => None,
+            });
+            seen.extend(hashes);
+            self.events.insert(index, events);
+        }
+        seen.len() as u64 * SAMPLE
     }
 
     fn events(&mut self, index: usize) -> Vec<Event> {

@@ -1,6 +1,5 @@
 //! A shard under its lock: everything that changes an entry.
 
-use parking_lot::{Mutex, MutexGuard};
 use perennial_wal::Addr;
 
 use super::Index;
@@ -10,6 +9,7 @@ use super::slot::Payload;
 use super::slots::{Place, Slots};
 use super::table::{Table, next_size};
 use super::table_ptr::TablePtr;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Says whether the segment of an address still exists. What it denies is free space.
 pub(crate) type Live<'a> = &'a dyn Fn(Addr) -> bool;

@@ -8,13 +8,12 @@
 //! that looked at the new place too early and at the old one too late has seen the erased slot,
 //! hence sees the count, and looks again; only misses have to check.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-
 use perennial_wal::to_usize;
 
 use super::bucket::{Bucket, SLOTS};
 use super::quotient::{CHOICES, Quotient, Spot};
 use super::slot::{Payload, Slot, Tag};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 
 pub(super) struct Slots {
     quotient: Quotient,

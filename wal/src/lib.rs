@@ -1,4 +1,4 @@
-//! A lock-free write-ahead log whose segments can be kept as the data store.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(
     loom,
     expect(
