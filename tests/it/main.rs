@@ -8,3 +8,4 @@ mod model;
 mod oracle;
 mod rot_is_a_miss;
 mod small;
+mod the_format_is_as_documented;
