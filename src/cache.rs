@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::Fs;
+use perennial_wal::may_wait;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -205,6 +206,8 @@ impl Cache {
 
 impl Handle {
     fn close(&self) -> Result<()> {
+        // From within a closure that fills an entry this would wait for that entry.
+        may_wait()?;
         let mut workers = self.workers.lock();
         if self.engine.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -228,7 +231,7 @@ impl Drop for Handle {
 
 impl Engine {
     fn checkpoint_now(&self) -> Result<()> {
-        let mut state = self.upkeep.lock();
+        let mut state = self.lock_upkeep()?;
         self.write_checkpoint(&mut state)?;
         self.log.flush()?;
         Ok(())
@@ -243,7 +246,7 @@ impl Engine {
     }
 
     fn checkpoint_if_changed(&self) -> Result<()> {
-        let mut state = self.upkeep.lock();
+        let mut state = self.lock_upkeep()?;
         if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
             return Ok(());
         }

@@ -121,7 +121,12 @@ impl Engine {
         }
         if self.plan.background {
             self.signal.wake();
-        } else if let Err(error) = self.upkeep_step() {
+            return;
+        }
+        // Inside a closure that fills an entry it is left to whoever enters the next segment.
+        if may_wait().is_ok()
+            && let Err(error) = self.upkeep_step()
+        {
             // The operation itself is done; whoever needs the room next is told.
             tracing::warn!(%error, "upkeep failed");
         }

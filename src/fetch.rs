@@ -153,6 +153,11 @@ impl Engine {
         T: Into<Value>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        // Another's fetch may have landed between the miss and the registration.
+        if let Some(value) = self.peek(registered.key)? {
+            registered.flight.settle(State::Landed(Ok(value.clone())));
+            return Ok(value);
+        }
         self.counters.fetches.add(1);
         let fetched = fetch().map(Into::into).map_err(|error| {
             let error = error.into();

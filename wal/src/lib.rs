@@ -21,6 +21,8 @@ mod core;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod examine;
+#[cfg(not(loom))]
 mod extent;
 #[cfg(not(loom))]
 mod flusher;
@@ -73,6 +75,8 @@ pub use buffer::{Class, Geometry, Life, NoRoom};
 pub use contents::{Contents, Event, Verdicts};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
+#[cfg(not(loom))]
+pub use examine::{Damage, Examined, Outline, SegmentState};
 #[cfg(not(loom))]
 pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]
