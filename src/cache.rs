@@ -4,9 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::Fs;
 use perennial_wal::may_wait;
@@ -15,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::stats::Stats;
+use crate::sync::{Mutex, Ordering};
 use crate::value::{Inserted, Value};
 use crate::workers::Workers;
 

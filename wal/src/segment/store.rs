@@ -20,6 +20,9 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 /// At most this many segment files are kept open for reading.
 const OPEN_FILES: usize = 512;
 
+/// The last slot that has a name.
+const MAX_SLOT: u32 = 999_999;
+
 /// The name of the file in slot `slot`.
 #[must_use]
 pub fn file_name(slot: u32) -> String {
@@ -84,7 +87,7 @@ pub struct Inventory {
     pub live: Vec<Segment>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
-    /// The first slot number that no file has.
+    /// The first slot number that no file of the cache has.
     pub next_slot: u32,
     /// The first segment number that nothing has.
     pub next_number: u64,
@@ -265,10 +268,10 @@ impl SegmentStore {
                 None => return None,
             }
         };
-        let made = if new {
-            self.create(slot)
+        let (slot, made) = if new {
+            self.create_next(slot)
         } else {
-            self.give_full_size(slot)
+            (slot, self.give_full_size(slot))
         };
         let mut inner = self.inner.lock();
         if let Err(error) = made {
@@ -280,7 +283,7 @@ impl SegmentStore {
             return None;
         }
         if new {
-            inner.next_slot += 1;
+            inner.next_slot = slot + 1;
             inner.files += 1;
         }
         Some(slot)
@@ -326,17 +329,29 @@ impl SegmentStore {
         }
     }
 
+    /// Makes a file in `slot`, or in the next one whose name is free: what came under a name since the directory was
+    /// listed is somebody else's.
+    fn create_next(&self, mut slot: u32) -> (u32, Result<()>) {
+        loop {
+            let made = self.create(slot);
+            let taken = matches!(&made, Err(WalError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists);
+            if !taken || slot == MAX_SLOT {
+                return (slot, made);
+            }
+            slot += 1;
+        }
+    }
+
     /// Makes the file of `slot`, with all its space, under a durable name.
     fn create(&self, slot: u32) -> Result<()> {
         let name = file_name(slot);
-        let made = self
-            .dir
-            .open(&name, OpenMode::CreateNew)
-            .and_then(|file| self.blank(&*file));
-        made.map_err(|source| {
+        let failed = |source| WalError::io("create", self.path(slot), 0, source);
+        let file = self.dir.open(&name, OpenMode::CreateNew).map_err(failed)?;
+        self.blank(&*file).map_err(|source| {
             // A half-made file would count against the capacity; its name may be gone already.
             let _ = self.dir.remove(&name);
-            WalError::io("create", self.path(slot), 0, source)
+            failed(source)
         })
     }
 
