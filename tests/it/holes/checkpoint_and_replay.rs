@@ -11,72 +11,110 @@ use perennial_failpoints::SimFs;
 use super::lab::{DIR, get, kill, open, roomy, segments_with, tiny};
 use crate::oracle::{identify, value};
 
-/// So many that an image of them goes over several segments.
-const KEYS: u64 = 1_200;
+/// So many that an image of them goes over several segments, and takes a while.
+const KEYS: u64 = 20_000;
 
 fn name_of(key: u64) -> String {
     format!("key-{key}")
 }
 
-/// The newest operation on each key.
-type Newest = Vec<AtomicU64>;
+/// Somebody who inserts, and the newest operation that returned on each key.
+struct Writer {
+    cache: Cache,
+    acked: Vec<AtomicU64>,
+    next: AtomicU64,
+    making: AtomicBool,
+    stop: AtomicBool,
+}
 
-fn write_until(cache: &Cache, stop: &AtomicBool, issued: &AtomicU64, acked: &Newest) {
-    while !stop.load(Ordering::Relaxed) {
-        let op = issued.fetch_add(1, Ordering::SeqCst);
+impl Writer {
+    fn insert(&self) {
+        let op = self.next.fetch_add(1, Ordering::SeqCst);
         let key = op * 7 % KEYS;
         let name = name_of(key);
         let value = value(name.as_bytes(), op, 30);
-        cache.insert(&name, value).unwrap();
-        acked[usize::try_from(key).unwrap()].store(op, Ordering::SeqCst);
+        self.cache.insert(&name, value).unwrap();
+        self.acked[usize::try_from(key).unwrap()].store(op, Ordering::SeqCst);
     }
-}
 
-fn checkpoint_until(cache: &Cache, stop: &AtomicBool, acked: &Newest, durable: &Newest) {
-    while !stop.load(Ordering::Relaxed) {
-        cache.checkpoint().unwrap();
-        // With what came while the images were made: it must be found behind the checkpoint's C.
-        let before: Vec<u64> = acked.iter().map(|op| op.load(Ordering::SeqCst)).collect();
-        cache.flush().unwrap();
-        for (durable, op) in durable.iter().zip(before) {
-            durable.store(op, Ordering::SeqCst);
+    /// Inserts while a checkpoint is made, and only then: else nothing would be left of the log before long.
+    fn insert_during_checkpoints(&self) {
+        while !self.stop.load(Ordering::SeqCst) {
+            if self.making.load(Ordering::SeqCst) {
+                self.insert();
+            } else {
+                thread::yield_now();
+            }
         }
     }
+
+    fn acked(&self) -> Vec<u64> {
+        let load = |op: &AtomicU64| op.load(Ordering::SeqCst);
+        self.acked.iter().map(load).collect()
+    }
 }
 
-/// Plain inserts go on while checkpoints are made, and the power fails in between: no image points at what never reached
-/// the disk, and none hides what came while it was made.
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Plain inserts come while the images of a checkpoint are made: whatever of it lost power leaves, the images point at
+/// nothing that never reached the disk, and hide nothing that did.
 #[test]
 fn hole_01_an_image_is_no_newer_and_no_older_than_the_log_behind_it() {
     let machine = SimFs::new(1);
-    let options = || roomy().index_shards(8).capacity_bytes(16 << 20);
-    let cache = open(&machine, options());
-    let newest = || (0..KEYS).map(|_| AtomicU64::new(0)).collect::<Newest>();
-    let (acked, durable) = (newest(), newest());
-    for key in 0..KEYS {
-        let name = name_of(key);
-        cache.insert(&name, value(name.as_bytes(), 0, 30)).unwrap();
-    }
-    cache.flush().unwrap();
-    let (stop, issued) = (AtomicBool::new(false), AtomicU64::new(1));
-    thread::scope(|scope| {
-        scope.spawn(|| write_until(&cache, &stop, &issued, &acked));
-        scope.spawn(|| checkpoint_until(&cache, &stop, &acked, &durable));
+    // A tail so large that neither waits for the other.
+    let options = || {
+        roomy()
+            .index_shards(64)
+            .capacity_bytes(64 << 20)
+            .tail_bytes(4 << 20)
+    };
+    let writer = Writer {
+        cache: open(&machine, options()),
+        acked: (0..KEYS).map(|_| AtomicU64::new(0)).collect(),
+        next: AtomicU64::new(0),
+        making: AtomicBool::new(false),
+        stop: AtomicBool::new(false),
+    };
+    (0..KEYS).for_each(|_| writer.insert());
+    let between = thread::scope(|scope| {
+        scope.spawn(|| writer.insert_during_checkpoints());
+        // Also when a check fails: the scope waits for the other thread.
+        let _stop = SetWhenDropped(&writer.stop);
+        let mut between = 0;
         for seed in 0..60 {
-            let floor: Vec<u64> = durable.iter().map(|op| op.load(Ordering::SeqCst)).collect();
-            let after = open(&machine.power_loss(seed), options());
-            for (key, floor) in (0..KEYS).zip(floor) {
-                let name = name_of(key);
-                let found = get(&after, &name);
-                let found = found.unwrap_or_else(|| panic!("seed {seed}: {name} is lost"));
-                let op = identify(name.as_bytes(), &found).unwrap();
-                assert!(op >= floor, "seed {seed}: {name}: {op}, not {floor}");
+            let issued = || writer.next.load(Ordering::SeqCst);
+            let before = issued();
+            writer.making.store(true, Ordering::SeqCst);
+            // So that it is in the middle of it.
+            while issued() < before + 10 {
+                std::hint::spin_loop();
             }
-            std::mem::forget(after);
+            writer.cache.checkpoint().unwrap();
+            writer.making.store(false, Ordering::SeqCst);
+            between += issued() - before;
+            let floor = writer.acked();
+            writer.cache.flush().unwrap();
+            check_floor(&open(&machine.power_loss(seed), options()), &floor);
         }
-        stop.store(true, Ordering::Relaxed);
+        between
     });
-    assert!(cache.stats().checkpoints > 3);
+    assert!(between > 0, "nothing came in between");
+}
+
+fn check_floor(cache: &Cache, floor: &[u64]) {
+    assert!(cache.stats().recovered_from_checkpoint > 0);
+    for (key, floor) in (0..KEYS).zip(floor) {
+        let name = name_of(key);
+        let found = get(cache, &name).unwrap_or_else(|| panic!("{name} is lost"));
+        let op = identify(name.as_bytes(), &found).unwrap();
+        assert!(op >= *floor, "{name}: {op} is older than {floor}");
+    }
 }
 
 /// `victim` lies in one segment, its remove in a later one, which gets lost. Returns the machine and the lost file.
