@@ -292,21 +292,20 @@ impl Opening {
         }
     }
 
-    /// The tail's options changed: what the old one held is in its segments by now, and the identity names the new one
-    /// before anything is written to it (PROTOCOL hole 16).
+    /// The tail's options changed: what the old one held is in its segments by now. The identity names the new one before
+    /// anything is written to it (PROTOCOL hole 16), and the old one goes before the new one is made: two would not fit.
     fn move_tail(&mut self, wanted: TailPlace, old: TailMemory) -> Result<TailMemory> {
         let place = TailPlace {
             tail_id: self.fs.random_u64(),
             ..wanted
         };
-        let tail = self.tail_memory(&place)?;
-        let before = std::mem::replace(&mut self.identity.tail, place);
+        let before = std::mem::replace(&mut self.identity.tail, place.clone());
         identity::write(&*self.dir, &self.identity)?;
         drop(old);
         if before.kind == TailKind::Mapped {
             self.remove_tail(&before);
         }
-        Ok(tail)
+        self.tail_memory(&place)
     }
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
