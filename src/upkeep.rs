@@ -1,6 +1,5 @@
 //! Keeping segments ready to be written: prepare free ones, give up old ones, checkpoint now and then.
 
-use parking_lot::MutexGuard;
 use perennial_wal::segment::Reserve;
 use perennial_wal::{Class, SegmentId, may_wait};
 
@@ -8,6 +7,7 @@ use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reclaim::{Candidate, Step};
+use crate::sync::MutexGuard;
 
 /// One prepared segment always stays behind the one being written. Its header names that one, so a lost header of the
 /// segment being written shows as a break in the chain, and cannot pass for the end of the log.

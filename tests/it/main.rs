@@ -11,4 +11,5 @@ mod oracle;
 mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;
+mod the_format_is_as_documented;
 mod verify;
