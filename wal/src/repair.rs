@@ -87,6 +87,9 @@ impl Contents<'_> {
         forget: bool,
     ) -> Result<Mended> {
         self.check_read()?;
+        // A file that the dead process had just made may have a name that is not durable yet.
+        dir.sync()
+            .map_err(|source| WalError::io("sync", dir.path().display().to_string(), 0, source))?;
         let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
         let mut start = None;
         if going_on {
@@ -290,7 +293,9 @@ impl Contents<'_> {
             && room >= geometry.segment_bytes / WORTH_JOINING
             && header.joins.len() + 1 < MAX_JOINS;
         let void = self.found.max_number > header.number.0;
-        if (go_on || void) && header.joins.len() < MAX_JOINS {
+        // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
+        let cut = !end.finished;
+        if (go_on || void || cut) && header.joins.len() < MAX_JOINS {
             header.joins.push(Join {
                 begin: to_u32(to_usize(begin)),
                 end: to_u32(to_usize(end.end)),
