@@ -3,6 +3,7 @@
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
 mod clean_reopen_keeps_everything;
+mod eight_threads_one_thousand_keys;
 mod model;
 mod options_and_limits;
 mod oracle;
