@@ -117,11 +117,15 @@ fn overtaken(by: impl Fn(&Cache), left: Option<&str>) {
 #[test]
 fn an_insert_during_the_fetch_wins() {
     overtaken(
-        |cache| drop(cache.insert("key", "newer").unwrap()),
+        |cache| {
+            cache.insert("key", "newer").unwrap();
+        },
         Some("newer"),
     );
     overtaken(
-        |cache| drop(cache.insert_durable("key", "newer").unwrap()),
+        |cache| {
+            cache.insert_durable("key", "newer").unwrap();
+        },
         Some("newer"),
     );
     let fill = |bytes: &mut [u8]| {
@@ -129,7 +133,9 @@ fn an_insert_during_the_fetch_wins() {
         Ok::<_, Infallible>(())
     };
     overtaken(
-        |cache| drop(cache.insert_with_len("key", 5, fill).unwrap()),
+        |cache| {
+            cache.insert_with_len("key", 5, fill).unwrap();
+        },
         Some("newer"),
     );
 }

@@ -258,7 +258,7 @@ struct Run {
 
 fn options(tail_bytes: u64, segments: u64) -> Options {
     small::options()
-        .capacity_bytes((segments * 8 << 10) + (8 << 10) + tail_bytes)
+        .capacity_bytes((segments + 1) * (8 << 10) + tail_bytes)
         .tail_bytes(tail_bytes)
         .memory_tier_bytes(16 << 10)
         .background(true)

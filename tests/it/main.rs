@@ -1,4 +1,8 @@
 //! One file per promise, over the public face.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are tests: where they fail is what one wants to know"
+)]
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;

@@ -19,7 +19,7 @@ pub(crate) fn value(key: &[u8], op: Op, len: usize) -> Vec<u8> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        bytes.push(state.to_be_bytes()[0]);
+        bytes.push(state.to_le_bytes()[7]);
     }
     bytes
 }
