@@ -1,16 +1,12 @@
 //! One file per promise, over the public face.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests are tests: where they fail is what one wants to know"
-)]
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
 mod clean_reopen_keeps_everything;
-mod holes;
 mod eight_threads_one_thousand_keys;
+mod holes;
 mod model;
 mod options_and_limits;
 mod oracle;
