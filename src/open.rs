@@ -168,6 +168,7 @@ impl Opening {
             incarnation: self.fs.random_u64(),
         };
 
+        self.remove_stray_tails(&tail_name(recorded.tail_id));
         let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
         let mut contents = Contents::read(&*self.dir, self.identity.cache_id, geometry, evidence)?;
         let mut machine = Absorb::new(&index, &ledger, &contents, geometry);
@@ -309,6 +310,31 @@ impl Opening {
         Ok(tail)
     }
 
+    /// A process killed while it moved the tail leaves the new one, or the old one, under a name that the identity does not
+    /// know: beyond the capacity, and one more each time. A tail with a lock beside it is another cache's.
+    fn remove_stray_tails(&self, recorded: &str) {
+        let removed = self.dir.list().and_then(|entries| {
+            let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+            let is_stray = |name: &str| {
+                is_tail_name(name) && name != recorded && !has(&format!("{name}.lock"))
+            };
+            let names = entries.iter().map(|entry| entry.name.as_str());
+            let strays: Vec<&str> = names.filter(|name| is_stray(name)).collect();
+            if strays.is_empty() {
+                return Ok(());
+            }
+            // The identity that names the other tail is durable before this one goes.
+            self.dir.sync()?;
+            strays
+                .into_iter()
+                .try_for_each(|name| self.dir.remove(name))?;
+            self.dir.sync()
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a stray tail could not be removed");
+        }
+    }
+
     fn remove_tail(&self, place: &TailPlace) {
         let dir = match &place.dir {
             None => Ok(Arc::clone(&self.dir)),
@@ -326,6 +352,11 @@ impl Opening {
 
 fn tail_name(tail_id: u64) -> String {
     format!("tail-{tail_id:016x}")
+}
+
+fn is_tail_name(name: &str) -> bool {
+    let digits = name.strip_prefix("tail-").unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.

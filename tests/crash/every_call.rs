@@ -59,20 +59,34 @@ fn plan(when: &str, n: u64) -> Plan {
     }
 }
 
-/// Runs `one` with a kill before and after call 1, 2, ... until it ends by itself. Returns the number of kills.
-fn at_every_call(mut one: impl FnMut(&str, u64) -> Result<End, String>) -> Result<u64, String> {
-    let mut kills = 0;
-    for when in ["before", "after"] {
-        let mut n = 1;
-        while one(when, n).map_err(|why| format!("killed {when} call {n}: {why}"))? == End::Killed {
-            n += 1;
-            if n == MOST_CALLS {
-                return Err("it never ends".into());
-            }
+/// Runs `one` with a kill at call 1, 2, ... until it ends by itself. Returns the number of kills.
+fn at_every_call(
+    when: &str,
+    mut one: impl FnMut(u64) -> Result<End, String>,
+) -> Result<u64, String> {
+    for n in 1..MOST_CALLS {
+        let ended = one(n).map_err(|why| format!("killed {when} call {n}: {why}"))?;
+        if ended == End::Done {
+            return Ok(n - 1);
         }
-        kills += n - 1;
     }
-    Ok(kills)
+    Err("it never ends".into())
+}
+
+/// Runs jobs side by side, since all of them mostly wait for the disk, once with kills before calls and once after.
+/// Returns the number of kills.
+fn side_by_side<J: Sync>(
+    jobs: &[J],
+    run: impl Fn(&J, &'static str) -> Result<u64, String> + Sync,
+) -> Result<u64, String> {
+    let run = &run;
+    thread::scope(|scope| {
+        let both = |job| ["before", "after"].map(|when| scope.spawn(move || run(job, when)));
+        let running: Vec<_> = jobs.iter().flat_map(both).collect();
+        // All of them end before the first failure is told: each has children.
+        let ended: Vec<_> = running.into_iter().map(|job| job.join().unwrap()).collect();
+        ended.into_iter().sum()
+    })
 }
 
 /// Opens a directory under a plan that kills.
@@ -123,15 +137,15 @@ fn open(dir: &Path, variant: &str) -> Result<Cache, String> {
 }
 
 pub(crate) fn first_open(_: &Settings) -> Outcome {
-    let mut kills = 0;
-    for variant in ["plain", "threads", "tail elsewhere"] {
-        let one = |when: &str, n| {
+    let variants = ["plain", "threads", "tail elsewhere"];
+    let kills = side_by_side(&variants, |variant, when| {
+        let one = |n| {
             let scratch = Scratch::new();
             let killed = first_open_once(&scratch.cache(), variant, when, n);
             killed.map_err(|why| scratch.keep(&why))
         };
-        kills += at_every_call(one).map_err(|why| format!("{variant}: {why}"))?;
-    }
+        at_every_call(when, one).map_err(|why| format!("{variant}: {why}"))
+    })?;
     Ok(format!("{kills} kills"))
 }
 
@@ -152,31 +166,36 @@ fn first_open_once(dir: &Path, variant: &str, when: &str, n: u64) -> Result<End,
 }
 
 pub(crate) fn reopen(settings: &Settings) -> Outcome {
-    let mut kills = 0;
-    let mut random = Random::new(settings.seed);
-    for (evicting, variant) in [false, true]
+    let jobs: Vec<_> = [false, true]
         .into_iter()
         .flat_map(|evicting| VARIANTS.iter().map(move |variant| (evicting, *variant)))
-    {
-        let scratch = Scratch::new();
-        let named = |why: String| {
-            let seed = settings.seed;
-            format!("seed {seed}, {variant}, evicting {evicting}: {why}")
-        };
-        let witness = prepare(&scratch.cache(), evicting, random.next()).map_err(named)?;
-        let one = |when: &str, n| {
-            let copied = Scratch::new();
-            copy(&scratch.cache(), &copied.cache());
-            let again = random.one_in(2).then(|| random.below(n + 1) + 1);
-            let opened = reopen_once(&copied.cache(), variant, (when, n), again, &witness);
-            opened.map_err(|why| copied.keep(&format!("again at {again:?}: {why}")))
-        };
-        match at_every_call(one) {
-            Ok(n) => kills += n,
-            Err(why) => return Err(named(scratch.keep(&why))),
-        }
-    }
+        .collect();
+    let kills = side_by_side(&jobs, |(evicting, variant), when| {
+        let ended = reopen_at_every_call(*evicting, variant, when, settings.seed);
+        let seed = settings.seed;
+        ended.map_err(|why| format!("seed {seed}, {variant}, evicting {evicting}: {why}"))
+    })?;
     Ok(format!("{kills} kills, half of them twice"))
+}
+
+fn reopen_at_every_call(
+    evicting: bool,
+    variant: &str,
+    when: &str,
+    seed: u64,
+) -> Result<u64, String> {
+    let scratch = Scratch::new();
+    let witness = prepare(&scratch.cache(), evicting, seed)?;
+    let mut random = Random::new(seed);
+    let one = |n| {
+        let copied = Scratch::new();
+        copy(&scratch.cache(), &copied.cache());
+        let again = random.one_in(2).then(|| random.below(n + 1) + 1);
+        let opened = reopen_once(&copied.cache(), variant, (when, n), again, &witness);
+        opened.map_err(|why| copied.keep(&format!("again at {again:?}: {why}")))
+    };
+    let kills = at_every_call(when, one);
+    kills.map_err(|why| scratch.keep(&why))
 }
 
 /// A directory as a killed process left it: unsynced inserts, removed keys, several segments, a hole.
@@ -263,22 +282,17 @@ fn reopen_once(
 }
 
 pub(crate) fn close(settings: &Settings) -> Outcome {
-    let mut kills = 0;
-    for (evicting, variant) in [(false, "plain"), (true, "plain"), (false, "threads")] {
-        let one = |when: &str, n| {
+    let seed = settings.seed;
+    let jobs = [(false, "plain"), (true, "plain"), (false, "threads")];
+    let kills = side_by_side(&jobs, |(evicting, variant), when| {
+        let one = |n| {
             let scratch = Scratch::new();
-            let closed = close_once(
-                &scratch.cache(),
-                evicting,
-                variant,
-                (when, n),
-                settings.seed,
-            );
+            let closed = close_once(&scratch.cache(), *evicting, variant, (when, n), seed);
             closed.map_err(|why| scratch.keep(&why))
         };
-        kills += at_every_call(one)
-            .map_err(|why| format!("seed {}, {variant}, {evicting}: {why}", settings.seed))?;
-    }
+        at_every_call(when, one)
+            .map_err(|why| format!("seed {seed}, {variant}, evicting {evicting}: {why}"))
+    })?;
     Ok(format!("{kills} kills"))
 }
 
