@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::Mutex;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
-use perennial_wal::segment::slot_of;
+use perennial_wal::segment::{SegmentStore, slot_of};
 use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
 
 use crate::absorb::Absorb;
@@ -168,7 +168,6 @@ impl Opening {
             incarnation: self.fs.random_u64(),
         };
 
-        self.remove_stray_tails(&tail_name(recorded.tail_id));
         let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
         let mut contents = Contents::read(&*self.dir, self.identity.cache_id, geometry, evidence)?;
         let mut machine = Absorb::new(&index, &ledger, &contents, geometry);
@@ -192,16 +191,26 @@ impl Opening {
             outcome.forget,
         )?;
 
+        self.remove_stray_tails();
         let wanted = tail_place(&self.plan, recorded.tail_id);
+        let mut evicted = 0;
         let tail = if wanted == recorded {
             old_tail
         } else {
-            self.move_tail(wanted, old_tail)?
+            // For a moment there are two tails, and they must fit.
+            let two_tails = foreign + bytes_here(&recorded);
+            mended
+                .store()
+                .set_max_files(self.plan.max_segments(two_tails));
+            evicted += fit(mended.store(), &ledger)?;
+            let tail = self.move_tail(wanted, old_tail)?;
+            mended.store().set_max_files(max_files);
+            tail
         };
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
-        let evicted = fit(&log, &ledger)?;
+        evicted += fit(log.store(), &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
         // Before the first frame, not after: see `RESERVE`.
@@ -227,15 +236,7 @@ impl Opening {
         };
         // With every operation in the checkpoint a close has nothing to write one for.
         let nothing_new = outcome.checkpoint.is_some() && outcome.replayed_operations == 0;
-        let tail_bytes = match &self.identity.tail {
-            TailPlace {
-                kind: TailKind::Mapped,
-                dir: None,
-                ring_bytes,
-                ..
-            } => TAIL_HEAD_BYTES + ring_bytes,
-            _ => 0,
-        };
+        let tail_bytes = bytes_here(&self.identity.tail);
         Engine {
             fs: Arc::clone(&self.fs),
             index,
@@ -310,20 +311,25 @@ impl Opening {
         Ok(tail)
     }
 
-    /// A process killed while it moved the tail leaves the new one, or the old one, under a name that the identity does not
-    /// know: beyond the capacity, and one more each time. A tail with a lock beside it is another cache's.
-    fn remove_stray_tails(&self, recorded: &str) {
+    /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
+    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    ///
+    /// Done before another one is made, so that many such processes leave no more than one.
+    fn remove_stray_tails(&self) {
         let removed = self.dir.list().and_then(|entries| {
             let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+            let own = tail_name(self.identity.tail.tail_id);
             let is_stray = |name: &str| {
-                is_tail_name(name) && name != recorded && !has(&format!("{name}.lock"))
+                is_tail_name(name)
+                    && !has(&format!("{name}.lock"))
+                    && (name != own || self.identity.tail.dir.is_some())
             };
             let names = entries.iter().map(|entry| entry.name.as_str());
             let strays: Vec<&str> = names.filter(|name| is_stray(name)).collect();
             if strays.is_empty() {
                 return Ok(());
             }
-            // The identity that names the other tail is durable before this one goes.
+            // The identity that names another tail is durable before this one goes.
             self.dir.sync()?;
             strays
                 .into_iter()
@@ -350,25 +356,38 @@ impl Opening {
     }
 }
 
+/// Bytes that a tail takes of the capacity.
+fn bytes_here(tail: &TailPlace) -> u64 {
+    match tail {
+        TailPlace {
+            kind: TailKind::Mapped,
+            dir: None,
+            ring_bytes,
+            ..
+        } => TAIL_HEAD_BYTES + ring_bytes,
+        _ => 0,
+    }
+}
+
 fn tail_name(tail_id: u64) -> String {
     format!("tail-{tail_id:016x}")
 }
 
 fn is_tail_name(name: &str) -> bool {
     let digits = name.strip_prefix("tail-").unwrap_or_default();
-    digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+    digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
-fn fit(log: &perennial_wal::LogCore, ledger: &Ledger) -> Result<u64> {
+fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
-    while !log.store().shrink()? {
-        let live = log.store().live();
+    while !store.shrink()? {
+        let live = store.live();
         let Some(oldest) = live.first().filter(|_| live.len() > 1) else {
             break;
         };
         let through = oldest.header.number;
-        log.store().release_through(through);
+        store.release_through(through);
         evicted += ledger.drop_through(through);
     }
     Ok(evicted)

@@ -1,4 +1,4 @@
-//! SIGKILL at every single call to the operating system: of the first open, of a recovery, of a close.
+//! SIGKILL at every single call to the operating system: of the first open, and of a recovery.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const VARIANTS: &[&str] = &[
     "tail elsewhere",
 ];
 
-fn options(variant: &str, dir: &Path) -> Options {
+pub(crate) fn options(variant: &str, dir: &Path) -> Options {
     let options = Options::new()
         .capacity_bytes(CAPACITY)
         .segment_bytes(SEGMENT)
@@ -44,15 +44,16 @@ fn options(variant: &str, dir: &Path) -> Options {
     }
 }
 
-fn style(evicting: bool) -> Style {
+pub(crate) fn style(evicting: bool) -> Style {
     Style {
         evicting,
         max_len: 4_000,
+        plain: false,
         budget: if evicting { 600 << 10 } else { 60 << 10 },
     }
 }
 
-fn plan(when: &str, n: u64) -> Plan {
+pub(crate) fn plan(when: &str, n: u64) -> Plan {
     match when {
         "before" => Plan::kill_before(n),
         _ => Plan::kill_after(n),
@@ -60,7 +61,7 @@ fn plan(when: &str, n: u64) -> Plan {
 }
 
 /// Runs `one` with a kill at call 1, 2, ... until it ends by itself. Returns the number of kills.
-fn at_every_call(
+pub(crate) fn at_every_call(
     when: &str,
     mut one: impl FnMut(u64) -> Result<End, String>,
 ) -> Result<u64, String> {
@@ -75,7 +76,7 @@ fn at_every_call(
 
 /// Runs jobs side by side, since all of them mostly wait for the disk, once with kills before calls and once after.
 /// Returns the number of kills.
-fn side_by_side<J: Sync>(
+pub(crate) fn side_by_side<J: Sync>(
     jobs: &[J],
     run: impl Fn(&J, &'static str) -> Result<u64, String> + Sync,
 ) -> Result<u64, String> {
@@ -129,7 +130,7 @@ fn check_names(dir: &Path, variant: &str) -> Result<(), String> {
     }
 }
 
-fn open(dir: &Path, variant: &str) -> Result<Cache, String> {
+pub(crate) fn open(dir: &Path, variant: &str) -> Result<Cache, String> {
     let cache = Cache::open(dir, options(variant, dir)).map_err(|e| format!("open: {e}"))?;
     check_bytes(dir)?;
     check_names(dir, variant)?;
@@ -279,57 +280,4 @@ fn reopen_once(
     cache.close().map_err(|e| e.to_string())?;
     witness.check(&open(dir, variant)?)?;
     Ok(end)
-}
-
-pub(crate) fn close(settings: &Settings) -> Outcome {
-    let seed = settings.seed;
-    let jobs = [(false, "plain"), (true, "plain"), (false, "threads")];
-    let kills = side_by_side(&jobs, |(evicting, variant), when| {
-        let one = |n| {
-            let scratch = Scratch::new();
-            let closed = close_once(&scratch.cache(), *evicting, variant, (when, n), seed);
-            closed.map_err(|why| scratch.keep(&why))
-        };
-        at_every_call(when, one)
-            .map_err(|why| format!("seed {seed}, {variant}, evicting {evicting}: {why}"))
-    })?;
-    Ok(format!("{kills} kills"))
-}
-
-fn close_once(
-    dir: &Path,
-    evicting: bool,
-    variant: &str,
-    (when, n): (&str, u64),
-    seed: u64,
-) -> Result<End, String> {
-    let arguments = [
-        text(dir),
-        evicting.to_string(),
-        variant.into(),
-        when.into(),
-        n.to_string(),
-        seed.to_string(),
-    ];
-    let (heard, end) = Child::start("close", &arguments).wait()?;
-    let mut witness = Witness::new(evicting);
-    witness.hear_all(heard)?;
-    witness.died();
-    witness.check(&open(dir, variant)?)?;
-    Ok(end)
-}
-
-pub(crate) fn close_child(pipe: &Pipe, arguments: &[String]) -> Result<(), String> {
-    let [dir, evicting, variant, when, n, seed] = arguments else {
-        return Err("directory, evicting, variant, when, n, seed".into());
-    };
-    let (n, seed): (u64, u64) = (n.parse().unwrap(), seed.parse().unwrap());
-    let evicting: bool = evicting.parse().unwrap();
-    let fs = FaultFs::new(Arc::new(StdFs), Plan::none());
-    let options = options(variant, Path::new(dir));
-    let cache = Cache::open_with(Arc::new(fs.clone()), dir, options).map_err(|e| e.to_string())?;
-    let mut worker = Worker::new(&cache, pipe, 0, style(evicting), 1, seed);
-    (0..if evicting { 600 } else { 100 }).try_for_each(|_| worker.step())?;
-    fs.set_plan(plan(when, fs.calls() + n));
-    cache.close().map_err(|e| e.to_string())
 }

@@ -70,6 +70,32 @@ fn check(fs: &SimFs, oracle: &Oracle) -> Result<(), String> {
     Ok(())
 }
 
+/// The index already points at the insert that is under way when its image is taken; the process dies before the insert
+/// returns, so the older version counts.
+#[test]
+fn a_checkpoint_made_during_an_insert_hides_no_older_version() {
+    let fs = SimFs::new(1);
+    let cache = open(&fs);
+    cache.insert("key", "returned").expect("insert");
+    // Replay begins with a whole segment; the older version must lie in one before.
+    for n in 0..40_u32 {
+        cache.insert(n.to_le_bytes(), [7; 300]).expect("insert");
+    }
+    let mut died = None;
+    let filled = cache.insert_with_len("key", 100, |_| {
+        // It may be refused here; it must not be made.
+        let _ = cache.checkpoint();
+        cache.insert("other", "returned too")?;
+        died = Some(fs.process_crash());
+        Ok::<(), perennial::Error>(())
+    });
+    filled.expect("insert");
+    let cache = open(&died.expect("an image"));
+    let found = |key: &str| cache.get(key).expect("get").map(|value| value.to_vec());
+    assert_eq!(found("other").as_deref(), Some(&b"returned too"[..]));
+    assert_eq!(found("key").as_deref(), Some(&b"returned"[..]));
+}
+
 #[test]
 fn a_recovery_can_be_killed_anywhere_and_run_again() {
     for (death, (fs, oracle)) in deaths().into_iter().enumerate() {

@@ -19,7 +19,7 @@ pub(crate) fn value(key: &[u8], op: Op, len: usize) -> Vec<u8> {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
-        bytes.push(state.to_be_bytes()[0]);
+        bytes.push(state.to_le_bytes()[7]);
     }
     bytes
 }
@@ -92,19 +92,19 @@ impl Oracle {
         self.keys.entry(key.to_vec()).or_insert_with(fresh)
     }
 
-    /// An operation began and may never return: its state may show, and so may the one before.
-    pub(crate) fn issued(&mut self, key: &[u8], op: Option<Op>) {
-        self.key(key).states.push(State { op });
-    }
-
     /// An operation returned: `op` wrote the key, or `None` removed it.
     pub(crate) fn returned(&mut self, key: &[u8], op: Option<Op>, durable: bool) {
-        self.issued(key, op);
+        self.failed(key, op);
         let key = self.key(key);
         key.returned = key.states.len() - 1;
         if durable {
             key.durable = key.returned;
         }
+    }
+
+    /// An operation failed or never returned: what it would have done may show or not.
+    pub(crate) fn failed(&mut self, key: &[u8], op: Option<Op>) {
+        self.key(key).states.push(State { op });
     }
 
     /// Everything that returned so far survives a power cut.
@@ -114,12 +114,12 @@ impl Oracle {
         }
     }
 
-    /// In a running process: the newest state, or nothing where entries may be evicted.
+    /// In a running process: the newest state that returned or one of failed operations since, or nothing where entries
+    /// may be evicted.
     pub(crate) fn check_running(&mut self, key: &[u8], found: Option<&[u8]>) -> Result<(), String> {
         let evicting = self.evicting;
         let states = self.key(key);
-        let newest = *states.states.last().unwrap();
-        let allowed = [newest];
+        let allowed = states.states[states.returned..].to_vec();
         judge(key, &allowed, &states.states, found, evicting)
     }
 

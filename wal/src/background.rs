@@ -30,6 +30,11 @@ impl Signal {
         self.wake.notify_all();
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state.lock().pending
+    }
+
     /// Waits for work. False: stop.
     fn next(&self, every: Option<Duration>) -> bool {
         let mut state = self.state.lock();
@@ -59,7 +64,7 @@ impl Background {
     pub fn spawn(log: &Arc<LogCore>, flush_every: Option<Duration>) -> std::io::Result<Self> {
         let log = Arc::clone(log);
         let body = move || {
-            while log.background.next(flush_every) {
+            while log.buffers().handover().background.next(flush_every) {
                 let stepped = if flush_every.is_some() {
                     log.flush().map(drop)
                 } else {

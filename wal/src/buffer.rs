@@ -8,6 +8,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, Seed, flags};
+use crate::handover::Handover;
 use crate::header_word::{self, Attempt, Limits, MAX_UNITS, Word};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_u32, to_usize};
 use crate::segment::{FIXED_BYTES, ROW_BYTES, SegmentHeader};
@@ -141,6 +142,7 @@ pub(crate) struct Buffers {
     life: Life,
     sides: Box<[Side]>,
     rotation: Mutex<Rotation>,
+    handover: Handover,
 }
 
 impl Buffers {
@@ -173,6 +175,7 @@ impl Buffers {
                 sealed: true,
                 segment_ended: false,
             }),
+            handover: Handover::default(),
         }
     }
 
@@ -298,9 +301,16 @@ impl Buffers {
         )
     }
 
-    /// A writer of the buffer `seq` is finished. True when the buffer is now done.
-    pub(crate) fn complete(&self, tail: &Tail, seq: u64) -> bool {
-        header_word::complete(&tail.descriptor(seq).word)
+    /// A writer of the buffer `seq` is finished; the sealer is one. The last one hands the buffer over.
+    pub(crate) fn complete(&self, tail: &Tail, seq: u64) {
+        if header_word::complete(&tail.descriptor(seq).word) {
+            self.handover.tell();
+        }
+    }
+
+    /// Who is told when a buffer is done.
+    pub(crate) fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// The buffer `seq`, if it exists and is sealed.

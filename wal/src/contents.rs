@@ -1,13 +1,16 @@
 //! The log's contents as recovery finds them: the end judged, the rest read on demand.
 
+use std::cell::OnceCell;
+use std::io;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, File, OpenMode};
+use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
 use crate::buffer::Geometry;
+use crate::error::WalError;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use crate::lsn::{Lsn, SegmentId, to_usize};
-use crate::scan::{ChainSegment, Found, TailEvidence, find, read_trailer};
+use crate::scan::{ChainSegment, Found, TailEvidence, find, is_medias, read_trailer};
 use crate::segment::{Row, Trailer, file_name};
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
 use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
@@ -65,13 +68,15 @@ pub struct Contents<'a> {
     pub verdicts: Verdicts,
     /// The log was closed cleanly.
     pub clean: bool,
+    /// Why something could not be read though the media did not fail: then nothing may be changed.
+    trouble: OnceCell<WalError>,
 }
 
 impl<'a> Contents<'a> {
     /// Reads the headers, walks the segments at the end that have no trailer, and judges their gaps.
     ///
     /// # Errors
-    /// When the directory cannot be listed.
+    /// When the directory cannot be listed, or something in it not be read for a reason other than the media's.
     pub fn read(
         dir: &'a dyn Dir,
         cache_id: u64,
@@ -88,17 +93,41 @@ impl<'a> Contents<'a> {
             ends: Vec::new(),
             verdicts: Verdicts::default(),
             clean: false,
+            trouble: OnceCell::new(),
         };
         let mut walked = contents.walk_the_end();
         contents.stable = contents.known_stable(&walked);
         contents.trim(&mut walked);
         contents.judge(walked);
+        contents.check_read()?;
         Ok(contents)
+    }
+
+    /// Fails where something could not be read and the media was not the cause: what was judged then is a guess.
+    pub(crate) fn check_read(&self) -> crate::error::Result<()> {
+        self.trouble.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// What was read of a segment; a failure is remembered unless it is the media's.
+    fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
+        let error = match read {
+            Ok(read) => return Some(read),
+            Err(error) => error,
+        };
+        tracing::warn!(segment = %segment.header.number, %error, "segment cannot be read in full");
+        if !is_medias(&error) {
+            let path = self.dir.path().join(file_name(segment.slot));
+            let path = path.display().to_string();
+            // The first one stays.
+            let _ = self.trouble.set(WalError::io("read", path, 0, error));
+        }
+        None
     }
 
     /// The file of a chain segment.
     fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
-        self.dir.open(&file_name(segment.slot), OpenMode::Read).ok()
+        let opened = self.dir.open(&file_name(segment.slot), OpenMode::Read);
+        self.read_of(segment, opened)
     }
 
     /// The bytes of a chain segment's file, as many as can be read. An unreadable stretch reads as zeros.
@@ -109,10 +138,7 @@ impl<'a> Contents<'a> {
         };
         let piece = 1 << 20;
         for (i, part) in bytes.chunks_mut(piece).enumerate() {
-            let read = perennial_failpoints::fs::read_exact_at(&*file, part, (i * piece) as u64);
-            if let Err(error) = read {
-                tracing::warn!(segment = %segment.header.number, %error, "segment cannot be read in full");
-            }
+            self.read_of(segment, read_exact_at(&*file, part, (i * piece) as u64));
         }
         bytes
     }
@@ -131,7 +157,8 @@ impl<'a> Contents<'a> {
     }
 
     fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
-        read_trailer(&self.file(segment)?, &segment.header, self.geometry)
+        let read = read_trailer(&*self.file(segment)?, &segment.header, self.geometry);
+        self.read_of(segment, read).flatten()
     }
 
     fn ring(&self) -> &'a [u8] {
@@ -296,9 +323,10 @@ impl<'a> Contents<'a> {
         }
         let seed = segment.header.seed_at(offset);
         let mut frame = vec![0; to_usize(u64::from(bytes))];
-        let read =
-            perennial_failpoints::fs::read_exact_at(&*self.file(segment)?, &mut frame, offset);
-        if let (Ok(()), Ok(header)) = (read, FrameHeader::decode_whole(&frame, seed, offset)) {
+        let read = read_exact_at(&*self.file(segment)?, &mut frame, offset);
+        if self.read_of(segment, read).is_some()
+            && let Ok(header) = FrameHeader::decode_whole(&frame, seed, offset)
+        {
             return Some((header, frame));
         }
         let ring = self.ring();

@@ -10,7 +10,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{Row, SegmentStore};
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::tail::{Tail, TailRead};
 
 /// A lock-free log over recycled segment files.
@@ -23,9 +23,6 @@ pub struct LogCore {
     flush: Mutex<FlushState>,
     /// Reservations are refused: the log failed or was closed.
     stopped: AtomicBool,
-    done: Mutex<()>,
-    done_wake: Condvar,
-    pub(crate) background: crate::background::Signal,
 }
 
 /// Why a reservation was refused.
@@ -101,9 +98,6 @@ impl LogCore {
             commit: Commit::new(start.start),
             flush: Mutex::new(flush),
             stopped: AtomicBool::new(false),
-            done: Mutex::new(()),
-            done_wake: Condvar::default(),
-            background: crate::background::Signal::default(),
         })
     }
 
@@ -295,20 +289,37 @@ impl LogCore {
         self.flush()?;
         loop {
             match self.buffers.append_clean_mark(&self.tail, &self.store) {
-                Ok(()) => return self.flush().map(drop),
+                Ok(()) => {
+                    self.flush()?;
+                    return self.attest_stable();
+                }
                 Err(NoRoom::Ring) => self.make_ring_room()?,
                 // The mark is a courtesy; the log is stable without it.
-                Err(NoRoom::Segment) => return Ok(()),
+                Err(NoRoom::Segment) => return self.attest_stable(),
             }
         }
+    }
+
+    /// Notes the stable LSN in the header of the segment where the log ends. The tail says it too, but a tail on the heap
+    /// or in a file system of memory is gone after a restart: damage in the last sectors would look like a torn end then,
+    /// and what the last frames replaced would show again.
+    fn attest_stable(&self) -> Result<()> {
+        let stable = self.stable_lsn();
+        let last = Lsn(stable.0.saturating_sub(1)).segment(self.geometry().segment_bytes);
+        let Some(segment) = self.store.get(last) else {
+            return Ok(());
+        };
+        let mut header = segment.header.clone();
+        header.stable = stable;
+        self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
     }
 
     /// Stops the log without making anything stable, as a dying process would.
     pub fn stop(&self, why: WalError) {
         self.commit.fail(why);
         self.stopped.store(true, Ordering::Release);
-        self.background.stop();
-        self.wake_done();
+        self.buffers.handover().background.stop();
+        self.buffers.handover().wake_waiters();
     }
 
     /// Why the log takes no more, if so.
@@ -369,33 +380,15 @@ impl LogCore {
 
     /// A writer of buffer `seq` is finished; the last one of a sealed buffer wakes those who wait for it.
     pub(crate) fn writer_done(&self, seq: u64) {
-        if self.buffers.complete(&self.tail, seq) {
-            self.wake_done();
-            self.background.wake();
-        }
-    }
-
-    fn wake_done(&self) {
-        let _lock = self.done.lock();
-        self.done_wake.notify_all();
+        self.buffers.complete(&self.tail, seq);
     }
 
     /// Waits until buffer `seq`, which is sealed, has no writer.
     pub(crate) fn wait_done(&self, seq: u64) {
-        let done = || {
+        self.buffers.handover().wait_until(|| {
             self.buffers
                 .filled(&self.tail, seq)
                 .is_none_or(|filled| filled.done)
-        };
-        for _ in 0..64 {
-            if done() {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        let mut lock = self.done.lock();
-        while !done() {
-            lock = self.done_wake.wait(lock);
-        }
+        });
     }
 }

@@ -25,6 +25,8 @@ mod extent;
 #[cfg(not(loom))]
 mod flusher;
 pub mod frame;
+#[cfg(not(loom))]
+mod handover;
 mod header_word;
 #[cfg(not(loom))]
 mod log;

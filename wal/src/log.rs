@@ -114,7 +114,7 @@ impl Geometry {
 /// A write-ahead log in a directory of its own.
 #[derive(Debug)]
 pub struct Log {
-    log: Arc<LogCore>,
+    pub(crate) log: Arc<LogCore>,
     background: Option<Background>,
     _lock: Box<dyn LockGuard>,
 }

@@ -4,7 +4,7 @@
 //! counts; what is not in it is free, except files of others, which are left alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
 
 use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
@@ -45,7 +45,7 @@ pub struct Found {
     pub free: Vec<u32>,
     /// Files that are not this cache's, and how many bytes they take.
     pub foreign: Vec<(String, u64)>,
-    /// Files of this cache whose header is damaged; they are among the free.
+    /// Files that were written to and whose header is damaged; they are among the free.
     pub damaged: Vec<u32>,
     /// The chain breaks off before the oldest segment that counted: what lay there is missing.
     pub broken: bool,
@@ -60,7 +60,7 @@ pub struct Found {
 /// Reads every segment file's header and builds the chain.
 ///
 /// # Errors
-/// When the directory cannot be listed. A file that cannot be read counts as damaged.
+/// When the directory cannot be listed, or a file in it not be opened. What the media does not give counts as damaged.
 pub(crate) fn find(
     dir: &dyn Dir,
     cache_id: u64,
@@ -77,7 +77,7 @@ pub(crate) fn find(
             continue;
         };
         found.next_slot = found.next_slot.max(slot + 1);
-        match read_header(dir, &entry.name, geometry) {
+        match read_header(dir, &entry.name, geometry)? {
             HeaderFound::Good(header) if header.cache_id == cache_id && fits(&header, geometry) => {
                 found.max_number = found
                     .max_number
@@ -180,7 +180,21 @@ fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvid
     found.end_missing = newest_used > newest;
 }
 
-fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
+/// True for errors by which the media says that the bytes are lost. Any other (no handles left, no memory, no right to
+/// read) says nothing about them: nothing may be given up for it.
+pub(crate) fn is_medias(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    const ENODATA: i32 = 61;
+    const EBADMSG: i32 = 74;
+    const EUCLEAN: i32 = 117;
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || matches!(
+            error.raw_os_error(),
+            Some(EIO | ENODATA | EBADMSG | EUCLEAN)
+        )
+}
+
+fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> Result<HeaderFound> {
     let mut zone = vec![0; to_usize(geometry.data_begin())];
     let read = dir.open(name, OpenMode::Read).and_then(|file| {
         let len = usize::try_from(file.len()?)
@@ -190,30 +204,33 @@ fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
         read_exact_at(&*file, &mut zone, 0)
     });
     match read {
-        Ok(()) => SegmentHeader::decode(&zone),
-        Err(error) => {
+        Ok(()) => Ok(SegmentHeader::decode(&zone)),
+        Err(error) if is_medias(&error) => {
             tracing::warn!(name, %error, "segment header cannot be read");
-            HeaderFound::Damaged
+            Ok(HeaderFound::Damaged)
+        }
+        Err(source) => {
+            let path = dir.path().join(name).display().to_string();
+            Err(WalError::io("read the header of", path, 0, source))
         }
     }
 }
 
 /// Reads a segment's trailer, if it has a good one of the chain's incarnation.
-#[must_use]
 pub(crate) fn read_trailer(
-    file: &Arc<dyn File>,
+    file: &dyn File,
     header: &SegmentHeader,
     geometry: Geometry,
-) -> Option<Trailer> {
+) -> io::Result<Option<Trailer>> {
     let mut fixed = [0; to_usize(FIXED_BYTES)];
-    read_exact_at(&**file, &mut fixed, geometry.segment_bytes - FIXED_BYTES).ok()?;
-    let rows = u64::from(Trailer::claimed_rows(&fixed)?);
+    read_exact_at(file, &mut fixed, geometry.segment_bytes - FIXED_BYTES)?;
+    let rows = Trailer::claimed_rows(&fixed).map_or(u64::MAX, u64::from);
     if rows.saturating_mul(ROW_BYTES) > geometry.segment_bytes {
-        return None;
+        return Ok(None);
     }
     let begin = zone_begin(rows, geometry.segment_bytes, geometry.sector);
     let mut bytes = vec![0; to_usize(geometry.segment_bytes - begin)];
-    read_exact_at(&**file, &mut bytes, begin).ok()?;
+    read_exact_at(file, &mut bytes, begin)?;
     let ours = |trailer: &Trailer| {
         trailer.cache_id == header.cache_id
             && trailer.number == header.number
@@ -222,5 +239,5 @@ pub(crate) fn read_trailer(
                 .iter()
                 .any(|join| join.incarnation == trailer.incarnation)
     };
-    Trailer::decode(&bytes).filter(ours)
+    Ok(Trailer::decode(&bytes).filter(ours))
 }

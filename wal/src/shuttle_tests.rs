@@ -59,7 +59,24 @@ fn open(fs: &SimFs) -> Arc<Log> {
         .segment_bytes(8 << 10)
         .tail_bytes(4 << 10)
         .background(false);
-    Arc::new(Log::open(fs, Path::new("/log"), &options).unwrap())
+    Arc::new(Log::open(fs, Path::new("/log"), &options).expect("the log opens"))
+}
+
+/// One thread seals the buffer, for a commit, while another waits for everything sealed: the sealer is the last writer of
+/// the buffer then, and has to wake the other like any writer.
+#[test]
+fn shuttle_a_sealer_wakes_who_waits_for_its_buffer() {
+    check(2_000, || {
+        let fs = SimFs::new(1);
+        let log = open(&fs);
+        log.append(b"entry").unwrap();
+        let maker = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || log.log.make_ring_room().unwrap())
+        };
+        log.flush().unwrap();
+        maker.join().unwrap();
+    });
 }
 
 /// Appenders who fill a small ring faster than it is written must make room for themselves, and never wait for ever.

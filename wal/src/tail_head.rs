@@ -144,6 +144,8 @@ pub struct FoundDescriptor {
     pub bytes: u64,
     /// The low bits of the buffer's sequence number, as its word has them.
     pub salt: u64,
+    /// It is an extent's place, written straight to the segment.
+    pub extent: bool,
 }
 
 impl TailHead {
@@ -173,6 +175,7 @@ impl TailHead {
                 writers: word.writers(),
                 bytes,
                 salt: word.salt(),
+                extent,
             }
         };
         let descriptors = (0..DESCRIPTORS)
@@ -191,6 +194,9 @@ impl TailHead {
     ///
     /// A process killed while it gave a descriptor to its next buffer leaves the new base beside the old word, which
     /// counted other writers. The word's salt tells: it does not follow the one of the buffer before.
+    ///
+    /// Never true of an extent: it has no writers either when its write failed, and it is no operation. The reference
+    /// that makes it one finds out that it is not there.
     #[must_use]
     pub fn was_complete(&self, lsn: Lsn) -> bool {
         let newest_below = |lsn: Lsn| {
@@ -200,7 +206,7 @@ impl TailHead {
         newest_below(lsn.plus(1)).is_some_and(|holder| {
             let in_turn =
                 newest_below(holder.base).is_none_or(|d| Word::follows(holder.salt, d.salt));
-            in_turn && holder.writers == 0 && lsn < holder.base.plus(holder.bytes)
+            in_turn && !holder.extent && holder.writers == 0 && lsn < holder.base.plus(holder.bytes)
         })
     }
 }
@@ -255,6 +261,11 @@ mod tests {
             writers,
             bytes,
             salt,
+            extent: false,
+        };
+        let extent = FoundDescriptor {
+            extent: true,
+            ..found(8192, 0, 512, 2)
         };
         let mut head = TailHead {
             identity: identity(),
@@ -263,12 +274,13 @@ mod tests {
                 found(4096, 0, 64, 0xff_ffff),
                 found(4160, 1, 64, 0),
                 found(4224, 0, 32, 1),
+                extent,
             ],
         };
         let complete = |lsn| head.was_complete(Lsn(lsn));
         assert_eq!(
-            [4080, 4096, 4144, 4160, 4208, 4224, 4256].map(complete),
-            [false, true, true, false, false, true, false]
+            [4080, 4096, 4144, 4160, 4208, 4224, 4256, 8192].map(complete),
+            [false, true, true, false, false, true, false, false]
         );
         // Killed between the two stores that give the last descriptor to its buffer.
         head.descriptors[2].salt = 0x81;

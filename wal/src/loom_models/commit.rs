@@ -61,7 +61,7 @@ fn a_leader_that_reaches_less_hands_leadership_on() {
         let others = [16, 32].map(|target| spawn(&log, move |log| log.wait(target, target)));
         log.wait(48, 48);
         for other in others {
-            other.join().unwrap();
+            other.join().expect("the thread ends well");
         }
         assert_eq!(log.commit.stable(), Lsn(48));
     });
@@ -92,7 +92,7 @@ fn a_leader_covers_those_who_came_before() {
         });
         wait(&log, 48);
         for other in others {
-            other.join().unwrap();
+            other.join().expect("the thread ends well");
         }
         assert_eq!(led.load(Ordering::Relaxed), 1, "the rest found it stable");
         count.count();
@@ -115,8 +115,8 @@ fn a_publication_from_elsewhere_wakes_too() {
             Ok(())
         });
         assert_eq!(waited, Ok(()));
-        other.join().unwrap();
-        background.join().unwrap();
+        other.join().expect("the thread ends well");
+        background.join().expect("the thread ends well");
     });
 }
 
@@ -140,7 +140,7 @@ fn a_sleeper_is_woken_by_the_publication_and_not_only_by_the_leader() {
             Ok(())
         });
         assert_eq!(waited, Ok(()));
-        sleeper.join().unwrap();
+        sleeper.join().expect("the thread ends well");
     });
 }
 
@@ -166,7 +166,7 @@ fn a_failure_of_the_leader_reaches_all() {
         });
         assert_eq!(wait(&log, 48), Err("the disk is gone"));
         for other in others {
-            other.join().unwrap();
+            other.join().expect("the thread ends well");
         }
     });
     heard.assert("a waiter hears of the failure");
@@ -195,7 +195,7 @@ fn a_sleeper_is_woken_by_the_failure_and_not_only_by_the_leader() {
             Err("the disk is gone")
         });
         assert_eq!(waited, Err("the disk is gone"));
-        sleeper.join().unwrap();
+        sleeper.join().expect("the thread ends well");
     });
 }
 
@@ -209,7 +209,7 @@ fn a_leader_that_gives_up_hands_leadership_on() {
             assert!(waited.is_err() || log.commit.stable() >= Lsn(16));
         });
         log.wait(16, 16);
-        quitter.join().unwrap();
+        quitter.join().expect("the thread ends well");
     });
 }
 
@@ -237,7 +237,7 @@ fn closing_wakes_whoever_waits() {
         };
         let other = spawn(&log, wait.clone());
         wait(&log);
-        other.join().unwrap();
-        closer.join().unwrap();
+        other.join().expect("the thread ends well");
+        closer.join().expect("the thread ends well");
     });
 }

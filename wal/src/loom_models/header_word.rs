@@ -130,7 +130,7 @@ fn exactly_one_is_told_and_sees_every_byte() {
         }
         let mut told = usize::from(sealer_told);
         for handle in writers {
-            if handle.join().unwrap() {
+            if handle.join().expect("the thread ends well") {
                 told += 1;
                 writer.count();
             }
@@ -154,7 +154,10 @@ fn no_two_reservations_overlap() {
             .collect();
         buffer.append();
         for writer in writers {
-            assert!(!writer.join().unwrap().told(), "nobody sealed it");
+            assert!(
+                !writer.join().expect("the thread ends well").told(),
+                "nobody sealed it"
+            );
         }
         assert!(buffer.seal(1));
         buffer.flush(1);
@@ -182,11 +185,13 @@ fn a_flusher_that_finds_the_buffer_done_sees_every_byte() {
         };
         let writer = {
             let buffer = Arc::clone(&buffer);
-            thread::spawn(move || drop(buffer.append()))
+            thread::spawn(move || {
+                buffer.append();
+            })
         };
         buffer.seal(1);
-        writer.join().unwrap();
-        flusher.join().unwrap();
+        writer.join().expect("the thread ends well");
+        flusher.join().expect("the thread ends well");
     });
     found.assert("the flusher finds it done");
 }
@@ -216,7 +221,7 @@ fn reuse(old: u64, new: u64) {
             assert_eq!(seq, new, "the old one is sealed");
             counts.1.count();
         }
-        parked.join().unwrap();
+        parked.join().expect("the thread ends well");
     });
     stale.assert("a writer that came too late");
     reused.assert("a frame in the buffer's second use");

@@ -18,8 +18,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Runs `model` in every order with at most three preemptions, or as many as `LOOM_MAX_PREEMPTIONS` says.
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_bounded(3, model);
+}
+
+fn check_bounded(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(model);
 }
 

@@ -80,7 +80,7 @@ fn run(rules: Rules) {
                 }
             }
         }
-        writer.join().unwrap();
+        writer.join().expect("the thread ends well");
         assert_eq!(frame.read(rules), Some(FRAME));
     });
     pending.assert("a reader finds nothing or a pending frame");
