@@ -14,7 +14,18 @@ pub(crate) struct Absorb<'a> {
     ledger: &'a Ledger,
     oldest: SegmentId,
     segment_bytes: u64,
+    pending: Box<[Vec<Operation>]>,
 }
+
+/// A put, or a remove without a target.
+struct Operation {
+    hash: u64,
+    target: Option<(Addr, u8)>,
+}
+
+/// Operations are applied in groups of keys that lie side by side in the index: the order among keys of different groups
+/// does not matter, and each group's part of the index stays in the processor's caches.
+const GROUPS: usize = 256;
 
 impl<'a> Absorb<'a> {
     pub(crate) fn new(
@@ -33,6 +44,27 @@ impl<'a> Absorb<'a> {
             ledger,
             oldest,
             segment_bytes: geometry.segment_bytes,
+            pending: (0..GROUPS).map(|_| Vec::new()).collect(),
+        }
+    }
+
+    fn push(&mut self, hash: u64, target: Option<(Addr, u8)>) {
+        let group = perennial_wal::to_usize(hash >> (u64::BITS - GROUPS.ilog2()));
+        self.pending[group].push(Operation { hash, target });
+    }
+
+    fn apply(&self, operation: &Operation) {
+        let mut shard = self.index.lock(operation.hash);
+        let old = match operation.target {
+            Some((addr, class)) => {
+                shard.prepare(operation.hash, &|addr| self.counts(addr));
+                self.ledger.add(addr);
+                shard.set(operation.hash, addr, class)
+            }
+            None => shard.remove(operation.hash),
+        };
+        if let Some(old) = old {
+            self.ledger.subtract(old.addr);
         }
     }
 
@@ -68,26 +100,27 @@ impl Machine for Absorb<'_> {
     }
 
     fn put(&mut self, row: &Row) {
-        if !self.counts(row.target) {
-            return self.remove(row.hash);
-        }
-        let mut shard = self.index.lock(row.hash);
-        shard.prepare(row.hash, &|addr| self.counts(addr));
-        let old = shard.set(row.hash, row.target, size_class::class_of(row.bytes));
-        self.ledger.add(row.target);
-        if let Some(old) = old {
-            self.ledger.subtract(old.addr);
-        }
+        let target = (row.target, size_class::class_of(row.bytes));
+        self.push(row.hash, self.counts(row.target).then_some(target));
     }
 
     fn remove(&mut self, hash: u64) {
-        if let Some(old) = self.index.lock(hash).remove(hash) {
-            self.ledger.subtract(old.addr);
-        }
+        self.push(hash, None);
     }
 
     fn forget_all(&mut self) {
+        for group in &mut self.pending {
+            group.clear();
+        }
         self.index.clear();
         self.ledger.clear();
+    }
+
+    fn finish(&mut self) {
+        for group in std::mem::take(&mut self.pending) {
+            for operation in group {
+                self.apply(&operation);
+            }
+        }
     }
 }

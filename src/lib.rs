@@ -7,22 +7,32 @@ mod engine;
 mod error;
 mod fetch;
 mod index;
+mod inspect;
 mod ledger;
+mod look;
 mod open;
 mod options;
 mod read;
 mod reclaim;
 mod stats;
+mod sync;
 mod tier;
 mod typed;
 mod upkeep;
 mod value;
+mod verify;
 mod workers;
 mod write;
 
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
+pub use inspect::{
+    CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
+};
 pub use options::{Options, Tail};
 pub use stats::Stats;
 pub use typed::TypedCache;
 pub use value::{Inserted, Rejection, Value};
+pub use verify::{verify, verify_with};
+
+pub use perennial_recovery::{Problem, VerifyReport};

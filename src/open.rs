@@ -5,9 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use parking_lot::Mutex;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
@@ -23,11 +21,10 @@ use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, Options, Plan, Tail};
 use crate::reclaim::Fifo;
 use crate::stats::{Counters, Stats};
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tier::Tier;
 use crate::upkeep::RESERVE;
 use crate::workers::Signal;
-
-const LOCK: &str = "LOCK";
 
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
     let started = fs.monotonic_ns();
@@ -59,20 +56,22 @@ fn lock_directory(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>, Box<dyn Loc
         .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
     refuse_strangers(&*dir)?;
     let lock = dir
-        .try_lock(LOCK)
+        .try_lock(identity::LOCK_NAME)
         .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
-    let locked = || {
-        let message = format!(
-            "{shown} is open in another process; close that one or choose another directory"
-        );
-        Error::new(ErrorKind::Locked, message)
-    };
-    Ok((dir, lock.ok_or_else(locked)?))
+    let lock = lock.ok_or_else(|| locked(&*dir))?;
+    Ok((dir, lock))
+}
+
+pub(crate) fn locked(dir: &dyn Dir) -> Error {
+    let shown = dir.path().display();
+    let message =
+        format!("{shown} is open in another process; close that one or choose another directory");
+    Error::new(ErrorKind::Locked, message)
 }
 
 /// A directory without an identity must hold nothing but what a first open that was killed may have left. Checked before
 /// anything is created in it.
-fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
+pub(crate) fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let shown = dir.path().display();
     let names = dir
         .list()
@@ -83,7 +82,7 @@ fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let other = dir
         .has_other_entries()
         .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
-    let ours = [LOCK, identity::TEMPORARY_NAME];
+    let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
     match names
         .iter()
         .find(|entry| !ours.contains(&entry.name.as_str()))
@@ -265,7 +264,7 @@ impl Opening {
         if place.kind == TailKind::Heap {
             return Ok(TailMemory::heap(place.ring_bytes));
         }
-        let name = tail_name(place.tail_id);
+        let name = place.file_name();
         match &place.dir {
             None => Ok(open_tail_file(&*self.dir, &name, place.ring_bytes)?),
             Some(path) => {
@@ -318,7 +317,7 @@ impl Opening {
     fn remove_stray_tails(&self) {
         let removed = self.dir.list().and_then(|entries| {
             let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-            let own = tail_name(self.identity.tail.tail_id);
+            let own = self.identity.tail.file_name();
             let is_stray = |name: &str| {
                 is_tail_name(name)
                     && !has(&format!("{name}.lock"))
@@ -346,10 +345,7 @@ impl Opening {
             None => Ok(Arc::clone(&self.dir)),
             Some(path) => self.fs.open_dir(Path::new(path)),
         };
-        let removed = dir.and_then(|dir| {
-            dir.remove(&tail_name(place.tail_id))
-                .and_then(|()| dir.sync())
-        });
+        let removed = dir.and_then(|dir| dir.remove(&place.file_name()).and_then(|()| dir.sync()));
         if let Err(error) = removed {
             tracing::warn!(%error, "the old tail could not be removed");
         }
@@ -369,12 +365,8 @@ fn bytes_here(tail: &TailPlace) -> u64 {
     }
 }
 
-fn tail_name(tail_id: u64) -> String {
-    format!("tail-{tail_id:016x}")
-}
-
 fn is_tail_name(name: &str) -> bool {
-    let digits = name.strip_prefix("tail-").unwrap_or_default();
+    let digits = name.strip_prefix(identity::TAIL_PREFIX).unwrap_or_default();
     digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
@@ -391,6 +383,25 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
         evicted += ledger.drop_through(through);
     }
     Ok(evicted)
+}
+
+/// How many entries an open would find. Changes nothing.
+pub(crate) fn count_entries(contents: &mut Contents<'_>, identity: &Identity) -> Result<u64> {
+    let geometry = Geometry {
+        segment_bytes: u64::from(identity.segment_bytes),
+        sector: u64::from(identity.sector),
+    };
+    let mut shape = Options::new().plan()?.index;
+    shape.identity_bits = identity.identity_bits;
+    let (index, ledger) = (Index::new(shape), Ledger::new(geometry.segment_bytes));
+    let mut machine = Absorb::new(&index, &ledger, contents, geometry);
+    let outcome = replay(
+        contents,
+        geometry.segment_bytes,
+        identity.identity_bits,
+        &mut machine,
+    );
+    Ok(if outcome.forget { 0 } else { ledger.live() })
 }
 
 fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {

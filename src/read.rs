@@ -78,6 +78,11 @@ impl Engine {
         self.read(key, &WantValue)
     }
 
+    /// Like [`get`](Self::get), for a second look at a key whose miss was counted.
+    pub(crate) fn peek(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.look_up(key, &WantValue)?.map(|(value, _)| value))
+    }
+
     pub(crate) fn get_into(&self, key: &[u8], buf: &mut Vec<u8>) -> Result<bool> {
         Ok(self.read(key, &WantInto(RefCell::new(buf)))?.is_some())
     }
@@ -124,7 +129,7 @@ impl Engine {
                 Look::Pending => {
                     // A copy's time; for ever, if this thread is the one that copies.
                     may_wait()?;
-                    std::thread::yield_now();
+                    crate::sync::yield_now();
                     continue;
                 }
                 Look::Unproved => {}

@@ -4,9 +4,14 @@
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
+mod clean_reopen_keeps_everything;
 mod killed_recovery;
 mod model;
 mod moving_the_tail;
+mod options_and_limits;
 mod oracle;
 mod rot_is_a_miss;
 mod small;
+mod strangers_are_left_alone;
+mod the_format_is_as_documented;
+mod verify;

@@ -492,9 +492,9 @@ impl Buffers {
         );
         side.bytes.store(0, Ordering::Relaxed);
         descriptor.base.store(lsn.0, Ordering::Relaxed);
-        // Release: whoever sees the new salt sees base and limits (I2).
         descriptor.word.store(Word::open(seq).0, Ordering::Release);
         rotation.sealed = false;
+        // Release: who reads this number in `reserve` sees the base and the limits, which it loads before the word (I2).
         self.current.store(seq, Ordering::Release);
         Ok(())
     }

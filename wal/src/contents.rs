@@ -15,6 +15,9 @@ use crate::segment::{Row, Trailer, file_name};
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
 use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
 
+/// Bytes read of a segment behind what was reserved in it: one frame's header, so that none is missed for a wrong end.
+const BEHIND: u64 = 64 << 10;
+
 /// A step of replay, in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
@@ -55,8 +58,8 @@ pub struct Verdicts {
 /// A log found in a directory. Nothing on disk has been changed.
 #[derive(Debug)]
 pub struct Contents<'a> {
-    dir: &'a dyn Dir,
-    geometry: Geometry,
+    pub(crate) dir: &'a dyn Dir,
+    pub(crate) geometry: Geometry,
     pub(crate) tail: TailEvidence<'a>,
     /// The files.
     pub found: Found,
@@ -104,12 +107,15 @@ impl<'a> Contents<'a> {
     }
 
     /// Fails where something could not be read and the media was not the cause: what was judged then is a guess.
-    pub(crate) fn check_read(&self) -> crate::error::Result<()> {
+    ///
+    /// # Errors
+    /// With the first such failure.
+    pub fn check_read(&self) -> crate::error::Result<()> {
         self.trouble.get().cloned().map_or(Ok(()), Err)
     }
 
     /// What was read of a segment; a failure is remembered unless it is the media's.
-    fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
+    pub(crate) fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
         let error = match read {
             Ok(read) => return Some(read),
             Err(error) => error,
@@ -125,14 +131,14 @@ impl<'a> Contents<'a> {
     }
 
     /// The file of a chain segment.
-    fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
+    pub(crate) fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
         let opened = self.dir.open(&file_name(segment.slot), OpenMode::Read);
         self.read_of(segment, opened)
     }
 
     /// The bytes of a chain segment's file, as many as can be read. An unreadable stretch reads as zeros.
-    pub(crate) fn file_bytes(&self, segment: &ChainSegment) -> Vec<u8> {
-        let mut bytes = vec![0; to_usize(self.geometry.segment_bytes)];
+    pub(crate) fn file_bytes(&self, segment: &ChainSegment, to: u64) -> Vec<u8> {
+        let mut bytes = vec![0; to_usize(to.min(self.geometry.segment_bytes))];
         let Some(file) = self.file(segment) else {
             return bytes;
         };
@@ -156,7 +162,7 @@ impl<'a> Contents<'a> {
         walked
     }
 
-    fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
+    pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
         let read = read_trailer(&*self.file(segment)?, &segment.header, self.geometry);
         self.read_of(segment, read).flatten()
     }
@@ -170,13 +176,38 @@ impl<'a> Contents<'a> {
     }
 
     fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
-        let file = self.file_bytes(segment);
+        // What was reserved behind it is not stable either, and a frame there is in the ring.
+        let read_to = self.reserved_to(segment).saturating_add(BEHIND);
+        self.walk_bytes(segment, &self.file_bytes(segment, read_to))
+    }
+
+    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
         SegmentBytes {
             header: &segment.header,
-            file: &file,
+            file,
             ring: self.ring(),
+            reserved_to: self.reserved_to(segment),
         }
         .walk()
+    }
+
+    /// The offset in a segment from which on the dead process had reserved nothing, as its tail attests: a recycled file
+    /// is not read for frames that cannot be there. All of it, where there is no tail of this boot.
+    fn reserved_to(&self, segment: &ChainSegment) -> u64 {
+        let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
+        let ends = head.map(|head| {
+            head.descriptors
+                .iter()
+                .map(|d| d.base.plus(d.bytes))
+                .chain(head.stable)
+        });
+        let Some(end) = ends.and_then(Iterator::max) else {
+            return u64::MAX;
+        };
+        let begin = Lsn::new(segment.header.number, 0, self.geometry.segment_bytes);
+        end.0
+            .saturating_sub(begin.0)
+            .max(self.geometry.data_begin())
     }
 
     /// The highest stable LSN that anything that proves itself attests: headers, trailers, marks, the tail's head, and

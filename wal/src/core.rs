@@ -21,6 +21,8 @@ pub struct LogCore {
     store: SegmentStore,
     commit: Commit<WalError>,
     flush: Mutex<FlushState>,
+    /// Where this life began to append.
+    start: Lsn,
     /// Reservations are refused: the log failed or was closed.
     stopped: AtomicBool,
 }
@@ -97,6 +99,7 @@ impl LogCore {
             store: start.store,
             commit: Commit::new(start.start),
             flush: Mutex::new(flush),
+            start: start.start,
             stopped: AtomicBool::new(false),
         })
     }
@@ -286,7 +289,11 @@ impl LogCore {
 
     fn close_cleanly(&self) -> Result<()> {
         self.check()?;
-        self.flush()?;
+        let end = self.flush()?;
+        // A life that appended nothing leaves nothing, not even a mark: the next one begins in the same place.
+        if end == self.start {
+            return Ok(());
+        }
         loop {
             match self.buffers.append_clean_mark(&self.tail, &self.store) {
                 Ok(()) => {

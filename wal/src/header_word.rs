@@ -124,7 +124,7 @@ impl Word {
 
 /// Reserves `units` in the buffer of sequence number `seq`.
 pub(crate) fn try_reserve(word: &AtomicU64, seq: u64, units: u64, limits: Limits) -> Attempt {
-    // Acquire: pairs with the Release store of a new buffer's word, so its base and limits are seen (I2).
+    // Acquire: pairs with the Release store of a new buffer's word. What its number promises was seen with the number.
     let mut now = Word(word.load(Ordering::Acquire));
     loop {
         if !now.is_of(seq) {

@@ -1,4 +1,4 @@
-//! A lock-free write-ahead log whose segments can be kept as the data store.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(
     loom,
     expect(
@@ -20,6 +20,8 @@ mod contents;
 mod core;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod examine;
 #[cfg(not(loom))]
 mod extent;
 #[cfg(not(loom))]
@@ -73,6 +75,8 @@ pub use buffer::{Class, Geometry, Life, NoRoom};
 pub use contents::{Contents, Event, Verdicts};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
+#[cfg(not(loom))]
+pub use examine::{Damage, Examined, Outline, SegmentState};
 #[cfg(not(loom))]
 pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]

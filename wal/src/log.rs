@@ -283,6 +283,7 @@ impl Log {
             header: &segment.header,
             file: &file,
             ring: &[],
+            reserved_to: u64::MAX,
         };
         let entry = |item: Item| match item {
             Item::Frame(f)

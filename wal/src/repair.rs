@@ -162,11 +162,12 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment);
+        let file = self.file_bytes(segment, end.end);
         let source = SegmentBytes {
             header: &segment.header,
             file: &file,
             ring: self.tail.ring,
+            reserved_to: u64::MAX,
         };
         self.check_again(end, &source, from)?;
         let mut image = AlignedBuf::zeroed(to_usize(to - from));
@@ -289,6 +290,8 @@ impl Contents<'_> {
         let mut header = segment.header.clone();
         let rows = end.rows();
         let begin = align_up(end.end, geometry.sector);
+        // A life that left nothing gives up its place, or opening and closing alone would fill segment after segment.
+        header.joins.pop_if(|last| u64::from(last.begin) == begin);
         let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
         let room = geometry.segment_bytes.saturating_sub(taken);
         let go_on = !end.finished

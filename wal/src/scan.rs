@@ -51,7 +51,7 @@ pub struct Found {
     pub broken: bool,
     /// There is evidence of a newer segment than any found: the log's end is missing.
     pub end_missing: bool,
-    /// The first slot number that no file has.
+    /// The first slot number that no file of the cache has.
     pub next_slot: u32,
     /// The largest segment number seen anywhere.
     pub max_number: u64,
@@ -76,7 +76,7 @@ pub(crate) fn find(
         let Some(slot) = slot_of(&entry.name) else {
             continue;
         };
-        found.next_slot = found.next_slot.max(slot + 1);
+        let strangers = found.foreign.len();
         match read_header(dir, &entry.name, geometry)? {
             HeaderFound::Good(header) if header.cache_id == cache_id && fits(&header, geometry) => {
                 found.max_number = found
@@ -99,6 +99,10 @@ pub(crate) fn find(
                 found.damaged.push(slot);
                 found.free.push(slot);
             }
+        }
+        // Behind our own: names that strangers have are stepped over when a file is made.
+        if found.foreign.len() == strangers {
+            found.next_slot = found.next_slot.max(slot + 1);
         }
     }
     link(&mut found, good);

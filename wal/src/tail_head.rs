@@ -69,9 +69,11 @@ impl TailIdentity {
     /// The identity of a tail head: whichever copy proves itself.
     #[must_use]
     pub fn decode(head: &[u8]) -> Option<Self> {
-        COPIES_AT
-            .into_iter()
-            .find_map(|at| Self::decode_copy(head.get(at..at + COPY_BYTES)?))
+        Self::decode_copies(head).into_iter().flatten().next()
+    }
+
+    fn decode_copies(head: &[u8]) -> [Option<Self>; 2] {
+        COPIES_AT.map(|at| Self::decode_copy(head.get(at..at + COPY_BYTES)?))
     }
 
     fn decode_copy(copy: &[u8]) -> Option<Self> {
@@ -156,10 +158,7 @@ impl TailHead {
         if head.len() < crate::lsn::to_usize(TAIL_HEAD_BYTES) {
             return None;
         }
-        let stable = [STABLE_AT, STABLE_AT + 8]
-            .into_iter()
-            .filter_map(|at| stable_of(u64_at(head, at)))
-            .max();
+        let stable = Self::stable_words(head).into_iter().flatten().max();
         let descriptor = |i: usize| {
             let at = DESCRIPTORS_AT + i * 16;
             let (word, base) = (Word(u64_at(head, at)), u64_at(head, at + 8));
@@ -187,6 +186,36 @@ impl TailHead {
             stable,
             descriptors,
         })
+    }
+
+    /// Where each copy in a head begins, and whether it proves itself.
+    ///
+    /// # Panics
+    /// When `head` is shorter than [`TAIL_HEAD_BYTES`].
+    #[must_use]
+    pub fn copies(head: &[u8]) -> [(u64, bool); 4] {
+        let [a, b] = TailIdentity::decode_copies(head).map(|copy| copy.is_some());
+        let [c, d] = Self::stable_words(head).map(|word| word.is_some());
+        let [at_a, at_b] = COPIES_AT.map(|at| at as u64);
+        let stable_at = STABLE_AT as u64;
+        [(at_a, a), (at_b, b), (stable_at, c), (stable_at + 8, d)]
+    }
+
+    fn stable_words(head: &[u8]) -> [Option<Lsn>; 2] {
+        [STABLE_AT, STABLE_AT + 8].map(|at| stable_of(u64_at(head, at)))
+    }
+
+    /// True for the head of this cache's tail of this number and size. Another's is no evidence.
+    #[must_use]
+    pub fn is_of(&self, cache_id: u64, tail_id: u64, ring_bytes: u64) -> bool {
+        let id = &self.identity;
+        id.cache_id == cache_id && id.tail_id == tail_id && id.ring_bytes == ring_bytes
+    }
+
+    /// True when it was written in this boot: then the tail holds what the dead process had stored.
+    #[must_use]
+    pub fn is_of_boot(&self, boot_id: Option<[u8; 16]>) -> bool {
+        Some(self.identity.boot_id) == boot_id
     }
 
     /// True when the buffer that holds `lsn` was left with no writer in it: every frame there was complete, so bytes

@@ -1,9 +1,5 @@
 //! The log against a model, on a file system that crashes.
 #![cfg(not(any(loom, shuttle)))]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper of a test may fail it, as the test itself"
-)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;

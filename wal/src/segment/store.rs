@@ -20,6 +20,9 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 /// At most this many segment files are kept open for reading.
 const OPEN_FILES: usize = 512;
 
+/// The last slot that has a name.
+const MAX_SLOT: u32 = 999_999;
+
 /// The name of the file in slot `slot`.
 #[must_use]
 pub fn file_name(slot: u32) -> String {
@@ -84,7 +87,7 @@ pub struct Inventory {
     pub live: Vec<Segment>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
-    /// The first slot number that no file has.
+    /// The first slot number that no file of the cache has.
     pub next_slot: u32,
     /// The first segment number that nothing has.
     pub next_number: u64,
@@ -111,6 +114,9 @@ pub struct SegmentStore {
     max_files: AtomicU64,
     /// Unbuffered writes (`O_DIRECT`) are refused here; write through the page cache.
     refused: Arc<AtomicBool>,
+    /// One segment is prepared at a time. Held during I/O, unlike `inner`: reservations look at that under an index
+    /// shard's lock.
+    preparing: Mutex<()>,
     inner: Mutex<Inner>,
     live: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
     readers: Mutex<Readers>,
@@ -164,6 +170,7 @@ impl SegmentStore {
             life,
             max_files: AtomicU64::new(max_files),
             refused: Arc::new(AtomicBool::new(false)),
+            preparing: Mutex::new(()),
             inner: Mutex::new(inner),
             live: RwLock::new(live),
             readers: Mutex::new(Readers::default()),
@@ -232,24 +239,21 @@ impl SegmentStore {
     /// When the header cannot be written. A new file that cannot be made (a full disk) is no error: the log does with
     /// the files it has; [`why_no_file`](Self::why_no_file) tells.
     pub fn prepare(&self, stable: Lsn) -> Result<bool> {
-        let mut inner = self.inner.lock();
-        let Some(slot) = self.free_slot(&mut inner) else {
+        let _one = self.preparing.lock();
+        let Some(slot) = self.free_slot() else {
             return Ok(false);
         };
-        let number = SegmentId(inner.next_number);
-        let header = self.header(
-            number,
-            if inner.newest.0 == 0 {
-                number
-            } else {
-                inner.newest
-            },
-            stable,
-        );
+        let (number, newest) = {
+            let inner = self.inner.lock();
+            (SegmentId(inner.next_number), inner.newest)
+        };
+        let predecessor = if newest.0 == 0 { number } else { newest };
+        let header = self.header(number, predecessor, stable);
         if let Err(error) = self.write_header_durably(slot, &header) {
-            inner.free.push(slot);
+            self.inner.lock().free.push(slot);
             return Err(error);
         }
+        let mut inner = self.inner.lock();
         inner.next_number += 1;
         inner.newest = number;
         self.live
@@ -259,17 +263,22 @@ impl SegmentStore {
         Ok(true)
     }
 
-    fn free_slot(&self, inner: &mut Inner) -> Option<u32> {
-        let (slot, new) = match inner.free.pop() {
-            Some(slot) => (slot, false),
-            None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
-            None => return None,
+    /// A file of full size. Only for the holder of `preparing`.
+    fn free_slot(&self) -> Option<u32> {
+        let (slot, new) = {
+            let mut inner = self.inner.lock();
+            match inner.free.pop() {
+                Some(slot) => (slot, false),
+                None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
+                None => return None,
+            }
         };
-        let made = if new {
-            self.create(slot)
+        let (slot, made) = if new {
+            self.create_next(slot)
         } else {
-            self.give_full_size(slot)
+            (slot, self.give_full_size(slot))
         };
+        let mut inner = self.inner.lock();
         if let Err(error) = made {
             tracing::warn!(%error, "cannot make another segment");
             inner.no_file = Some(error);
@@ -279,7 +288,7 @@ impl SegmentStore {
             return None;
         }
         if new {
-            inner.next_slot += 1;
+            inner.next_slot = slot + 1;
             inner.files += 1;
         }
         Some(slot)
@@ -325,17 +334,29 @@ impl SegmentStore {
         }
     }
 
+    /// Makes a file in `slot`, or in the next one whose name is free: what came under a name since the directory was
+    /// listed is somebody else's.
+    fn create_next(&self, mut slot: u32) -> (u32, Result<()>) {
+        loop {
+            let made = self.create(slot);
+            let taken = matches!(&made, Err(WalError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists);
+            if !taken || slot == MAX_SLOT {
+                return (slot, made);
+            }
+            slot += 1;
+        }
+    }
+
     /// Makes the file of `slot`, with all its space, under a durable name.
     fn create(&self, slot: u32) -> Result<()> {
         let name = file_name(slot);
-        let made = self
-            .dir
-            .open(&name, OpenMode::CreateNew)
-            .and_then(|file| self.blank(&*file));
-        made.map_err(|source| {
+        let failed = |source| WalError::io("create", self.path(slot), 0, source);
+        let file = self.dir.open(&name, OpenMode::CreateNew).map_err(failed)?;
+        self.blank(&*file).map_err(|source| {
             // A half-made file would count against the capacity; its name may be gone already.
             let _ = self.dir.remove(&name);
-            WalError::io("create", self.path(slot), 0, source)
+            failed(source)
         })
     }
 

@@ -1,0 +1,337 @@
+//! What is not the cache's own is neither believed nor touched.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use perennial::{Cache, Error, ErrorKind};
+use perennial_failpoints::{Fs, SimFs};
+
+use crate::small::{self, DIR, Life, file};
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Every file in the directory, by name.
+fn files(fs: &SimFs) -> Files {
+    let names = fs.file_names(Path::new(DIR));
+    names
+        .into_iter()
+        .map(|name| {
+            let content = fs.read_file(&file(&name)).unwrap();
+            (name, content)
+        })
+        .collect()
+}
+
+fn refused(fs: &SimFs) -> Error {
+    let before = files(fs);
+    let error = small::open(fs, small::options()).expect_err("must be refused");
+    let mut after = files(fs);
+    // A refusal after the directory was recognised as a cache's leaves the lock's empty file.
+    if !before.contains_key("LOCK") && after.get("LOCK").is_some_and(Vec::is_empty) {
+        after.remove("LOCK");
+    }
+    assert_eq!(before, after, "{error}");
+    error
+}
+
+/// A closed cache with some entries.
+fn made(seed: u64) -> (SimFs, Life) {
+    let fs = SimFs::new(seed);
+    let mut life = Life::new(seed);
+    let cache = small::open(&fs, small::options()).unwrap();
+    life.live(&cache, 60);
+    cache.close().unwrap();
+    (fs, life)
+}
+
+/// Works with the cache until every segment has been written anew, then closes it.
+fn churn(fs: &SimFs, life: &mut Life) {
+    let cache = small::open(fs, small::options()).unwrap();
+    life.live(&cache, 400);
+    cache.close().unwrap();
+    let cache = small::open(fs, small::options()).unwrap();
+    small::check(&cache, &life.oracle, false).unwrap();
+}
+
+#[test]
+fn a_directory_of_something_else_is_refused_and_not_changed() {
+    for name in [
+        "notes.txt",
+        "CURRENT",
+        "000012.sst",
+        "seg-1",
+        "seg-abcdef",
+        "tail-0",
+        "identity.bak",
+    ] {
+        let fs = SimFs::new(1);
+        fs.write_file(&file(name), b"mine");
+        let error = refused(&fs);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{name}: {error}");
+        assert!(
+            error.to_string().contains("choose an empty directory"),
+            "{error}"
+        );
+        assert_eq!(fs.file_names(Path::new(DIR)), [name]);
+    }
+}
+
+#[test]
+fn a_directory_of_directories_is_refused_and_not_changed() {
+    let fs = SimFs::new(1);
+    fs.create_dir_all(&file("photos")).unwrap();
+    let error = refused(&fs);
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(fs.file_names(Path::new(DIR)).is_empty());
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_an_error() {
+    let fs = SimFs::new(1);
+    fs.write_file(Path::new(DIR), b"mine");
+    let error = small::open(&fs, small::options()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    assert_eq!(fs.read_file(Path::new(DIR)).unwrap(), b"mine");
+}
+
+#[test]
+fn what_a_killed_first_open_left_is_no_stranger() {
+    for left in [
+        &["LOCK"][..],
+        &["identity.tmp"],
+        &["LOCK", "identity.tmp"],
+        &[],
+    ] {
+        let fs = SimFs::new(1);
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        for name in left {
+            fs.write_file(&file(name), b"half");
+        }
+        let cache = small::open(&fs, small::options()).unwrap();
+        cache.insert("key", "value").unwrap();
+    }
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    let (fs, _) = made(1);
+    let mut identity = fs.read_file(&file("identity")).unwrap();
+    let half = identity.len() / 2;
+    for at in [0, half] {
+        identity[at + 8..at + 12].copy_from_slice(&7_u32.to_le_bytes());
+    }
+    fs.write_file(&file("identity"), &identity);
+    let error = refused(&fs);
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let said = error.to_string();
+    assert!(
+        said.contains("format 7") && said.contains("up to 1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_damaged_identity_is_refused() {
+    let (fs, _) = made(1);
+    let good = fs.read_file(&file("identity")).unwrap();
+    let mut twice = good.clone();
+    twice[20] ^= 1;
+    twice[good.len() / 2 + 20] ^= 1;
+    let bad: [&[u8]; 5] = [
+        &twice,
+        b"",
+        b"PRNL",
+        b"something else altogether",
+        &[0; 2048],
+    ];
+    for bytes in bad {
+        fs.write_file(&file("identity"), bytes);
+        let error = refused(&fs);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("/cache/identity"), "{error}");
+    }
+    let mut once = good;
+    once[20] ^= 1;
+    fs.write_file(&file("identity"), &once);
+    small::open(&fs, small::options()).unwrap();
+}
+
+#[test]
+fn segments_without_an_identity_are_refused() {
+    let (fs, _) = made(1);
+    fs.remove_file(&file("identity"));
+    let error = refused(&fs);
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let said = error.to_string();
+    assert!(
+        said.contains("segments but no identity") && said.contains("restore"),
+        "{said}"
+    );
+}
+
+#[test]
+fn another_cache_s_segments_under_free_names_are_quarantined() {
+    let (theirs, _) = made(2);
+    let (fs, mut life) = made(1);
+    let mut planted = Files::new();
+    for (n, (name, content)) in files(&theirs).into_iter().enumerate() {
+        if name.starts_with("seg-") {
+            let name = format!("seg-{:06}", 40 + n);
+            fs.write_file(&file(&name), &content);
+            planted.insert(name, content);
+        }
+    }
+    let whole = small::open(&fs, small::options()).unwrap();
+    assert_eq!(whole.stats().quarantined_files, planted.len() as u64);
+    let found = small::check(&whole, &life.oracle, false).unwrap();
+    assert!(found > 5, "strangers cost {found} entries");
+    drop(whole);
+    churn(&fs, &mut life);
+    for (name, content) in planted {
+        assert!(
+            fs.read_file(&file(&name)).unwrap() == content,
+            "{name} was changed"
+        );
+    }
+}
+
+#[test]
+fn another_cache_s_segments_over_our_own_are_quarantined() {
+    let (theirs, _) = made(2);
+    let theirs = files(&theirs);
+    let (ours, _) = made(1);
+    for victim in files(&ours)
+        .into_keys()
+        .filter(|name| name.starts_with("seg-"))
+    {
+        for (name, content) in theirs.iter().filter(|(name, _)| name.starts_with("seg-")) {
+            let (fs, mut life) = made(1);
+            fs.write_file(&file(&victim), content);
+            let cache = small::open(&fs, small::options()).unwrap();
+            assert_eq!(cache.stats().quarantined_files, 1, "{name} over {victim}");
+            small::check(&cache, &life.oracle, false).unwrap();
+            drop(cache);
+            churn(&fs, &mut life);
+            assert!(
+                fs.read_file(&file(&victim)).unwrap() == *content,
+                "{victim} was changed"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_of_another_cache_but_the_identity_is_quarantined() {
+    let (theirs, _) = made(2);
+    let (fs, mut life) = made(1);
+    let theirs: Files = files(&theirs)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("seg-") || name.starts_with("tail-"))
+        .collect();
+    for (name, content) in &theirs {
+        fs.write_file(&file(name), content);
+    }
+    churn(&fs, &mut life);
+    for (name, content) in &theirs {
+        assert!(
+            fs.read_file(&file(name)).unwrap() == *content,
+            "{name} was changed"
+        );
+    }
+}
+
+#[test]
+fn another_cache_s_tail_under_our_tail_s_name_is_not_believed() {
+    let (theirs, _) = made(2);
+    let (fs, mut life) = made(1);
+    let tail = |fs: &SimFs| {
+        files(fs)
+            .into_iter()
+            .find(|(name, _)| name.starts_with("tail-"))
+            .unwrap()
+    };
+    fs.write_file(&file(&tail(&fs).0), &tail(&theirs).1);
+    let cache = small::open(&fs, small::options()).unwrap();
+    small::check(&cache, &life.oracle, false).unwrap();
+    drop(cache);
+    churn(&fs, &mut life);
+}
+
+#[test]
+fn stray_files_and_directories_beside_a_cache_are_ignored() {
+    let (fs, mut life) = made(1);
+    let whole = count(&fs, &life);
+    for name in [
+        "notes.txt",
+        "seg-000001.bak",
+        "seg-1",
+        "identity.old",
+        "lost+found.txt",
+    ] {
+        fs.write_file(&file(name), name.as_bytes());
+    }
+    fs.create_dir_all(&file("photos")).unwrap();
+    fs.create_dir_all(&file("seg-000099")).unwrap();
+    assert_eq!(count(&fs, &life), whole);
+    churn(&fs, &mut life);
+    for name in [
+        "notes.txt",
+        "seg-000001.bak",
+        "seg-1",
+        "identity.old",
+        "lost+found.txt",
+    ] {
+        assert_eq!(fs.read_file(&file(name)).unwrap(), name.as_bytes());
+    }
+}
+
+fn count(fs: &SimFs, life: &Life) -> u64 {
+    let cache: Cache = small::open(fs, small::options()).unwrap();
+    assert_eq!(cache.stats().quarantined_files, 0);
+    small::check(&cache, &life.oracle, false).unwrap()
+}
+
+#[test]
+fn a_file_that_appears_under_the_next_segment_s_name_is_left_alone() {
+    let fs = SimFs::new(1);
+    let mut life = Life::new(1);
+    let cache = small::open(&fs, small::options()).unwrap();
+    // Names are taken in order: the next ones are somebody else's by now.
+    let made = fs.file_names(Path::new(DIR)).len();
+    for slot in 1..9 {
+        let name = file(&format!("seg-{slot:06}"));
+        if fs.read_file(&name).is_none() {
+            fs.write_file(&name, b"mine");
+        }
+    }
+    life.live(&cache, 400);
+    assert!(
+        fs.file_names(Path::new(DIR)).len() > made + 8,
+        "no further segment was made"
+    );
+    small::check(&cache, &life.oracle, false).unwrap();
+    let mine = files(&fs)
+        .into_values()
+        .filter(|content| content == b"mine")
+        .count();
+    assert!(mine >= 7, "{mine} of the strangers are left");
+    cache.close().unwrap();
+}
+
+#[test]
+fn a_stranger_with_the_last_name_there_is_costs_no_names() {
+    let (theirs, _) = made(2);
+    let (fs, mut life) = made(1);
+    let last = file("seg-999999");
+    let content = files(&theirs).remove("seg-000000").unwrap();
+    fs.write_file(&last, &content);
+    churn(&fs, &mut life);
+    let whole = small::open(&fs, small::options()).unwrap();
+    assert!(small::check(&whole, &life.oracle, false).unwrap() > 5);
+    assert!(fs.read_file(&last).unwrap() == content);
+    assert!(
+        fs.file_names(Path::new(DIR))
+            .iter()
+            .all(|name| name.len() != "seg-1000000".len())
+    );
+}
