@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
-use perennial_wal::segment::slot_of;
+use perennial_wal::segment::{SegmentStore, slot_of};
 use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
 
 use crate::absorb::Absorb;
@@ -190,17 +190,18 @@ impl Opening {
             outcome.forget,
         )?;
 
+        self.remove_stray_tails();
+        // Before another tail is made: it may be larger than the one it follows.
+        let evicted = fit(mended.store(), &ledger)?;
         let wanted = tail_place(&self.plan, recorded.tail_id);
         let tail = if wanted == recorded {
             old_tail
         } else {
             self.move_tail(wanted, old_tail)?
         };
-        self.remove_stray_tails();
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
-        let evicted = fit(&log, &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
         // Before the first frame, not after: see `RESERVE`.
@@ -226,15 +227,7 @@ impl Opening {
         };
         // With every operation in the checkpoint a close has nothing to write one for.
         let nothing_new = outcome.checkpoint.is_some() && outcome.replayed_operations == 0;
-        let tail_bytes = match &self.identity.tail {
-            TailPlace {
-                kind: TailKind::Mapped,
-                dir: None,
-                ring_bytes,
-                ..
-            } => TAIL_HEAD_BYTES + ring_bytes,
-            _ => 0,
-        };
+        let tail_bytes = bytes_here(&self.identity.tail);
         Engine {
             fs: Arc::clone(&self.fs),
             index,
@@ -310,19 +303,31 @@ impl Opening {
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
     /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    ///
+    /// Done before another one is made, so that many such processes leave no more than one.
     fn remove_stray_tails(&self) {
-        let Ok(entries) = self.dir.list() else { return };
-        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-        let own = self.identity.tail.file_name();
-        let is_stray = |name: &str| {
-            is_tail_name(name)
-                && !has(&format!("{name}.lock"))
-                && (name != own || self.identity.tail.dir.is_some())
-        };
-        for stray in entries.iter().filter(|entry| is_stray(&entry.name)) {
-            if let Err(error) = self.dir.remove(&stray.name) {
-                tracing::warn!(%error, name = stray.name, "a stray tail could not be removed");
+        let removed = self.dir.list().and_then(|entries| {
+            let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+            let own = self.identity.tail.file_name();
+            let is_stray = |name: &str| {
+                is_tail_name(name)
+                    && !has(&format!("{name}.lock"))
+                    && (name != own || self.identity.tail.dir.is_some())
+            };
+            let names = entries.iter().map(|entry| entry.name.as_str());
+            let strays: Vec<&str> = names.filter(|name| is_stray(name)).collect();
+            if strays.is_empty() {
+                return Ok(());
             }
+            // The identity that names another tail is durable before this one goes.
+            self.dir.sync()?;
+            strays
+                .into_iter()
+                .try_for_each(|name| self.dir.remove(name))?;
+            self.dir.sync()
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a stray tail could not be removed");
         }
     }
 
@@ -338,21 +343,34 @@ impl Opening {
     }
 }
 
+/// Bytes that a tail takes of the capacity.
+fn bytes_here(tail: &TailPlace) -> u64 {
+    match tail {
+        TailPlace {
+            kind: TailKind::Mapped,
+            dir: None,
+            ring_bytes,
+            ..
+        } => TAIL_HEAD_BYTES + ring_bytes,
+        _ => 0,
+    }
+}
+
 fn is_tail_name(name: &str) -> bool {
     let digits = name.strip_prefix(identity::TAIL_PREFIX).unwrap_or_default();
     digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
-fn fit(log: &perennial_wal::LogCore, ledger: &Ledger) -> Result<u64> {
+fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
-    while !log.store().shrink()? {
-        let live = log.store().live();
+    while !store.shrink()? {
+        let live = store.live();
         let Some(oldest) = live.first().filter(|_| live.len() > 1) else {
             break;
         };
         let through = oldest.header.number;
-        log.store().release_through(through);
+        store.release_through(through);
         evicted += ledger.drop_through(through);
     }
     Ok(evicted)

@@ -18,6 +18,7 @@
 mod directory;
 mod every_call;
 mod kill_loop;
+mod killed_close;
 mod locks;
 #[path = "../it/oracle.rs"]
 #[expect(
@@ -46,12 +47,14 @@ struct Settings {
     lives: u32,
 }
 
-const SCENARIOS: &[(&str, fn(&Settings) -> Outcome)] = &[
+type Scenario = fn(&Settings) -> Outcome;
+
+const SCENARIOS: &[(&str, Scenario)] = &[
     ("kill_loop", kill_loop::scenario),
     ("first_open_killed_at_every_call", every_call::first_open),
     ("open_killed_at_every_call", every_call::reopen),
     ("two_processes", locks::two_processes),
-    ("killed_close", every_call::close),
+    ("killed_close", killed_close::scenario),
     ("panicking_threads", panics::scenario),
 ];
 
@@ -59,7 +62,7 @@ const CHILDREN: &[(&str, process::Task)] = &[
     ("kill_loop", kill_loop::child),
     ("prepare", every_call::prepare_child),
     ("open", every_call::open_child),
-    ("close", every_call::close_child),
+    ("close", killed_close::child),
     ("hold", locks::child),
     ("panics", panics::child),
 ];
@@ -142,7 +145,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(name: &str, scenario: fn(&Settings) -> Outcome, settings: &Settings) -> bool {
+fn run(name: &str, scenario: Scenario, settings: &Settings) -> bool {
     let began = StdFs.monotonic_ns();
     let outcome = scenario(settings);
     let tenths = (StdFs.monotonic_ns() - began) / 100_000_000;

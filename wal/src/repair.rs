@@ -71,6 +71,14 @@ impl StandIn {
     }
 }
 
+impl Mended {
+    /// The segment files.
+    #[must_use]
+    pub const fn store(&self) -> &SegmentStore {
+        &self.store
+    }
+}
+
 impl Contents<'_> {
     /// Puts the files in order for the life `life`, with at most `max_files` segment files. `forget`: nothing of the old
     /// log counts any more.

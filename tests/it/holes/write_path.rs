@@ -1,6 +1,9 @@
 //! Holes 17 to 29: the write path.
 
-#![expect(clippy::disallowed_methods, reason = "a test starts threads of its own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test starts threads of its own"
+)]
 
 use std::collections::BTreeMap;
 use std::path::Path;
