@@ -84,8 +84,8 @@ fn hole_11_a_hole_never_becomes_damage() {
             assert!(get(&cache, key).is_some(), "life {life}: {key}");
         }
         assert_eq!(get(&cache, "half"), Some(b"older".to_vec()), "life {life}");
-        // The stable LSN goes far beyond the hole.
-        for n in 0..30_u32 {
+        // The stable LSN goes beyond the hole; first in its segment, which has no trailer yet, then far.
+        for n in 0..3 + life * 10 {
             cache.insert_durable(n.to_le_bytes(), [1; 400]).unwrap();
         }
         machine = kill(&machine, cache);
