@@ -4,16 +4,16 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::Fs;
+use perennial_wal::may_wait;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Options;
 use crate::stats::Stats;
+use crate::sync::{Mutex, Ordering};
 use crate::value::{Inserted, Value};
 use crate::workers::Workers;
 
@@ -206,6 +206,8 @@ impl Cache {
 
 impl Handle {
     fn close(&self) -> Result<()> {
+        // From within a closure that fills an entry this would wait for that entry.
+        may_wait()?;
         let mut workers = self.workers.lock();
         if self.engine.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -229,7 +231,7 @@ impl Drop for Handle {
 
 impl Engine {
     fn checkpoint_now(&self) -> Result<()> {
-        let mut state = self.upkeep.lock();
+        let mut state = self.lock_upkeep()?;
         self.write_checkpoint(&mut state)?;
         self.log.flush()?;
         Ok(())
@@ -244,7 +246,7 @@ impl Engine {
     }
 
     fn checkpoint_if_changed(&self) -> Result<()> {
-        let mut state = self.upkeep.lock();
+        let mut state = self.lock_upkeep()?;
         if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
             return Ok(());
         }

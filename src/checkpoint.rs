@@ -11,6 +11,7 @@ use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::ImageEntry;
+use crate::upkeep::RESERVE;
 
 /// Checkpoints should cost at most this fraction of what is written.
 const MAX_COST: u64 = 20;
@@ -133,7 +134,9 @@ impl Engine {
                     return Ok(lsn);
                 }
                 Err(Refused::NoRoom(NoRoom::Ring)) => self.log.make_ring_room()?,
-                Err(Refused::NoRoom(NoRoom::Segment)) => self.make_segments(state, 1)?,
+                Err(Refused::NoRoom(NoRoom::Segment)) => {
+                    self.make_segments(state, RESERVE.kept_from(Class::Meta) + 1)?
+                }
                 Err(Refused::Stopped(why)) => return Err(why.into()),
             }
         }

@@ -1,9 +1,7 @@
 //! What all handles of an open cache share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use perennial_failpoints::fs::{Fs, LockGuard};
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
 use perennial_wal::{Addr, Class, FrameSpec, LogCore, NoRoom, may_wait};
@@ -17,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::options::Plan;
 use crate::reclaim::Policy;
 use crate::stats::{Counters, Stats};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
 use crate::workers::Signal;
 
@@ -122,7 +121,12 @@ impl Engine {
         }
         if self.plan.background {
             self.signal.wake();
-        } else if let Err(error) = self.upkeep_step() {
+            return;
+        }
+        // Inside a closure that fills an entry it is left to whoever enters the next segment.
+        if may_wait().is_ok()
+            && let Err(error) = self.upkeep_step()
+        {
             // The operation itself is done; whoever needs the room next is told.
             tracing::warn!(%error, "upkeep failed");
         }

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
 use perennial_wal::may_wait;
 
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{Condvar, Mutex};
 use crate::value::Value;
 
 /// The fetches under way for the keys of one index shard.
@@ -70,7 +70,7 @@ impl Flight {
         let mut state = self.state.lock();
         loop {
             match &*state {
-                State::Flying => self.landed.wait(&mut state),
+                State::Flying => state = self.landed.wait(state),
                 State::Landed(result) => return Some(result.clone()),
                 State::Lost => return None,
             }

@@ -1,9 +1,8 @@
 //! How many live entries each log segment holds, so that giving one up can say what it cost.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::RwLock;
 use perennial_wal::{Addr, SegmentId};
+
+use crate::sync::{AtomicU64, Ordering, RwLock};
 
 /// Live entries per segment, oldest first.
 #[derive(Debug)]

@@ -1,27 +1,38 @@
-//! A log-structured persistent cache that is still warm after a crash.
+#![doc = include_str!("../README.md")]
 
+mod absorb;
 mod cache;
 mod checkpoint;
 mod engine;
 mod error;
 mod fetch;
 mod index;
+mod inspect;
 mod ledger;
+mod look;
 mod open;
 mod options;
 mod read;
 mod reclaim;
 mod stats;
+mod sync;
 mod tier;
 mod typed;
 mod upkeep;
 mod value;
+mod verify;
 mod workers;
 mod write;
 
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
+pub use inspect::{
+    CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
+};
 pub use options::{Options, Tail};
 pub use stats::Stats;
 pub use typed::TypedCache;
 pub use value::{Inserted, Rejection, Value};
+pub use verify::{verify, verify_with};
+
+pub use perennial_recovery::{Problem, VerifyReport};

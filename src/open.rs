@@ -5,32 +5,26 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use parking_lot::Mutex;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
-use perennial_recovery::{
-    Entry, Identity, Machine, Outcome, TailKind, TailPlace, identity, replay,
-};
-use perennial_wal::segment::{Row, slot_of};
-use perennial_wal::{
-    Addr, Contents, Geometry, Life, Lsn, SegmentId, TAIL_HEAD_BYTES, TailMemory, open_tail_file,
-};
+use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
+use perennial_wal::segment::slot_of;
+use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
 
+use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
-use crate::index::{ImageEntry, Index, size_class};
+use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, Options, Plan, Tail};
 use crate::reclaim::Fifo;
 use crate::stats::{Counters, Stats};
+use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tier::Tier;
 use crate::upkeep::RESERVE;
 use crate::workers::Signal;
-
-const LOCK: &str = "LOCK";
 
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
     let started = fs.monotonic_ns();
@@ -62,20 +56,22 @@ fn lock_directory(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>, Box<dyn Loc
         .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
     refuse_strangers(&*dir)?;
     let lock = dir
-        .try_lock(LOCK)
+        .try_lock(identity::LOCK_NAME)
         .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
-    let locked = || {
-        let message = format!(
-            "{shown} is open in another process; close that one or choose another directory"
-        );
-        Error::new(ErrorKind::Locked, message)
-    };
-    Ok((dir, lock.ok_or_else(locked)?))
+    let lock = lock.ok_or_else(|| locked(&*dir))?;
+    Ok((dir, lock))
+}
+
+pub(crate) fn locked(dir: &dyn Dir) -> Error {
+    let shown = dir.path().display();
+    let message =
+        format!("{shown} is open in another process; close that one or choose another directory");
+    Error::new(ErrorKind::Locked, message)
 }
 
 /// A directory without an identity must hold nothing but what a first open that was killed may have left. Checked before
 /// anything is created in it.
-fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
+pub(crate) fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let shown = dir.path().display();
     let names = dir
         .list()
@@ -86,7 +82,7 @@ fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let other = dir
         .has_other_entries()
         .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
-    let ours = [LOCK, identity::TEMPORARY_NAME];
+    let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
     match names
         .iter()
         .find(|entry| !ours.contains(&entry.name.as_str()))
@@ -200,12 +196,15 @@ impl Opening {
         } else {
             self.move_tail(wanted, old_tail)?
         };
+        self.remove_stray_tails();
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
         let evicted = fit(&log, &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
+        // Before the first frame, not after: see `RESERVE`.
+        engine.upkeep_step()?;
         Ok(engine)
     }
 
@@ -264,7 +263,7 @@ impl Opening {
         if place.kind == TailKind::Heap {
             return Ok(TailMemory::heap(place.ring_bytes));
         }
-        let name = tail_name(place.tail_id);
+        let name = place.file_name();
         match &place.dir {
             None => Ok(open_tail_file(&*self.dir, &name, place.ring_bytes)?),
             Some(path) => {
@@ -310,23 +309,39 @@ impl Opening {
         Ok(tail)
     }
 
+    /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
+    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    fn remove_stray_tails(&self) {
+        let Ok(entries) = self.dir.list() else { return };
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let own = self.identity.tail.file_name();
+        let is_stray = |name: &str| {
+            is_tail_name(name)
+                && !has(&format!("{name}.lock"))
+                && (name != own || self.identity.tail.dir.is_some())
+        };
+        for stray in entries.iter().filter(|entry| is_stray(&entry.name)) {
+            if let Err(error) = self.dir.remove(&stray.name) {
+                tracing::warn!(%error, name = stray.name, "a stray tail could not be removed");
+            }
+        }
+    }
+
     fn remove_tail(&self, place: &TailPlace) {
         let dir = match &place.dir {
             None => Ok(Arc::clone(&self.dir)),
             Some(path) => self.fs.open_dir(Path::new(path)),
         };
-        let removed = dir.and_then(|dir| {
-            dir.remove(&tail_name(place.tail_id))
-                .and_then(|()| dir.sync())
-        });
+        let removed = dir.and_then(|dir| dir.remove(&place.file_name()).and_then(|()| dir.sync()));
         if let Err(error) = removed {
             tracing::warn!(%error, "the old tail could not be removed");
         }
     }
 }
 
-fn tail_name(tail_id: u64) -> String {
-    format!("tail-{tail_id:016x}")
+fn is_tail_name(name: &str) -> bool {
+    let digits = name.strip_prefix(identity::TAIL_PREFIX).unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
@@ -344,6 +359,25 @@ fn fit(log: &perennial_wal::LogCore, ledger: &Ledger) -> Result<u64> {
     Ok(evicted)
 }
 
+/// How many entries an open would find. Changes nothing.
+pub(crate) fn count_entries(contents: &mut Contents<'_>, identity: &Identity) -> Result<u64> {
+    let geometry = Geometry {
+        segment_bytes: u64::from(identity.segment_bytes),
+        sector: u64::from(identity.sector),
+    };
+    let mut shape = Options::new().plan()?.index;
+    shape.identity_bits = identity.identity_bits;
+    let (index, ledger) = (Index::new(shape), Ledger::new(geometry.segment_bytes));
+    let mut machine = Absorb::new(&index, &ledger, contents, geometry);
+    let outcome = replay(
+        contents,
+        geometry.segment_bytes,
+        identity.identity_bits,
+        &mut machine,
+    );
+    Ok(if outcome.forget { 0 } else { ledger.live() })
+}
+
 fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {
     let verdicts = contents.verdicts;
     Stats {
@@ -354,89 +388,5 @@ fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {
         forgotten_all: outcome.forgotten + u64::from(outcome.forget),
         quarantined_files: contents.found.foreign.len() as u64,
         ..Stats::default()
-    }
-}
-
-/// The index as it absorbs a replay.
-struct Absorb<'a> {
-    index: &'a Index<Flights>,
-    ledger: &'a Ledger,
-    oldest: SegmentId,
-    segment_bytes: u64,
-}
-
-impl<'a> Absorb<'a> {
-    fn new(
-        index: &'a Index<Flights>,
-        ledger: &'a Ledger,
-        contents: &Contents<'_>,
-        geometry: Geometry,
-    ) -> Self {
-        let segments = contents.segments();
-        // Every address that will come lies below the end of the newest segment ever seen.
-        let end = (contents.found.max_number + 1) * geometry.segment_bytes / 16;
-        index.set_horizon(false, end);
-        let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
-        Self {
-            index,
-            ledger,
-            oldest,
-            segment_bytes: geometry.segment_bytes,
-        }
-    }
-
-    fn counts(&self, addr: Addr) -> bool {
-        !addr.is_kept() && addr.position().segment(self.segment_bytes) >= self.oldest
-    }
-}
-
-impl Machine for Absorb<'_> {
-    fn reserve(&mut self, entries: u64) {
-        self.index.reserve_entries(perennial_wal::to_usize(entries));
-    }
-
-    fn load(&mut self, entry: Entry) {
-        if self.counts(entry.addr) && entry.size_class != 0 {
-            let Entry {
-                identity,
-                addr,
-                size_class,
-                visited,
-            } = entry;
-            self.index.load(
-                ImageEntry {
-                    identity,
-                    addr,
-                    size_class,
-                    visited,
-                },
-                &|addr| self.counts(addr),
-            );
-            self.ledger.add(addr);
-        }
-    }
-
-    fn put(&mut self, row: &Row) {
-        if !self.counts(row.target) {
-            return self.remove(row.hash);
-        }
-        let mut shard = self.index.lock(row.hash);
-        shard.prepare(row.hash, &|addr| self.counts(addr));
-        let old = shard.set(row.hash, row.target, size_class::class_of(row.bytes));
-        self.ledger.add(row.target);
-        if let Some(old) = old {
-            self.ledger.subtract(old.addr);
-        }
-    }
-
-    fn remove(&mut self, hash: u64) {
-        if let Some(old) = self.index.lock(hash).remove(hash) {
-            self.ledger.subtract(old.addr);
-        }
-    }
-
-    fn forget_all(&mut self) {
-        self.index.clear();
-        self.ledger.clear();
     }
 }

@@ -275,6 +275,13 @@ impl Plan {
         self.fixed_bytes + MIN_SEGMENTS * self.geometry.segment_bytes
     }
 
+    fn too_small(&self) -> Error {
+        let (capacity, least) = (self.capacity_bytes, self.least_capacity());
+        Error::invalid(format!(
+            "capacity_bytes is {capacity}; with these segments and this tail at least {least}"
+        ))
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let least_ring = TailMemory::min_ring_bytes(self.geometry.sector);
         if self.ring_bytes < least_ring || self.ring_bytes > 1 << 30 {
@@ -284,25 +291,24 @@ impl Plan {
             );
             return Err(Error::invalid(why));
         }
+        if self.capacity_bytes < MIN_SEGMENTS * self.geometry.segment_bytes {
+            return Err(self.too_small());
+        }
         if self.ring_bytes > self.capacity_bytes / 2 {
             let (ring, capacity) = (self.ring_bytes, self.capacity_bytes);
             return Err(Error::invalid(format!(
                 "tail_bytes is {ring}, more than half of the capacity of {capacity}"
             )));
         }
-        if self.ring_bytes < self.capacity_bytes / 4096 {
+        if self.ring_bytes < self.capacity_bytes / (64 * KIB) {
             let why = format!(
-                "tail_bytes is {}; at least a 4096th of the capacity",
+                "tail_bytes is {}; at least a 65536th of the capacity, for the head of a checkpoint",
                 self.ring_bytes
             );
             return Err(Error::invalid(why));
         }
         if self.capacity_bytes < self.least_capacity() {
-            let (capacity, least) = (self.capacity_bytes, self.least_capacity());
-            let why = format!(
-                "capacity_bytes is {capacity}; with these segments and this tail at least {least}"
-            );
-            return Err(Error::invalid(why));
+            return Err(self.too_small());
         }
         if self.checkpoint_every_bytes < 4 * KIB {
             return Err(Error::invalid("checkpoint_every_bytes is less than 4 KiB"));

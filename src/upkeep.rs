@@ -1,25 +1,34 @@
 //! Keeping segments ready to be written: prepare free ones, give up old ones, checkpoint now and then.
 
 use perennial_wal::segment::Reserve;
-use perennial_wal::{Class, SegmentId};
+use perennial_wal::{Class, SegmentId, may_wait};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reclaim::{Candidate, Step};
+use crate::sync::MutexGuard;
 
-/// Prepared segments that puts leave to removes and checkpoints: those must go through so that room can be made.
+/// One prepared segment always stays behind the one being written. Its header names that one, so a lost header of the
+/// segment being written shows as a break in the chain, and cannot pass for the end of the log.
 pub(crate) const RESERVE: Reserve = Reserve {
     from_puts: 1,
-    from_removes: 0,
+    from_removes: 1,
+    from_meta: 1,
 };
 /// Segments kept prepared.
 const AHEAD: usize = 2;
 
 impl Engine {
+    /// The right to do upkeep. Who has it may wait for every reservation, so nobody waits for it who holds one.
+    pub(crate) fn lock_upkeep(&self) -> Result<MutexGuard<'_, CheckpointState>> {
+        may_wait()?;
+        Ok(self.upkeep.lock())
+    }
+
     /// One round of upkeep.
     pub(crate) fn upkeep_step(&self) -> Result<()> {
-        let mut state = self.upkeep.lock();
+        let mut state = self.lock_upkeep()?;
         self.make_segments(&mut state, AHEAD)?;
         self.publish_checkpoint(&mut state);
         if self.checkpoint_is_due(&state) {
@@ -40,13 +49,8 @@ impl Engine {
 
     /// Sees to it that a frame of `class` finds a prepared segment.
     pub(crate) fn make_segment_room(&self, class: Class) -> Result<()> {
-        let mut state = self.upkeep.lock();
-        let kept_back = match class {
-            Class::Put => RESERVE.from_puts,
-            Class::Remove => RESERVE.from_removes,
-            Class::Meta => 0,
-        };
-        self.make_segments(&mut state, kept_back + 1)
+        let mut state = self.lock_upkeep()?;
+        self.make_segments(&mut state, RESERVE.kept_from(class) + 1)
     }
 
     /// Prepares segments until there are `wanted`, giving up old ones where no file is free.

@@ -1,13 +1,12 @@
 //! The threads of an open cache.
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex};
 use perennial_wal::Background;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::sync::{Condvar, JoinHandle, Mutex};
 
 /// Wakes the upkeep thread.
 #[derive(Debug, Default)]
@@ -37,7 +36,7 @@ impl Signal {
     fn next(&self) -> bool {
         let mut state = self.state.lock();
         while !state.pending && !state.stopped {
-            self.wake.wait(&mut state);
+            state = self.wake.wait(state);
         }
         state.pending = false;
         !state.stopped
@@ -59,7 +58,7 @@ impl Workers {
         let failed = |error| Error::io("cannot start a thread", error);
         let flusher = Background::spawn(&engine.log, engine.plan.flush_every).map_err(failed)?;
         let shared = Arc::clone(engine);
-        let upkeep = perennial_wal::spawn_thread("perennial-upkeep", move || {
+        let upkeep = crate::sync::spawn("perennial-upkeep", move || {
             while shared.signal.next() {
                 if let Err(error) = shared.upkeep_step() {
                     // Whoever needs the room next makes it, or is told why not.

@@ -102,16 +102,17 @@ impl Engine {
             extent: None,
             only_for: None,
         };
-        let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
+        let Placed::Reserved(reservation, entered) = self.place(&placing)? else {
             return Ok(Inserted::Rejected(Rejection::Superseded));
         };
         let addr = Addr::log(reservation.lsn());
-        // From here on a panic drops the reservation, which becomes a remove; the guard takes the entry out as well.
+        // A panic drops these two, the reservation first: it becomes a remove in the log before the entry is gone.
         let abandoned = Abandoned {
             engine: self,
             hash,
             addr,
         };
+        let mut reservation = reservation;
         let body = reservation.body();
         body.key.copy_from_slice(key);
         // The ring holds what others wrote a lap ago; a closure that fills less than it asked for must not store that.
@@ -168,27 +169,32 @@ impl Engine {
     }
 
     /// Appends a remove, found or not: the index says nothing about what a recovery may find (PROTOCOL hole 30).
+    ///
+    /// Its frame is complete before the entry goes: whoever sees the key absent sees what a killed process leaves, too.
     fn remove_hash(&self, key: &[u8], hash: u64) -> Result<Lsn> {
         loop {
-            let refused = {
-                let mut shard = self.index.lock(hash);
-                match self.log.try_reserve(FrameSpec::remove(hash), Class::Remove) {
-                    Ok(reservation) => {
-                        if let Some(old) = shard.remove(hash) {
-                            self.ledger.subtract(old.addr);
-                        }
-                        shard.extra().supersede(key);
-                        drop(shard);
-                        let entered = self.raise_horizon(Addr::log(reservation.lsn()));
-                        let end = reservation.complete();
-                        self.after_operation(entered);
-                        return Ok(end);
-                    }
-                    Err(refused) => refused,
+            match self.try_remove(key, hash) {
+                Ok((end, entered)) => {
+                    self.after_operation(entered);
+                    return Ok(end);
                 }
-            };
-            self.answer(refused, Class::Remove)?;
+                Err(refused) => self.answer(refused, Class::Remove)?,
+            }
         }
+    }
+
+    fn try_remove(&self, key: &[u8], hash: u64) -> std::result::Result<(Lsn, bool), Refused> {
+        let mut shard = self.index.lock(hash);
+        let reservation = self
+            .log
+            .try_reserve(FrameSpec::remove(hash), Class::Remove)?;
+        let entered = self.raise_horizon(Addr::log(reservation.lsn()));
+        let end = reservation.complete();
+        if let Some(old) = shard.remove(hash) {
+            self.ledger.subtract(old.addr);
+        }
+        shard.extra().supersede(key);
+        Ok((end, entered))
     }
 
     fn check_put(&self, key: &[u8], len: usize) -> Result<(u64, FrameSpec)> {

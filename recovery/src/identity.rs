@@ -19,8 +19,12 @@ use crate::codec::{self, u32_at};
 
 /// The file's name.
 pub const FILE_NAME: &str = "identity";
+/// The file whose lock says that the cache is open.
+pub const LOCK_NAME: &str = "LOCK";
 /// Where the next content is made ready. What a crash left of it means nothing.
 pub const TEMPORARY_NAME: &str = "identity.tmp";
+/// What the name of every tail's file begins with.
+pub const TAIL_PREFIX: &str = "tail-";
 /// No identity file is longer.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -86,6 +90,14 @@ pub enum IdentityError {
     /// Neither copy is good.
     #[error("damaged: {0}")]
     Damaged(String),
+}
+
+impl TailPlace {
+    /// The name of the tail's file.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        format!("{TAIL_PREFIX}{:016x}", self.tail_id)
+    }
 }
 
 impl Identity {
@@ -218,7 +230,29 @@ pub enum IdentityFileError {
 /// # Errors
 /// When there is one that cannot be read.
 pub fn read(dir: &dyn Dir) -> Result<Option<Identity>, IdentityFileError> {
-    let path = || dir.path().join(FILE_NAME);
+    let Some(content) = read_content(dir)? else {
+        return Ok(None);
+    };
+    match Identity::decode(&content) {
+        Ok(identity) => Ok(Some(identity)),
+        Err(source) => Err(IdentityFileError::Content {
+            path: dir.path().join(FILE_NAME),
+            source,
+        }),
+    }
+}
+
+/// What is wrong with the copies in the identity file, and where each begins.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn bad_copies(dir: &dyn Dir) -> Result<Vec<(u64, IdentityError)>, IdentityFileError> {
+    let content = read_content(dir)?.unwrap_or_default();
+    let bad = |at: usize| Some((at as u64, decode_copy(&content[at..]).err()?));
+    Ok([0, content.len() / 2].into_iter().filter_map(bad).collect())
+}
+
+fn read_content(dir: &dyn Dir) -> Result<Option<Vec<u8>>, IdentityFileError> {
     let failed = |op| move |e| io_error(op, dir, FILE_NAME, e);
     let file = match dir.open(FILE_NAME, OpenMode::Read) {
         Ok(file) => file,
@@ -227,18 +261,12 @@ pub fn read(dir: &dyn Dir) -> Result<Option<Identity>, IdentityFileError> {
     };
     let bytes = file.len().map_err(failed("size of"))?;
     if bytes > MAX_FILE_BYTES {
-        let path = path();
+        let path = dir.path().join(FILE_NAME);
         return Err(IdentityFileError::TooLong { path, bytes });
     }
     let mut content = vec![0; to_usize(bytes)];
     read_exact_at(&*file, &mut content, 0).map_err(failed("read"))?;
-    match Identity::decode(&content) {
-        Ok(identity) => Ok(Some(identity)),
-        Err(source) => Err(IdentityFileError::Content {
-            path: path(),
-            source,
-        }),
-    }
+    Ok(Some(content))
 }
 
 /// Makes `identity` the identity of a cache directory, in one step: a crash leaves the old one (or none) or this.

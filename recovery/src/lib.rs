@@ -3,6 +3,7 @@
 //! - [`checkpoint`]: entries of the index and the head that names them, as frames of the log.
 //! - [`decide`]: what recovery does with what it finds: the table.
 //! - [`replay`](replay()): the newest good checkpoint, then the log after it, into whatever absorbs them.
+//! - [`verify`](verify()): every structure checked, nothing changed.
 //! - [`identity`]: the small file that says what a directory is and how it was made.
 //! - [`codec`]: the one place that knows how our small structures become bytes.
 
@@ -11,6 +12,9 @@ pub mod codec;
 pub mod decide;
 pub mod identity;
 mod replay;
+mod report;
+mod tail_file;
+mod verify;
 
 pub use checkpoint::{
     Entry, Head, HeadError, Part, PartError, PartRef, decode_part, encode_part, entries_that_fit,
@@ -19,3 +23,6 @@ pub use checkpoint::{
 pub use codec::CodecError;
 pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};
 pub use replay::{Machine, Outcome, replay};
+pub use report::{Problem, VerifyReport};
+pub use tail_file::TailFile;
+pub use verify::{newest_head, verify};

@@ -1,6 +1,6 @@
 //! The newest good checkpoint, then the log after it, in order, into a machine that absorbs them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use perennial_wal::frame::FrameKind;
 use perennial_wal::segment::Row;
@@ -27,6 +27,9 @@ pub trait Machine {
 
     /// Forget everything so far.
     fn forget_all(&mut self);
+
+    /// Nothing more will come.
+    fn finish(&mut self);
 }
 
 /// What a replay did.
@@ -101,7 +104,10 @@ impl Replay<'_, '_> {
             broken,
         }) {
             LogVerdict::Nothing => outcome.forget = true,
-            LogVerdict::FromLog => self.replay_from(0, machine, &mut outcome),
+            LogVerdict::FromLog => {
+                machine.reserve(self.distinct_keys());
+                self.replay_from(0, machine, &mut outcome);
+            }
             LogVerdict::FromCheckpoint => {
                 if let Some(found) = found {
                     load(&found, machine, &mut outcome);
@@ -109,7 +115,25 @@ impl Replay<'_, '_> {
                 }
             }
         }
+        machine.finish();
         outcome
+    }
+
+    /// About how many keys the whole log has, from one hash in 64: an index that is made large enough at once need not
+    /// grow on the way.
+    fn distinct_keys(&mut self) -> u64 {
+        const SAMPLE: u64 = 64;
+        let mut seen = HashSet::new();
+        for index in 0..self.segments.len() {
+            let events = self.events(index);
+            let hashes = events.iter().filter_map(|event| match event {
+                Event::Row(row) if row.hash % SAMPLE == 0 => Some(row.hash),
+                _ => None,
+            });
+            seen.extend(hashes);
+            self.events.insert(index, events);
+        }
+        seen.len() as u64 * SAMPLE
     }
 
     fn events(&mut self, index: usize) -> Vec<Event> {
@@ -136,11 +160,11 @@ impl Replay<'_, '_> {
 
     fn try_checkpoint(&self, row: &Row, outcome: &mut Outcome) -> Option<Found> {
         let at = row.target.position();
-        let head = self.read_head(at, row.bytes);
-        let parts = head
-            .as_ref()
-            .map(|head| self.read_parts(head))
-            .unwrap_or_default();
+        let head = read_head(self.contents, at, row.bytes, self.identity_bits);
+        let parts: Option<Vec<_>> = head.as_ref().and_then(|head| {
+            let parts = head.parts.iter();
+            parts.map(|part| read_part(self.contents, part)).collect()
+        });
         let from = head.as_ref().and_then(|head| self.segment_index(head.c));
         let facts = CheckpointFacts {
             head_good: head.is_some(),
@@ -167,30 +191,6 @@ impl Replay<'_, '_> {
             .position(|id| *id == lsn.segment(self.segment_bytes))
     }
 
-    fn read_head(&self, at: Lsn, bytes: u32) -> Option<Head> {
-        let (header, frame) = self.contents.frame(at, bytes)?;
-        let head = Head::decode(header.value(&frame)).ok()?;
-        (header.kind == FrameKind::Head && head.identity_bits == self.identity_bits).then_some(head)
-    }
-
-    fn read_parts(&self, head: &Head) -> Option<Vec<Vec<u8>>> {
-        head.parts.iter().map(|part| self.read_part(part)).collect()
-    }
-
-    fn read_part(&self, part: &PartRef) -> Option<Vec<u8>> {
-        let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
-        let probe = self.contents.frame(
-            part.lsn,
-            part.bytes + header_bytes + table_bytes(part.bytes),
-        )?;
-        let (header, frame) = probe;
-        let body = header.value(&frame).to_vec();
-        let good = decode_part(&body).is_ok_and(|found| {
-            found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
-        });
-        (header.kind == FrameKind::Part && good).then_some(body)
-    }
-
     /// Replays whole segments: beginning before C repeats what the image knows, in order, and changes nothing.
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
@@ -210,6 +210,30 @@ impl Replay<'_, '_> {
     }
 }
 
+/// The checkpoint head at `at`, if its frame proves itself and it is of an index with `identity_bits`.
+pub(crate) fn read_head(
+    contents: &Contents<'_>,
+    at: Lsn,
+    bytes: u32,
+    identity_bits: u8,
+) -> Option<Head> {
+    let (header, frame) = contents.frame(at, bytes)?;
+    let head = Head::decode(header.value(&frame)).ok()?;
+    (header.kind == FrameKind::Head && head.identity_bits == identity_bits).then_some(head)
+}
+
+/// The body of a part, if its frame proves itself and it is what the head says.
+pub(crate) fn read_part(contents: &Contents<'_>, part: &PartRef) -> Option<Vec<u8>> {
+    let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
+    let around = header_bytes.checked_add(table_bytes(part.bytes))?;
+    let (header, frame) = contents.frame(part.lsn, part.bytes.checked_add(around)?)?;
+    let body = header.value(&frame).to_vec();
+    let good = decode_part(&body).is_ok_and(|found| {
+        found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
+    });
+    (header.kind == FrameKind::Part && good).then_some(body)
+}
+
 /// Bytes of the chunk table in the frame of a part with a body of `bytes`.
 fn table_bytes(bytes: u32) -> u32 {
     let chunk = u32::try_from(perennial_wal::frame::CHUNK_BYTES).unwrap_or(u32::MAX);
@@ -220,7 +244,7 @@ fn table_bytes(bytes: u32) -> u32 {
     }
 }
 
-fn head_row(event: &Event) -> Option<Row> {
+pub(crate) fn head_row(event: &Event) -> Option<Row> {
     match event {
         Event::Row(row) if row.kind == FrameKind::Head => Some(*row),
         _ => None,

@@ -1,10 +1,9 @@
 //! What the index says about a key, and how addresses fit 39 bits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use perennial_wal::Addr;
 
 use super::slot::{ADDRESS_BITS, Payload};
+use crate::sync::{AtomicU64, Ordering};
 
 /// The newest frame of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,34 @@ use fastbloom::{AtomicBloomFilter, BloomFilter};
 
 pub(super) struct Gate(AtomicBloomFilter);
 
+/// A gate that nobody sees yet.
+///
+/// A plain filter: seven locked instructions for every key would be most of the time a shard's growth takes.
+pub(super) struct GateBuilder {
+    plain: BloomFilter,
+    hashes: u32,
+}
+
+impl GateBuilder {
+    /// An empty filter with room for `capacity` identities at `fp_rate`.
+    pub(super) fn new(capacity: usize, fp_rate: f64) -> Self {
+        let (bits, hashes) = shape(capacity, fp_rate);
+        // The seed is of no use, hashes come from outside.
+        let plain = BloomFilter::with_num_bits(bits).seed(&0).hashes(hashes);
+        Self { plain, hashes }
+    }
+
+    pub(super) fn insert(&mut self, identity: u64) {
+        self.plain.insert_hash(mix(identity));
+    }
+
+    pub(super) fn build(&self) -> Gate {
+        let words: Vec<u64> = self.plain.iter().collect();
+        let atomic = AtomicBloomFilter::from_vec(words).seed(&0);
+        Gate(atomic.hashes(self.hashes))
+    }
+}
+
 impl Gate {
     /// A filter over `identities`, with room for `capacity` of them at `fp_rate`.
     pub(super) fn new(
@@ -16,16 +44,9 @@ impl Gate {
         fp_rate: f64,
         identities: impl Iterator<Item = u64>,
     ) -> Self {
-        // Filled as a plain filter: seven locked instructions for every key would be most of the
-        // time a shard's growth takes. The seeds are of no use, hashes come from outside.
-        let (bits, hashes) = shape(capacity, fp_rate);
-        let mut plain = BloomFilter::with_num_bits(bits).seed(&0).hashes(hashes);
-        for identity in identities {
-            plain.insert_hash(mix(identity));
-        }
-        let words: Vec<u64> = plain.iter().collect();
-        let atomic = AtomicBloomFilter::from_vec(words).seed(&0);
-        Self(atomic.hashes(hashes))
+        let mut builder = GateBuilder::new(capacity, fp_rate);
+        identities.for_each(|identity| builder.insert(identity));
+        builder.build()
     }
 
     pub(super) fn insert(&self, identity: u64) {

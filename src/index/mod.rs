@@ -71,6 +71,7 @@ impl<X: Default> Index<X> {
 }
 
 impl<X> Index<X> {
+    #[cfg(test)]
     pub(crate) fn geometry(&self) -> IndexGeometry {
         self.geometry
     }
@@ -108,6 +109,7 @@ impl<X> Index<X> {
     }
 
     /// What the gate alone says; not counted.
+    #[cfg(test)]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let key = self.geometry.key_of_hash(hash);
         let shard = &self.shards[key.shard];
@@ -170,6 +172,7 @@ impl<X> Index<X> {
     }
 
     /// Slots in use, by entries that are dead but not yet swept, too.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         let used = |shard: &CachePadded<Shard<X>>| shard.published.read(|table| table.slots.used());
         self.shards.iter().map(used).sum()

@@ -1,6 +1,5 @@
 //! A shard under its lock: everything that changes an entry.
 
-use parking_lot::{Mutex, MutexGuard};
 use perennial_wal::Addr;
 
 use super::Index;
@@ -8,8 +7,9 @@ use super::entry::{Entry, ImageEntry};
 use super::geometry::{IndexGeometry, Key};
 use super::slot::Payload;
 use super::slots::{Place, Slots};
-use super::table::{Table, next_size};
+use super::table::{Steps, Table, next_size};
 use super::table_ptr::TablePtr;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Says whether the segment of an address still exists. What it denies is free space.
 pub(crate) type Live<'a> = &'a dyn Fn(Addr) -> bool;
@@ -22,6 +22,7 @@ pub(super) struct Shard<X> {
 struct State<X> {
     /// The same table that readers are shown.
     table: Table,
+    steps: Steps,
     /// Entries that are gone but still pass the gate.
     removed: usize,
     extra: X,
@@ -42,6 +43,7 @@ impl<X: Default> Shard<X> {
             published: TablePtr::new(table.clone()),
             state: Mutex::new(State {
                 table,
+                steps: Steps::FromNothing,
                 removed: 0,
                 extra: X::default(),
             }),
@@ -66,6 +68,7 @@ impl<X> ShardGuard<'_, X> {
         &mut self.state.extra
     }
 
+    #[cfg(test)]
     pub(crate) fn get(&self, hash: u64) -> Option<Entry> {
         self.find(self.key(hash)).map(|(_, entry)| entry)
     }
@@ -103,6 +106,10 @@ impl<X> ShardGuard<'_, X> {
     }
 
     /// Points the entry at `new` only if it still points at `old`; its visits start anew.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "merges will move entries with it")
+    )]
     pub(crate) fn replace_if(&mut self, hash: u64, old: Addr, new: Addr, size_class: u8) -> bool {
         let found = self.find_at(hash, old);
         if let Some(place) = found {
@@ -190,7 +197,10 @@ impl<X> ShardGuard<'_, X> {
             if let Some(place) = self.place_if_below(key, Slots::roomy) {
                 return place;
             }
-            self.grow(next_size(self.state.table.slots.buckets()));
+            self.grow(next_size(
+                self.state.table.slots.buckets(),
+                self.state.steps,
+            ));
         }
     }
 
@@ -247,11 +257,13 @@ impl<X> ShardGuard<'_, X> {
 
     pub(super) fn clear(&mut self) {
         let empty = Table::new(&self.index.geometry, 0);
+        self.state.steps = Steps::FromNothing;
         self.replace_table(empty);
     }
 
     pub(super) fn reserve(&mut self, buckets: u64) {
         if buckets > self.state.table.slots.buckets() {
+            self.state.steps = Steps::FromReserved;
             self.grow(buckets);
         }
     }

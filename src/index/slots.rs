@@ -8,13 +8,12 @@
 //! that looked at the new place too early and at the old one too late has seen the erased slot,
 //! hence sees the count, and looks again; only misses have to check.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-
 use perennial_wal::to_usize;
 
 use super::bucket::{Bucket, SLOTS};
 use super::quotient::{CHOICES, Quotient, Spot};
 use super::slot::{Payload, Slot, Tag};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 
 pub(super) struct Slots {
     quotient: Quotient,
@@ -48,7 +47,7 @@ impl Slots {
 
     /// With this many slots in use, the dead are swept.
     pub(super) fn full(&self) -> usize {
-        self.buckets.len() * SLOTS * 31 / 32
+        full(self.buckets())
     }
 
     /// Swept down to less than this a table has room for a while; otherwise it grows.
@@ -148,7 +147,8 @@ impl Slots {
     }
 
     fn relocate(&self, spot: Spot) -> Option<Place> {
-        self.candidates(spot).find(|&place| self.move_away(place))
+        self.candidates(spot)
+            .find(|&place| self.move_away(place).is_some())
     }
 
     /// The twenty slots this key may live in.
@@ -163,19 +163,17 @@ impl Slots {
         })
     }
 
-    /// Moves the entry in `place` to another of its buckets, if one has an empty slot.
-    fn move_away(&self, place: Place) -> bool {
+    /// Moves the entry in `place` to another of its buckets, if one has an empty slot, and says where it is now.
+    fn move_away(&self, place: Place) -> Option<Place> {
         let slot = self.read(place);
         let spot = self.quotient.spot(place.bucket, slot.tag());
-        let Some(to) = self.empty(spot) else {
-            return false;
-        };
+        let to = self.empty(spot)?;
         self.buckets[to.bucket].write(to.at, slot.displaced(to.displacement));
         let moves = self.moves.load(Ordering::Relaxed);
         // Release, with both acquires in `find`.
         self.moves.store(moves + 1, Ordering::Release);
         self.buckets[place.bucket].write(place.at, Slot::EMPTY);
-        true
+        Some(to)
     }
 
     /// Every entry: where it is, the place bits of its key, what it says.
@@ -195,15 +193,70 @@ impl Slots {
         })
     }
 
-    /// The same entries over `buckets` buckets; `None` when they do not fit.
-    pub(super) fn spread_over(&self, buckets: u64) -> Option<Self> {
-        let wider = Self::new(self.quotient.with_buckets(buckets));
+    /// The same entries over `buckets` buckets, each shown to `placed`; `None` when they do not fit.
+    pub(super) fn spread_over(&self, buckets: u64, mut placed: impl FnMut(u64)) -> Option<Self> {
+        let mut wider = Filling::new(self.quotient.with_buckets(buckets));
         for (_, x, payload) in self.entries() {
-            let spot = wider.spot(x);
-            wider.put(wider.vacancy(spot)?, spot, payload);
+            wider.put(x, payload)?;
+            placed(x);
         }
-        Some(wider)
+        Some(wider.slots)
     }
+}
+
+/// A table that nobody sees yet. Its buckets are filled from the first slot on, so a count says where the next one is
+/// empty: growing looks at a byte instead of five slots.
+struct Filling {
+    slots: Slots,
+    taken: Vec<u8>,
+}
+
+impl Filling {
+    fn new(quotient: Quotient) -> Self {
+        let slots = Slots::new(quotient);
+        let taken = vec![0; slots.buckets.len()];
+        Self { slots, taken }
+    }
+
+    fn put(&mut self, x: u64, payload: Payload) -> Option<()> {
+        let spot = self.slots.spot(x);
+        let place = match self.empty(spot) {
+            Some(place) => place,
+            None => self.relocate(spot)?,
+        };
+        self.slots.put(place, spot, payload);
+        Some(())
+    }
+
+    fn empty(&mut self, spot: Spot) -> Option<Place> {
+        (0..CHOICES).find_map(|displacement| {
+            let bucket = self.slots.quotient.bucket(spot, displacement);
+            let at = usize::from(self.taken[bucket]);
+            (at < SLOTS).then(|| {
+                self.taken[bucket] += 1;
+                Place {
+                    bucket,
+                    at,
+                    displacement,
+                }
+            })
+        })
+    }
+
+    /// The slot it frees is taken at once: only the bucket that the other entry went to counts one more.
+    fn relocate(&mut self, spot: Spot) -> Option<Place> {
+        let slots = &self.slots;
+        let (freed, to) = slots
+            .candidates(spot)
+            .find_map(|place| Some((place, slots.move_away(place)?)))?;
+        self.taken[to.bucket] += 1;
+        Some(freed)
+    }
+}
+
+/// Slots in use at which the dead of a table with so many buckets are swept.
+pub(super) fn full(buckets: u64) -> usize {
+    to_usize(buckets) * SLOTS * 31 / 32
 }
 
 /// Bytes of a table with so many buckets.
@@ -233,7 +286,7 @@ mod tests {
         // The reader has passed the first bucket when the entry moves there from the last.
         let found = slots.find_between(spot, |choice| {
             if choice == 1 && !moved.replace(true) {
-                assert!(slots.move_away(last));
+                assert!(slots.move_away(last).is_some());
             }
         });
         let (place, slot) = found.expect("it was there all the time");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::gate::Gate;
+use super::gate::{Gate, GateBuilder};
 use super::geometry::IndexGeometry;
 use super::quotient::Quotient;
 use super::slots::{self, Slots};
@@ -35,10 +35,16 @@ impl Table {
     /// The same entries in at least `buckets` buckets.
     pub(super) fn grown(&self, geometry: &IndexGeometry, shard: usize, mut buckets: u64) -> Self {
         loop {
-            if let Some(slots) = self.slots.spread_over(buckets) {
-                return Self::over(Arc::new(slots), geometry, shard);
+            let full = slots::full(buckets);
+            let mut gate = GateBuilder::new(full, geometry.fp_rate);
+            let placed = |x| gate.insert(geometry.identity(shard, x));
+            if let Some(slots) = self.slots.spread_over(buckets, placed) {
+                return Self {
+                    slots: Arc::new(slots),
+                    gate: Arc::new(gate.build()),
+                };
             }
-            buckets = next_size(buckets);
+            buckets = next_size(buckets, Steps::FromReserved);
         }
     }
 
@@ -56,7 +62,28 @@ impl Table {
     }
 }
 
-/// Small tables double; large ones grow by an eighth, for what is empty is memory in vain.
-pub(super) fn next_size(buckets: u64) -> u64 {
-    buckets + if buckets < 64 { buckets } else { buckets / 8 }
+/// How a table grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Steps {
+    /// From nothing, one entry at a time: by half where that is quicker.
+    FromNothing,
+    /// From a size that was asked for: little is missing.
+    FromReserved,
+}
+
+/// Tables that grow by half: with 64 shards these are the sizes from a hundred thousand entries in all to a million.
+const MIDDLING: std::ops::Range<u64> = 512..4096;
+
+/// Tiny tables double. Others grow by an eighth, for what is empty is memory in vain; but growing by an eighth moves
+/// every entry nine times on the way. While that costs much and the memory is little a table grows by half, which moves
+/// an entry three times.
+pub(super) fn next_size(buckets: u64, steps: Steps) -> u64 {
+    let more = if buckets < 64 {
+        buckets
+    } else if steps == Steps::FromNothing && MIDDLING.contains(&buckets) {
+        buckets / 2
+    } else {
+        buckets / 8
+    };
+    buckets + more
 }

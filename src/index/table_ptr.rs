@@ -4,11 +4,10 @@
     reason = "readers without locks need deferred freeing, and epoch pointers are raw"
 )]
 
-use std::sync::atomic::Ordering;
-
 use crossbeam_epoch::{self as epoch, Atomic, Owned};
 
 use super::table::Table;
+use crate::sync::Ordering;
 
 /// Never null from `new` to drop.
 pub(super) struct TablePtr(Atomic<Table>);

@@ -1,8 +1,8 @@
 //! How well the gates do, counted without threads getting in each other's way.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-
 use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// What lookups met. The three are read one after the other, not at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -387,10 +387,12 @@ fn power_lost_while_a_segment_is_made_costs_nothing_durable() {
         cache.insert_durable("durable", "1").unwrap();
         // The header of the next segment is written and never synced.
         let told = Arc::clone(&seen);
-        let mut header_written = false;
+        // The file is blanked and synced, then sized; only then comes the header.
+        let (mut sized, mut header_written) = (false, false);
         fs.set_plan(Plan::new(move |call| {
             let dies = header_written && call.kind == CallKind::SyncData;
-            header_written |= call.kind == CallKind::Write && call.offset == 0;
+            sized |= call.kind == CallKind::Allocate;
+            header_written |= sized && call.kind == CallKind::Write && call.offset == 0;
             if dies {
                 told.store(true, Ordering::Relaxed);
                 Action::Fail(Io::Other)

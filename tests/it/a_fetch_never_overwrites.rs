@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::scope;
 
-use perennial::{Cache, Error, ErrorKind, Options, Value};
+use perennial::{Cache, Error, ErrorKind, Inserted, Options, Value};
 use perennial_failpoints::SimFs;
 
 use crate::small;
@@ -117,14 +117,15 @@ fn overtaken(by: impl Fn(&Cache), left: Option<&str>) {
 #[test]
 fn an_insert_during_the_fetch_wins() {
     overtaken(
-        |cache| {
-            cache.insert("key", "newer").unwrap();
-        },
+        |cache| assert_eq!(cache.insert("key", "newer").unwrap(), Inserted::Stored),
         Some("newer"),
     );
     overtaken(
         |cache| {
-            cache.insert_durable("key", "newer").unwrap();
+            assert_eq!(
+                cache.insert_durable("key", "newer").unwrap(),
+                Inserted::Stored
+            )
         },
         Some("newer"),
     );
@@ -134,7 +135,10 @@ fn an_insert_during_the_fetch_wins() {
     };
     overtaken(
         |cache| {
-            cache.insert_with_len("key", 5, fill).unwrap();
+            assert_eq!(
+                cache.insert_with_len("key", 5, fill).unwrap(),
+                Inserted::Stored
+            )
         },
         Some("newer"),
     );

@@ -1,5 +1,5 @@
 //! The whole cache against the oracle, on a file system that crashes. Background work runs inline, so a run follows from
-//! its seed alone.
+//! its seed alone. `PERENNIAL_SEEDS=n` runs n of them instead of 2,000.
 //!
 //! `PERENNIAL_SEED=n cargo test --test it model -- --nocapture` repeats one run and prints its operations.
 
@@ -338,10 +338,15 @@ fn minimise(seed: u64, mut steps: Vec<Step>, mut why: String) -> (Vec<Step>, Str
 
 #[test]
 fn the_cache_is_never_wrong_stale_or_forgetful_of_what_it_promised() {
-    let only = std::env::var("PERENNIAL_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
-    let seeds = only.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
+    let only = number("PERENNIAL_SEED");
+    let seeds = only.map_or(0..number("PERENNIAL_SEEDS").unwrap_or(SEEDS), |seed| {
+        seed..seed + 1
+    });
     for seed in seeds {
         let steps = steps_of(seed);
         if only.is_some() {

@@ -92,10 +92,15 @@ impl Oracle {
         self.keys.entry(key.to_vec()).or_insert_with(fresh)
     }
 
+    /// An operation began and may never return: its state may show, and so may the one before.
+    pub(crate) fn issued(&mut self, key: &[u8], op: Option<Op>) {
+        self.key(key).states.push(State { op });
+    }
+
     /// An operation returned: `op` wrote the key, or `None` removed it.
     pub(crate) fn returned(&mut self, key: &[u8], op: Option<Op>, durable: bool) {
+        self.issued(key, op);
         let key = self.key(key);
-        key.states.push(State { op });
         key.returned = key.states.len() - 1;
         if durable {
             key.durable = key.returned;
@@ -147,8 +152,8 @@ impl Oracle {
         } else {
             allowed
         };
-        states.durable = 0;
-        states.returned = states.states.len() - 1;
+        // Which of several it was is not known.
+        (states.durable, states.returned) = (0, 0);
         Ok(())
     }
 

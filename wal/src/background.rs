@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::LogCore;
-use crate::sync::{Condvar, Mutex, spawn};
+use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 
 /// Wakes the background thread.
 #[derive(Debug, Default)]
@@ -30,6 +30,11 @@ impl Signal {
         self.wake.notify_all();
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.state.lock().pending
+    }
+
     /// Waits for work. False: stop.
     fn next(&self, every: Option<Duration>) -> bool {
         let mut state = self.state.lock();
@@ -49,7 +54,7 @@ impl Signal {
 
 /// The running background thread; [`join`](Self::join) it after the log was closed.
 #[derive(Debug)]
-pub struct Background(Option<std::thread::JoinHandle<()>>);
+pub struct Background(Option<JoinHandle<()>>);
 
 impl Background {
     /// Starts writing `log` in the background; with `flush_every` also makes it stable that often.
@@ -59,7 +64,7 @@ impl Background {
     pub fn spawn(log: &Arc<LogCore>, flush_every: Option<Duration>) -> std::io::Result<Self> {
         let log = Arc::clone(log);
         let body = move || {
-            while log.background.next(flush_every) {
+            while log.buffers().handover().background.next(flush_every) {
                 let stepped = if flush_every.is_some() {
                     log.flush().map(drop)
                 } else {

@@ -8,6 +8,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, Seed, flags};
+use crate::handover::Handover;
 use crate::header_word::{self, Attempt, Limits, MAX_UNITS, Word};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_u32, to_usize};
 use crate::segment::{FIXED_BYTES, ROW_BYTES, SegmentHeader};
@@ -141,6 +142,7 @@ pub(crate) struct Buffers {
     life: Life,
     sides: Box<[Side]>,
     rotation: Mutex<Rotation>,
+    handover: Handover,
 }
 
 impl Buffers {
@@ -173,6 +175,7 @@ impl Buffers {
                 sealed: true,
                 segment_ended: false,
             }),
+            handover: Handover::default(),
         }
     }
 
@@ -298,9 +301,16 @@ impl Buffers {
         )
     }
 
-    /// A writer of the buffer `seq` is finished. True when the buffer is now done.
-    pub(crate) fn complete(&self, tail: &Tail, seq: u64) -> bool {
-        header_word::complete(&tail.descriptor(seq).word)
+    /// A writer of the buffer `seq` is finished; the sealer is one. The last one hands the buffer over.
+    pub(crate) fn complete(&self, tail: &Tail, seq: u64) {
+        if header_word::complete(&tail.descriptor(seq).word) {
+            self.handover.tell();
+        }
+    }
+
+    /// Who is told when a buffer is done.
+    pub(crate) fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// The buffer `seq`, if it exists and is sealed.
@@ -309,11 +319,7 @@ impl Buffers {
             return None;
         }
         let descriptor = tail.descriptor(seq);
-        // Acquire: pairs with the writers' AcqRel decrements: their bytes are seen (I3).
-        let word = Word(descriptor.word.load(Ordering::Acquire));
-        if !word.is_of(seq) || !word.sealed() {
-            return None;
-        }
+        let word = header_word::sealed(&descriptor.word, seq)?;
         let base = descriptor.base.load(Ordering::Relaxed);
         let closed = self.side(seq).bytes.load(Ordering::Relaxed);
         let bytes = if closed == 0 {
@@ -486,9 +492,9 @@ impl Buffers {
         );
         side.bytes.store(0, Ordering::Relaxed);
         descriptor.base.store(lsn.0, Ordering::Relaxed);
-        // Release: whoever sees the new salt sees base and limits (I2).
         descriptor.word.store(Word::open(seq).0, Ordering::Release);
         rotation.sealed = false;
+        // Release: who reads this number in `reserve` sees the base and the limits, which it loads before the word (I2).
         self.current.store(seq, Ordering::Release);
         Ok(())
     }

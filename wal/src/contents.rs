@@ -1,16 +1,22 @@
 //! The log's contents as recovery finds them: the end judged, the rest read on demand.
 
+use std::cell::OnceCell;
+use std::io;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, File, OpenMode};
+use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
 use crate::buffer::Geometry;
+use crate::error::WalError;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use crate::lsn::{Lsn, SegmentId, to_usize};
-use crate::scan::{ChainSegment, Found, TailEvidence, find, read_trailer};
+use crate::scan::{ChainSegment, Found, TailEvidence, find, is_medias, read_trailer};
 use crate::segment::{Row, Trailer, file_name};
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
 use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
+
+/// Bytes read of a segment behind what was reserved in it: one frame's header, so that none is missed for a wrong end.
+const BEHIND: u64 = 64 << 10;
 
 /// A step of replay, in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +58,8 @@ pub struct Verdicts {
 /// A log found in a directory. Nothing on disk has been changed.
 #[derive(Debug)]
 pub struct Contents<'a> {
-    dir: &'a dyn Dir,
-    geometry: Geometry,
+    pub(crate) dir: &'a dyn Dir,
+    pub(crate) geometry: Geometry,
     pub(crate) tail: TailEvidence<'a>,
     /// The files.
     pub found: Found,
@@ -65,13 +71,15 @@ pub struct Contents<'a> {
     pub verdicts: Verdicts,
     /// The log was closed cleanly.
     pub clean: bool,
+    /// Why something could not be read though the media did not fail: then nothing may be changed.
+    trouble: OnceCell<WalError>,
 }
 
 impl<'a> Contents<'a> {
     /// Reads the headers, walks the segments at the end that have no trailer, and judges their gaps.
     ///
     /// # Errors
-    /// When the directory cannot be listed.
+    /// When the directory cannot be listed, or something in it not be read for a reason other than the media's.
     pub fn read(
         dir: &'a dyn Dir,
         cache_id: u64,
@@ -88,31 +96,55 @@ impl<'a> Contents<'a> {
             ends: Vec::new(),
             verdicts: Verdicts::default(),
             clean: false,
+            trouble: OnceCell::new(),
         };
         let mut walked = contents.walk_the_end();
         contents.stable = contents.known_stable(&walked);
         contents.trim(&mut walked);
         contents.judge(walked);
+        contents.check_read()?;
         Ok(contents)
     }
 
+    /// Fails where something could not be read and the media was not the cause: what was judged then is a guess.
+    ///
+    /// # Errors
+    /// With the first such failure.
+    pub fn check_read(&self) -> crate::error::Result<()> {
+        self.trouble.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// What was read of a segment; a failure is remembered unless it is the media's.
+    pub(crate) fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
+        let error = match read {
+            Ok(read) => return Some(read),
+            Err(error) => error,
+        };
+        tracing::warn!(segment = %segment.header.number, %error, "segment cannot be read in full");
+        if !is_medias(&error) {
+            let path = self.dir.path().join(file_name(segment.slot));
+            let path = path.display().to_string();
+            // The first one stays.
+            let _ = self.trouble.set(WalError::io("read", path, 0, error));
+        }
+        None
+    }
+
     /// The file of a chain segment.
-    fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
-        self.dir.open(&file_name(segment.slot), OpenMode::Read).ok()
+    pub(crate) fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
+        let opened = self.dir.open(&file_name(segment.slot), OpenMode::Read);
+        self.read_of(segment, opened)
     }
 
     /// The bytes of a chain segment's file, as many as can be read. An unreadable stretch reads as zeros.
-    pub(crate) fn file_bytes(&self, segment: &ChainSegment) -> Vec<u8> {
-        let mut bytes = vec![0; to_usize(self.geometry.segment_bytes)];
+    pub(crate) fn file_bytes(&self, segment: &ChainSegment, to: u64) -> Vec<u8> {
+        let mut bytes = vec![0; to_usize(to.min(self.geometry.segment_bytes))];
         let Some(file) = self.file(segment) else {
             return bytes;
         };
         let piece = 1 << 20;
         for (i, part) in bytes.chunks_mut(piece).enumerate() {
-            let read = perennial_failpoints::fs::read_exact_at(&*file, part, (i * piece) as u64);
-            if let Err(error) = read {
-                tracing::warn!(segment = %segment.header.number, %error, "segment cannot be read in full");
-            }
+            self.read_of(segment, read_exact_at(&*file, part, (i * piece) as u64));
         }
         bytes
     }
@@ -130,8 +162,9 @@ impl<'a> Contents<'a> {
         walked
     }
 
-    fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
-        read_trailer(&self.file(segment)?, &segment.header, self.geometry)
+    pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
+        let read = read_trailer(&*self.file(segment)?, &segment.header, self.geometry);
+        self.read_of(segment, read).flatten()
     }
 
     fn ring(&self) -> &'a [u8] {
@@ -143,13 +176,38 @@ impl<'a> Contents<'a> {
     }
 
     fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
-        let file = self.file_bytes(segment);
+        // What was reserved behind it is not stable either, and a frame there is in the ring.
+        let read_to = self.reserved_to(segment).saturating_add(BEHIND);
+        self.walk_bytes(segment, &self.file_bytes(segment, read_to))
+    }
+
+    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
         SegmentBytes {
             header: &segment.header,
-            file: &file,
+            file,
             ring: self.ring(),
+            reserved_to: self.reserved_to(segment),
         }
         .walk()
+    }
+
+    /// The offset in a segment from which on the dead process had reserved nothing, as its tail attests: a recycled file
+    /// is not read for frames that cannot be there. All of it, where there is no tail of this boot.
+    fn reserved_to(&self, segment: &ChainSegment) -> u64 {
+        let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
+        let ends = head.map(|head| {
+            head.descriptors
+                .iter()
+                .map(|d| d.base.plus(d.bytes))
+                .chain(head.stable)
+        });
+        let Some(end) = ends.and_then(Iterator::max) else {
+            return u64::MAX;
+        };
+        let begin = Lsn::new(segment.header.number, 0, self.geometry.segment_bytes);
+        end.0
+            .saturating_sub(begin.0)
+            .max(self.geometry.data_begin())
     }
 
     /// The highest stable LSN that anything that proves itself attests: headers, trailers, marks, the tail's head, and
@@ -296,9 +354,10 @@ impl<'a> Contents<'a> {
         }
         let seed = segment.header.seed_at(offset);
         let mut frame = vec![0; to_usize(u64::from(bytes))];
-        let read =
-            perennial_failpoints::fs::read_exact_at(&*self.file(segment)?, &mut frame, offset);
-        if let (Ok(()), Ok(header)) = (read, FrameHeader::decode_whole(&frame, seed, offset)) {
+        let read = read_exact_at(&*self.file(segment)?, &mut frame, offset);
+        if self.read_of(segment, read).is_some()
+            && let Ok(header) = FrameHeader::decode_whole(&frame, seed, offset)
+        {
             return Some((header, frame));
         }
         let ring = self.ring();

@@ -10,7 +10,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{Row, SegmentStore};
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::tail::{Tail, TailRead};
 
 /// A lock-free log over recycled segment files.
@@ -25,9 +25,6 @@ pub struct LogCore {
     start: Lsn,
     /// Reservations are refused: the log failed or was closed.
     stopped: AtomicBool,
-    done: Mutex<()>,
-    done_wake: Condvar,
-    pub(crate) background: crate::background::Signal,
 }
 
 /// Why a reservation was refused.
@@ -104,9 +101,6 @@ impl LogCore {
             flush: Mutex::new(flush),
             start: start.start,
             stopped: AtomicBool::new(false),
-            done: Mutex::new(()),
-            done_wake: Condvar::default(),
-            background: crate::background::Signal::default(),
         })
     }
 
@@ -331,8 +325,8 @@ impl LogCore {
     pub fn stop(&self, why: WalError) {
         self.commit.fail(why);
         self.stopped.store(true, Ordering::Release);
-        self.background.stop();
-        self.wake_done();
+        self.buffers.handover().background.stop();
+        self.buffers.handover().wake_waiters();
     }
 
     /// Why the log takes no more, if so.
@@ -393,33 +387,15 @@ impl LogCore {
 
     /// A writer of buffer `seq` is finished; the last one of a sealed buffer wakes those who wait for it.
     pub(crate) fn writer_done(&self, seq: u64) {
-        if self.buffers.complete(&self.tail, seq) {
-            self.wake_done();
-            self.background.wake();
-        }
-    }
-
-    fn wake_done(&self) {
-        let _lock = self.done.lock();
-        self.done_wake.notify_all();
+        self.buffers.complete(&self.tail, seq);
     }
 
     /// Waits until buffer `seq`, which is sealed, has no writer.
     pub(crate) fn wait_done(&self, seq: u64) {
-        let done = || {
+        self.buffers.handover().wait_until(|| {
             self.buffers
                 .filled(&self.tail, seq)
                 .is_none_or(|filled| filled.done)
-        };
-        for _ in 0..64 {
-            if done() {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        let mut lock = self.done.lock();
-        while !done() {
-            lock = self.done_wake.wait(lock);
-        }
+        });
     }
 }

@@ -211,12 +211,14 @@ impl LogCore {
         }
         state.unsynced = 0;
         state.open.retain(|_, segment| !segment.trailer_written);
-        self.publish_stable(state.next_seq, written);
+        // Before the stable LSN says that these segments may be given up: a trailer that came later could be written
+        // over what the file's next number has there.
         for (id, segment) in &mut state.open {
             if let Some(data_end) = segment.data_end {
                 self.write_trailer(segment, *id, data_end, written)?;
             }
         }
+        self.publish_stable(state.next_seq, written);
         Ok(())
     }
 
@@ -230,7 +232,7 @@ impl LogCore {
     }
 
     /// Writes the trailer of a segment whose frames are all synced. The next sync that comes along makes it durable;
-    /// nobody waits for it.
+    /// nobody waits for that.
     fn write_trailer(
         &self,
         segment: &mut OpenSegment,

@@ -339,6 +339,13 @@ pub fn write_chunk_table(table: &mut [u8], value: &[u8]) {
     }
 }
 
+/// True when the bytes could be the frame at `offset`: cheap, for looking at many places.
+pub(crate) fn names_place(bytes: &[u8], offset: u64) -> bool {
+    bytes
+        .get(4..8)
+        .is_some_and(|place| place == place_of(offset).to_le_bytes())
+}
+
 fn place_of(offset: u64) -> u32 {
     debug_assert!(offset.is_multiple_of(ALIGN) && offset != 0);
     to_u32(to_usize(offset / ALIGN))

@@ -68,7 +68,17 @@ impl Word {
     }
 
     pub(crate) const fn is_of(self, seq: u64) -> bool {
-        self.0 >> SALT_SHIFT == Self::open(seq).0 >> SALT_SHIFT
+        self.salt() == Self::open(seq).salt()
+    }
+
+    /// The low bits of the sequence number of the buffer that the word belongs to.
+    pub(crate) const fn salt(self) -> u64 {
+        self.0 >> SALT_SHIFT
+    }
+
+    /// True when `next` is the salt of the buffer right behind the one of `salt`.
+    pub(crate) const fn follows(next: u64, salt: u64) -> bool {
+        next == (salt + 1) & ((1 << SALT_BITS) - 1)
     }
 
     pub(crate) const fn sealed(self) -> bool {
@@ -114,7 +124,7 @@ impl Word {
 
 /// Reserves `units` in the buffer of sequence number `seq`.
 pub(crate) fn try_reserve(word: &AtomicU64, seq: u64, units: u64, limits: Limits) -> Attempt {
-    // Acquire: pairs with the Release store of a new buffer's word, so its base and limits are seen (I2).
+    // Acquire: pairs with the Release store of a new buffer's word. What its number promises was seen with the number.
     let mut now = Word(word.load(Ordering::Acquire));
     loop {
         if !now.is_of(seq) {
@@ -151,6 +161,13 @@ pub(crate) fn try_seal(word: &AtomicU64, seq: u64, mark: impl Fn(u64) -> u64) ->
             Err(found) => now = Word(found),
         }
     }
+}
+
+/// The word of the buffer of `seq` once it is sealed; without writers, it is done.
+pub(crate) fn sealed(word: &AtomicU64, seq: u64) -> Option<Word> {
+    // Acquire: pairs with the writers' AcqRel decrements: their bytes are seen (I3).
+    let word = Word(word.load(Ordering::Acquire));
+    (word.is_of(seq) && word.sealed()).then_some(word)
 }
 
 /// One writer is finished. True for exactly one: the last writer of a sealed buffer.

@@ -1,4 +1,11 @@
-//! A lock-free write-ahead log whose segments can be kept as the data store.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(
+    loom,
+    expect(
+        dead_code,
+        reason = "the models use a part of what is compiled for them"
+    )
+)]
 
 #[cfg(not(loom))]
 mod aligned;
@@ -14,13 +21,21 @@ mod core;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod examine;
+#[cfg(not(loom))]
 mod extent;
 #[cfg(not(loom))]
 mod flusher;
 pub mod frame;
+#[cfg(not(loom))]
+mod handover;
 mod header_word;
 #[cfg(not(loom))]
 mod log;
+#[cfg(not(loom))]
+mod log_file;
+#[cfg(all(test, loom))]
+mod loom_models;
 mod lsn;
 #[cfg(not(loom))]
 mod open;
@@ -32,11 +47,19 @@ mod reservation;
 mod scan;
 #[cfg(not(loom))]
 pub mod segment;
+#[cfg(all(test, shuttle, not(loom)))]
+mod shuttle_tests;
+#[cfg(not(all(shuttle, not(loom))))]
 mod sync;
+#[cfg(all(shuttle, not(loom)))]
+#[doc(hidden)]
+pub mod sync;
 #[cfg(not(loom))]
 pub use sync::spawn as spawn_thread;
 #[cfg(not(loom))]
 mod tail;
+#[cfg(not(loom))]
+mod tail_file;
 mod tail_head;
 mod verdict;
 #[cfg(not(loom))]
@@ -53,9 +76,11 @@ pub use contents::{Contents, Event, Verdicts};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
 #[cfg(not(loom))]
+pub use examine::{Damage, Examined, Outline, SegmentState};
+#[cfg(not(loom))]
 pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]
-pub use log::{Log, LogEntry, LogOptions, open_tail_file};
+pub use log::{Log, LogEntry, LogOptions};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 #[cfg(not(loom))]
 pub use open::{TailMemory, read_without_tail};
@@ -67,6 +92,8 @@ pub use reservation::{Body, FrameSpec, Reservation};
 pub use scan::{ChainSegment, Found, TailEvidence};
 #[cfg(not(loom))]
 pub use tail::TailRead;
+#[cfg(not(loom))]
+pub use tail_file::open_tail_file;
 pub use tail_head::{FoundDescriptor, TAIL_HEAD_BYTES, TailHead, TailIdentity};
 pub use verdict::{GapFacts, GapVerdict, judge_gap};
 #[cfg(not(loom))]

@@ -3,19 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, File, Fs, LockGuard, OpenMode, read_exact_at, write_all_at};
+use perennial_failpoints::fs::{Fs, LockGuard};
 
 use crate::background::Background;
 use crate::buffer::{Class, Geometry, Life, NoRoom};
 use crate::contents::Contents;
 use crate::core::{LogCore, Refused, may_wait};
 use crate::error::{Result, WalError};
-use crate::frame::{FrameHeader, FrameKind, u32_at, u64_at};
-use crate::lsn::{Lsn, align_up, to_usize};
+use crate::frame::{FrameHeader, FrameKind};
+use crate::log_file::LogFile;
+use crate::lsn::{Lsn, to_usize};
 use crate::open::TailMemory;
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::Segment;
-use crate::tail_head::TAIL_HEAD_BYTES;
+use crate::tail_file::open_tail_file;
 use crate::walk::{Item, SegmentBytes};
 
 /// How to open a [`Log`].
@@ -113,7 +114,7 @@ impl Geometry {
 /// A write-ahead log in a directory of its own.
 #[derive(Debug)]
 pub struct Log {
-    log: Arc<LogCore>,
+    pub(crate) log: Arc<LogCore>,
     background: Option<Background>,
     _lock: Box<dyn LockGuard>,
 }
@@ -147,7 +148,7 @@ impl Log {
         let lock = lock.ok_or_else(|| WalError::Locked(shown.clone()))?;
         let file = LogFile::read_or_create(&*dir, geometry, options.tail_bytes, fs)?;
         let geometry = Geometry::of(file.segment_bytes);
-        let mut tail = file.open_tail(&*dir)?;
+        let mut tail = open_tail_file(&*dir, "tail", file.ring_bytes)?;
         let life = Life {
             cache_id: file.id,
             incarnation: fs.random_u64(),
@@ -282,6 +283,7 @@ impl Log {
             header: &segment.header,
             file: &file,
             ring: &[],
+            reserved_to: u64::MAX,
         };
         let entry = |item: Item| match item {
             Item::Frame(f)
@@ -337,136 +339,4 @@ impl Drop for Log {
             tracing::error!(%error, "closing the log failed");
         }
     }
-}
-
-/// The file that says what the directory is: magic, version, crc, random id, segment bytes, ring bytes.
-struct LogFile {
-    id: u64,
-    segment_bytes: u64,
-    ring_bytes: u64,
-}
-
-const LOG_FILE: &str = "log";
-const LOG_FILE_NEW: &str = "log.new";
-const LOG_MAGIC: &[u8; 8] = b"PRNLWAL\0";
-const LOG_FILE_BYTES: usize = 40;
-
-impl LogFile {
-    fn encode(&self) -> [u8; LOG_FILE_BYTES] {
-        let mut bytes = [0; LOG_FILE_BYTES];
-        bytes[..8].copy_from_slice(LOG_MAGIC);
-        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
-        for (i, word) in [self.id, self.segment_bytes, self.ring_bytes]
-            .into_iter()
-            .enumerate()
-        {
-            bytes[16 + i * 8..24 + i * 8].copy_from_slice(&word.to_le_bytes());
-        }
-        let crc = crc32fast::hash(&bytes[16..]);
-        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8; LOG_FILE_BYTES]) -> Option<Self> {
-        let good = &bytes[..8] == LOG_MAGIC
-            && u32_at(bytes, 8) == 1
-            && u32_at(bytes, 12) == crc32fast::hash(&bytes[16..]);
-        let file = Self {
-            id: u64_at(bytes, 16),
-            segment_bytes: u64_at(bytes, 24),
-            ring_bytes: u64_at(bytes, 32),
-        };
-        (good && file.segment_bytes.is_power_of_two()).then_some(file)
-    }
-
-    fn read_or_create(
-        dir: &dyn Dir,
-        geometry: Geometry,
-        ring_bytes: u64,
-        fs: &dyn Fs,
-    ) -> Result<Self> {
-        let shown = dir.path().display().to_string();
-        let failed = |op, source| WalError::io(op, shown.clone(), 0, source);
-        let names = dir.list().map_err(|e| failed("list", e))?;
-        if names.iter().any(|entry| entry.name == LOG_FILE) {
-            let mut bytes = [0; LOG_FILE_BYTES];
-            let file = dir
-                .open(LOG_FILE, OpenMode::Read)
-                .map_err(|e| failed("open", e))?;
-            let read = read_exact_at(&*file, &mut bytes, 0)
-                .ok()
-                .and_then(|()| Self::decode(&bytes));
-            return read
-                .ok_or_else(|| WalError::Foreign(format!("{shown}/{LOG_FILE} is not a log's")));
-        }
-        if names
-            .iter()
-            .any(|entry| !["LOCK", LOG_FILE_NEW].contains(&entry.name.as_str()))
-        {
-            return Err(WalError::Foreign(format!(
-                "{shown} holds something that is not a log; choose another"
-            )));
-        }
-        let made = Self {
-            id: fs.random_u64() | 1,
-            segment_bytes: geometry.segment_bytes,
-            ring_bytes,
-        };
-        made.write(dir).map_err(|e| failed("create", e))?;
-        Ok(made)
-    }
-
-    /// Under a new name, synced, then renamed: a process killed on the way leaves a directory that opens.
-    fn write(&self, dir: &dyn Dir) -> std::io::Result<()> {
-        match dir.remove(LOG_FILE_NEW) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let file = dir.open(LOG_FILE_NEW, OpenMode::CreateNew)?;
-        write_all_at(&*file, &self.encode(), 0, 1)?;
-        file.sync_data()?;
-        dir.rename(LOG_FILE_NEW, LOG_FILE)?;
-        dir.sync()
-    }
-
-    fn open_tail(&self, dir: &dyn Dir) -> Result<TailMemory> {
-        open_tail_file(dir, "tail", self.ring_bytes)
-    }
-}
-
-/// Opens or makes the tail file `name` with a ring of `ring_bytes`, and maps it.
-///
-/// # Errors
-/// What the file system reports.
-pub fn open_tail_file(dir: &dyn Dir, name: &str, ring_bytes: u64) -> Result<TailMemory> {
-    let path = dir.path().join(name).display().to_string();
-    let len = align_up(TAIL_HEAD_BYTES + ring_bytes, 4096);
-    let mapped = open_or_make(dir, name, len).and_then(|file| file.map(to_usize(len)));
-    mapped
-        .map(|map| TailMemory::mapped(map, ring_bytes))
-        .map_err(|e| WalError::io("map", path, 0, e))
-}
-
-/// The tail is written once in full, never sparse: a store through the mapping must never need a block of the file
-/// system, which would be a bus error on a full disk (PROTOCOL hole 26).
-fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn File>> {
-    let file = match dir.open(name, OpenMode::ReadWrite) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            dir.open(name, OpenMode::CreateNew)?
-        }
-        other => other?,
-    };
-    let had = file.len()?;
-    if had < len {
-        file.allocate(len)?;
-        let zeros = vec![0; 1 << 20];
-        let mut at = had;
-        while at < len {
-            let n = (len - at).min(zeros.len() as u64);
-            write_all_at(&*file, &zeros[..to_usize(n)], at, 1)?;
-            at += n;
-        }
-        dir.sync()?;
-    }
-    Ok(file)
 }

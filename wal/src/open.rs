@@ -47,13 +47,11 @@ impl TailMemory {
         boot_id: Option<[u8; 16]>,
     ) -> TailEvidence<'_> {
         let ring_bytes = self.0.ring_bytes();
-        let ours = |id: &TailIdentity| {
-            id.cache_id == cache_id && id.tail_id == tail_id && id.ring_bytes == ring_bytes
-        };
-        let head = self.0.found_head().filter(|head| ours(&head.identity));
-        let same_boot = head
-            .as_ref()
-            .is_some_and(|head| Some(head.identity.boot_id) == boot_id);
+        let head = self
+            .0
+            .found_head()
+            .filter(|head| head.is_of(cache_id, tail_id, ring_bytes));
+        let same_boot = head.as_ref().is_some_and(|head| head.is_of_boot(boot_id));
         TailEvidence {
             head,
             same_boot,

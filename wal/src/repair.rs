@@ -17,7 +17,7 @@ use perennial_failpoints::fs::Dir;
 use crate::aligned::AlignedBuf;
 use crate::buffer::{Geometry, Life};
 use crate::contents::{Contents, OpenEnd};
-use crate::error::Result;
+use crate::error::{Result, WalError};
 use crate::flusher::row_of_header;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
@@ -76,7 +76,8 @@ impl Contents<'_> {
     /// log counts any more.
     ///
     /// # Errors
-    /// When something cannot be written. It can be tried again: everything written so far only repeats what was there.
+    /// When something could not be read for a reason other than the media's, before anything is changed; or when
+    /// something cannot be written. It can be tried again: everything written so far only repeats what was there.
     pub fn mend(
         self,
         dir: Arc<dyn Dir>,
@@ -85,6 +86,7 @@ impl Contents<'_> {
         max_files: u64,
         forget: bool,
     ) -> Result<Mended> {
+        self.check_read()?;
         let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
         let mut start = None;
         if going_on {
@@ -152,12 +154,14 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment);
+        let file = self.file_bytes(segment, end.end);
         let source = SegmentBytes {
             header: &segment.header,
             file: &file,
             ring: self.tail.ring,
+            reserved_to: u64::MAX,
         };
+        self.check_again(end, &source, from)?;
         let mut image = AlignedBuf::zeroed(to_usize(to - from));
         let accepted = to_usize(end.end - from);
         image[..accepted].copy_from_slice(&file[to_usize(from)..to_usize(end.end)]);
@@ -191,6 +195,25 @@ impl Contents<'_> {
         writer.sync()
     }
 
+    /// What was read of the file a second time must still prove itself: a read that fails now gives zeros, and these
+    /// must not be written over frames that counted.
+    fn check_again(&self, end: &OpenEnd, source: &SegmentBytes<'_>, from: u64) -> Result<()> {
+        self.check_read()?;
+        for (item, _) in &end.items {
+            let Item::Frame(frame) = item else { continue };
+            let offset = frame.lsn.offset(u64::from(source.header.segment_bytes));
+            if frame.in_ring || offset + frame.bytes <= from {
+                continue;
+            }
+            let seed = source.header.seed_at(offset);
+            FrameHeader::decode_whole(source.in_file(offset), seed, offset).map_err(|error| {
+                let what = format!("segment {}", source.header.number);
+                WalError::io("read again", what, offset, std::io::Error::other(error))
+            })?;
+        }
+        Ok(())
+    }
+
     /// The first offset that is not known to be stable as it should be.
     fn first_to_write(&self, geometry: Geometry, end: &OpenEnd) -> Option<u64> {
         let number = self.segment(end).header.number;
@@ -203,6 +226,8 @@ impl Contents<'_> {
         };
         let mended = end.items.iter().filter_map(|(item, verdict)| match item {
             Item::Gap(gap) if verdict.is_some() => Some(gap.lsn.offset(geometry.segment_bytes)),
+            // Stable once, but its segment has lost it: the ring, which is about to be reset, has it still.
+            Item::Frame(frame) if frame.in_ring => Some(frame.lsn.offset(geometry.segment_bytes)),
             _ => None,
         });
         mended.chain(unstable).min().filter(|from| *from < end.end)
@@ -272,8 +297,12 @@ impl Contents<'_> {
                 incarnation: life.incarnation,
                 void_through: self.found.max_number,
             });
+            // What was given up before the crash stays given up, though the header that said so is void now.
+            header.oldest = store.oldest();
             store.write_header_durably(segment.slot, &header)?;
             store.set_header(header.clone());
+        } else if void {
+            self.blank_cut_segments(store, geometry)?;
         }
         if go_on {
             return Ok(Some((
@@ -283,5 +312,18 @@ impl Contents<'_> {
         }
         self.close(store, geometry, life, end)?;
         Ok(None)
+    }
+
+    /// Where the last segment has no place left to say which numbers are void, their headers go, newest first: at no
+    /// moment is there a segment whose predecessor is missing.
+    fn blank_cut_segments(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
+        let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
+        for segment in self.found.chain[self.segments().len()..].iter().rev() {
+            let writer = store.writer(segment.slot)?;
+            perennial_failpoints::site!("wal::repair::blank");
+            writer.write(&zeros, 0)?;
+            writer.sync()?;
+        }
+        Ok(())
     }
 }

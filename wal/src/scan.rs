@@ -4,7 +4,7 @@
 //! counts; what is not in it is free, except files of others, which are left alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io;
 
 use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
@@ -60,7 +60,7 @@ pub struct Found {
 /// Reads every segment file's header and builds the chain.
 ///
 /// # Errors
-/// When the directory cannot be listed. A file that cannot be read counts as damaged.
+/// When the directory cannot be listed, or a file in it not be opened. What the media does not give counts as damaged.
 pub(crate) fn find(
     dir: &dyn Dir,
     cache_id: u64,
@@ -77,7 +77,7 @@ pub(crate) fn find(
             continue;
         };
         let strangers = found.foreign.len();
-        match read_header(dir, &entry.name, geometry) {
+        match read_header(dir, &entry.name, geometry)? {
             HeaderFound::Good(header) if header.cache_id == cache_id && fits(&header, geometry) => {
                 found.max_number = found
                     .max_number
@@ -92,10 +92,11 @@ pub(crate) fn find(
                 found.foreign.push((entry.name, entry.len))
             }
             _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
-            HeaderFound::Blank | HeaderFound::Damaged => {
-                if was_written(dir, &entry.name, entry.len, geometry) {
-                    found.damaged.push(slot);
-                }
+            HeaderFound::Blank => found.free.push(slot),
+            // Its header is written only once it has its full size: lost power left it as it was being made.
+            HeaderFound::Damaged if entry.len < geometry.segment_bytes => found.free.push(slot),
+            HeaderFound::Damaged => {
+                found.damaged.push(slot);
                 found.free.push(slot);
             }
         }
@@ -157,33 +158,47 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
     found.free.extend(good.values().map(|s| s.slot));
 }
 
-/// The newest segment's header may be damaged. Then nothing in the chain says so, but the tail does; and without a tail
-/// any damaged file may be it.
+/// The newest segment's header may be lost. A segment prepared behind it shows that as a break in the chain; where there
+/// was none, the tail attests how far the log had come.
 fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvidence<'_>) {
-    let newest = found.chain.last().map_or(SegmentId(0), |s| s.header.number);
+    let Some(head) = &tail.head else { return };
+    // A recovery that was killed before it reset the tail leaves one that still speaks of segments it has given up.
+    let newest = found.chain.last().map_or(SegmentId(0), |s| {
+        s.header.number.max(s.header.void_through())
+    });
     let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
-    if let Some(head) = &tail.head {
-        let live = if tail.same_boot {
-            head.descriptors.as_slice()
-        } else {
-            &[]
-        };
-        let used = live
-            .iter()
-            .filter(|d| d.bytes > 0)
-            .map(|d| segment_of(d.base));
-        let newest_used = used
-            .chain(head.stable.map(segment_of))
-            .max()
-            .unwrap_or_default();
-        found.max_number = found.max_number.max(newest_used.0);
-        found.end_missing = newest_used > newest;
+    let live = if tail.same_boot {
+        head.descriptors.as_slice()
     } else {
-        found.end_missing = !found.damaged.is_empty();
-    }
+        &[]
+    };
+    let used = live
+        .iter()
+        .filter(|d| d.bytes > 0)
+        .map(|d| segment_of(d.base));
+    let newest_used = used
+        .chain(head.stable.map(segment_of))
+        .max()
+        .unwrap_or_default();
+    found.max_number = found.max_number.max(newest_used.0);
+    found.end_missing = newest_used > newest;
 }
 
-fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
+/// True for errors by which the media says that the bytes are lost. Any other (no handles left, no memory, no right to
+/// read) says nothing about them: nothing may be given up for it.
+pub(crate) fn is_medias(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    const ENODATA: i32 = 61;
+    const EBADMSG: i32 = 74;
+    const EUCLEAN: i32 = 117;
+    error.kind() == io::ErrorKind::UnexpectedEof
+        || matches!(
+            error.raw_os_error(),
+            Some(EIO | ENODATA | EBADMSG | EUCLEAN)
+        )
+}
+
+fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> Result<HeaderFound> {
     let mut zone = vec![0; to_usize(geometry.data_begin())];
     let read = dir.open(name, OpenMode::Read).and_then(|file| {
         let len = usize::try_from(file.len()?)
@@ -193,51 +208,33 @@ fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderFound {
         read_exact_at(&*file, &mut zone, 0)
     });
     match read {
-        Ok(()) => SegmentHeader::decode(&zone),
-        Err(error) => {
+        Ok(()) => Ok(SegmentHeader::decode(&zone)),
+        Err(error) if is_medias(&error) => {
             tracing::warn!(name, %error, "segment header cannot be read");
-            HeaderFound::Damaged
+            Ok(HeaderFound::Damaged)
+        }
+        Err(source) => {
+            let path = dir.path().join(name).display().to_string();
+            Err(WalError::io("read the header of", path, 0, source))
         }
     }
-}
-
-/// True unless the file holds nothing but zeros behind its header. A power cut while a new file is made leaves anything
-/// in place of its header, but frames are written only when that is synced: then nothing is lost with it. A header that
-/// rotted leaves its frames behind, also where it reads as zeros.
-fn was_written(dir: &dyn Dir, name: &str, len: u64, geometry: Geometry) -> bool {
-    let Ok(file) = dir.open(name, OpenMode::Read) else {
-        return true;
-    };
-    let end = len.min(geometry.segment_bytes);
-    let mut at = geometry.data_begin();
-    let mut piece = vec![0; 64 << 10];
-    while at < end {
-        let n = to_usize((end - at).min(64 << 10));
-        let read = read_exact_at(&*file, &mut piece[..n], at);
-        if read.is_err() || piece[..n].iter().any(|byte| *byte != 0) {
-            return true;
-        }
-        at += n as u64;
-    }
-    false
 }
 
 /// Reads a segment's trailer, if it has a good one of the chain's incarnation.
-#[must_use]
 pub(crate) fn read_trailer(
-    file: &Arc<dyn File>,
+    file: &dyn File,
     header: &SegmentHeader,
     geometry: Geometry,
-) -> Option<Trailer> {
+) -> io::Result<Option<Trailer>> {
     let mut fixed = [0; to_usize(FIXED_BYTES)];
-    read_exact_at(&**file, &mut fixed, geometry.segment_bytes - FIXED_BYTES).ok()?;
-    let rows = u64::from(Trailer::claimed_rows(&fixed)?);
+    read_exact_at(file, &mut fixed, geometry.segment_bytes - FIXED_BYTES)?;
+    let rows = Trailer::claimed_rows(&fixed).map_or(u64::MAX, u64::from);
     if rows.saturating_mul(ROW_BYTES) > geometry.segment_bytes {
-        return None;
+        return Ok(None);
     }
     let begin = zone_begin(rows, geometry.segment_bytes, geometry.sector);
     let mut bytes = vec![0; to_usize(geometry.segment_bytes - begin)];
-    read_exact_at(&**file, &mut bytes, begin).ok()?;
+    read_exact_at(file, &mut bytes, begin)?;
     let ours = |trailer: &Trailer| {
         trailer.cache_id == header.cache_id
             && trailer.number == header.number
@@ -246,5 +243,5 @@ pub(crate) fn read_trailer(
                 .iter()
                 .any(|join| join.incarnation == trailer.incarnation)
     };
-    Trailer::decode(&bytes).filter(ours)
+    Ok(Trailer::decode(&bytes).filter(ours))
 }

@@ -12,6 +12,7 @@
 //! commit old; a flipped bit in one of them costs nothing.
 
 use crate::frame::{u32_at, u64_at};
+use crate::header_word::Word;
 use crate::lsn::Lsn;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PRNLTAIL");
@@ -68,9 +69,11 @@ impl TailIdentity {
     /// The identity of a tail head: whichever copy proves itself.
     #[must_use]
     pub fn decode(head: &[u8]) -> Option<Self> {
-        COPIES_AT
-            .into_iter()
-            .find_map(|at| Self::decode_copy(head.get(at..at + COPY_BYTES)?))
+        Self::decode_copies(head).into_iter().flatten().next()
+    }
+
+    fn decode_copies(head: &[u8]) -> [Option<Self>; 2] {
+        COPIES_AT.map(|at| Self::decode_copy(head.get(at..at + COPY_BYTES)?))
     }
 
     fn decode_copy(copy: &[u8]) -> Option<Self> {
@@ -141,6 +144,8 @@ pub struct FoundDescriptor {
     pub writers: u64,
     /// Bytes reserved.
     pub bytes: u64,
+    /// The low bits of the buffer's sequence number, as its word has them.
+    pub salt: u64,
     /// It is an extent's place, written straight to the segment.
     pub extent: bool,
 }
@@ -153,16 +158,10 @@ impl TailHead {
         if head.len() < crate::lsn::to_usize(TAIL_HEAD_BYTES) {
             return None;
         }
-        let stable = [STABLE_AT, STABLE_AT + 8]
-            .into_iter()
-            .filter_map(|at| stable_of(u64_at(head, at)))
-            .max();
+        let stable = Self::stable_words(head).into_iter().flatten().max();
         let descriptor = |i: usize| {
             let at = DESCRIPTORS_AT + i * 16;
-            let (word, base) = (
-                crate::header_word::Word(u64_at(head, at)),
-                u64_at(head, at + 8),
-            );
+            let (word, base) = (Word(u64_at(head, at)), u64_at(head, at + 8));
             let extent = base & 1 == 1;
             let bytes = word.offset()
                 * if extent {
@@ -174,6 +173,7 @@ impl TailHead {
                 base: Lsn(base & !15),
                 writers: word.writers(),
                 bytes,
+                salt: word.salt(),
                 extent,
             }
         };
@@ -188,17 +188,55 @@ impl TailHead {
         })
     }
 
+    /// Where each copy in a head begins, and whether it proves itself.
+    ///
+    /// # Panics
+    /// When `head` is shorter than [`TAIL_HEAD_BYTES`].
+    #[must_use]
+    pub fn copies(head: &[u8]) -> [(u64, bool); 4] {
+        let [a, b] = TailIdentity::decode_copies(head).map(|copy| copy.is_some());
+        let [c, d] = Self::stable_words(head).map(|word| word.is_some());
+        let [at_a, at_b] = COPIES_AT.map(|at| at as u64);
+        let stable_at = STABLE_AT as u64;
+        [(at_a, a), (at_b, b), (stable_at, c), (stable_at + 8, d)]
+    }
+
+    fn stable_words(head: &[u8]) -> [Option<Lsn>; 2] {
+        [STABLE_AT, STABLE_AT + 8].map(|at| stable_of(u64_at(head, at)))
+    }
+
+    /// True for the head of this cache's tail of this number and size. Another's is no evidence.
+    #[must_use]
+    pub fn is_of(&self, cache_id: u64, tail_id: u64, ring_bytes: u64) -> bool {
+        let id = &self.identity;
+        id.cache_id == cache_id && id.tail_id == tail_id && id.ring_bytes == ring_bytes
+    }
+
+    /// True when it was written in this boot: then the tail holds what the dead process had stored.
+    #[must_use]
+    pub fn is_of_boot(&self, boot_id: Option<[u8; 16]>) -> bool {
+        Some(self.identity.boot_id) == boot_id
+    }
+
     /// True when the buffer that holds `lsn` was left with no writer in it: every frame there was complete, so bytes
-    /// there that prove nothing are damage and not a hole. Never true of an extent: it has no writers either when its
-    /// write failed, and it is no operation. The reference that makes it one finds out that it is not there.
+    /// there that prove nothing are damage and not a hole.
+    ///
+    /// A process killed while it gave a descriptor to its next buffer leaves the new base beside the old word, which
+    /// counted other writers. The word's salt tells: it does not follow the one of the buffer before.
+    ///
+    /// Never true of an extent: it has no writers either when its write failed, and it is no operation. The reference
+    /// that makes it one finds out that it is not there.
     #[must_use]
     pub fn was_complete(&self, lsn: Lsn) -> bool {
-        let holder = self
-            .descriptors
-            .iter()
-            .filter(|d| d.base <= lsn)
-            .max_by_key(|d| d.base);
-        holder.is_some_and(|d| !d.extent && d.writers == 0 && lsn < d.base.plus(d.bytes))
+        let newest_below = |lsn: Lsn| {
+            let below = self.descriptors.iter().filter(move |d| d.base < lsn);
+            below.max_by_key(|d| d.base)
+        };
+        newest_below(lsn.plus(1)).is_some_and(|holder| {
+            let in_turn =
+                newest_below(holder.base).is_none_or(|d| Word::follows(holder.salt, d.salt));
+            in_turn && !holder.extent && holder.writers == 0 && lsn < holder.base.plus(holder.bytes)
+        })
     }
 }
 
@@ -247,23 +285,24 @@ mod tests {
 
     #[test]
     fn a_buffer_without_writers_was_complete() {
-        let found = |base, writers, bytes| FoundDescriptor {
+        let found = |base, writers, bytes, salt| FoundDescriptor {
             base: Lsn(base),
             writers,
             bytes,
+            salt,
             extent: false,
         };
         let extent = FoundDescriptor {
             extent: true,
-            ..found(8192, 0, 512)
+            ..found(8192, 0, 512, 2)
         };
-        let head = TailHead {
+        let mut head = TailHead {
             identity: identity(),
             stable: None,
             descriptors: vec![
-                found(4096, 0, 64),
-                found(4160, 1, 64),
-                found(4224, 0, 32),
+                found(4096, 0, 64, 0xff_ffff),
+                found(4160, 1, 64, 0),
+                found(4224, 0, 32, 1),
                 extent,
             ],
         };
@@ -272,5 +311,8 @@ mod tests {
             [4080, 4096, 4144, 4160, 4208, 4224, 4256, 8192].map(complete),
             [false, true, true, false, false, true, false, false]
         );
+        // Killed between the two stores that give the last descriptor to its buffer.
+        head.descriptors[2].salt = 0x81;
+        assert!(!head.was_complete(Lsn(4224)));
     }
 }

@@ -133,12 +133,15 @@ impl SegmentHeader {
         if !zone.is_empty() && zone.iter().all(|b| *b == 0) {
             return HeaderFound::Blank;
         }
-        let copies = [zone.get(..HEADER_COPY_BYTES), zone.get(zone.len() / 2..)];
-        copies
+        Self::decode_copies(zone)
             .into_iter()
-            .flatten()
-            .map(Self::decode_copy)
             .fold(HeaderFound::Damaged, better)
+    }
+
+    /// Reads both copies, each for itself.
+    #[must_use]
+    pub fn decode_copies(zone: &[u8]) -> [HeaderFound; 2] {
+        [zone, zone.get(zone.len() / 2..).unwrap_or(&[])].map(Self::decode_copy)
     }
 
     fn decode_copy(bytes: &[u8]) -> HeaderFound {

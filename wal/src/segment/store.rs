@@ -64,6 +64,20 @@ pub struct Reserve {
     pub from_puts: usize,
     /// Removes leave this many.
     pub from_removes: usize,
+    /// Frames of our own leave this many.
+    pub from_meta: usize,
+}
+
+impl Reserve {
+    /// Prepared segments that a frame of `class` leaves untouched.
+    #[must_use]
+    pub const fn kept_from(&self, class: Class) -> usize {
+        match class {
+            Class::Put => self.from_puts,
+            Class::Remove => self.from_removes,
+            Class::Meta => self.from_meta,
+        }
+    }
 }
 
 /// What a log knows of its segment files when it starts.
@@ -100,6 +114,9 @@ pub struct SegmentStore {
     max_files: AtomicU64,
     /// Unbuffered writes (`O_DIRECT`) are refused here; write through the page cache.
     refused: Arc<AtomicBool>,
+    /// One segment is prepared at a time. Held during I/O, unlike `inner`: reservations look at that under an index
+    /// shard's lock.
+    preparing: Mutex<()>,
     inner: Mutex<Inner>,
     live: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
     readers: Mutex<Readers>,
@@ -153,6 +170,7 @@ impl SegmentStore {
             life,
             max_files: AtomicU64::new(max_files),
             refused: Arc::new(AtomicBool::new(false)),
+            preparing: Mutex::new(()),
             inner: Mutex::new(inner),
             live: RwLock::new(live),
             readers: Mutex::new(Readers::default()),
@@ -216,24 +234,21 @@ impl SegmentStore {
     /// When the header cannot be written. A new file that cannot be made (a full disk) is no error: the log does with
     /// the files it has; [`why_no_file`](Self::why_no_file) tells.
     pub fn prepare(&self, stable: Lsn) -> Result<bool> {
-        let mut inner = self.inner.lock();
-        let Some(slot) = self.free_slot(&mut inner) else {
+        let _one = self.preparing.lock();
+        let Some(slot) = self.free_slot() else {
             return Ok(false);
         };
-        let number = SegmentId(inner.next_number);
-        let header = self.header(
-            number,
-            if inner.newest.0 == 0 {
-                number
-            } else {
-                inner.newest
-            },
-            stable,
-        );
+        let (number, newest) = {
+            let inner = self.inner.lock();
+            (SegmentId(inner.next_number), inner.newest)
+        };
+        let predecessor = if newest.0 == 0 { number } else { newest };
+        let header = self.header(number, predecessor, stable);
         if let Err(error) = self.write_header_durably(slot, &header) {
-            inner.free.push(slot);
+            self.inner.lock().free.push(slot);
             return Err(error);
         }
+        let mut inner = self.inner.lock();
         inner.next_number += 1;
         inner.newest = number;
         self.live
@@ -243,17 +258,22 @@ impl SegmentStore {
         Ok(true)
     }
 
-    fn free_slot(&self, inner: &mut Inner) -> Option<u32> {
-        let (slot, new) = match inner.free.pop() {
-            Some(slot) => (slot, false),
-            None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
-            None => return None,
+    /// A file of full size. Only for the holder of `preparing`.
+    fn free_slot(&self) -> Option<u32> {
+        let (slot, new) = {
+            let mut inner = self.inner.lock();
+            match inner.free.pop() {
+                Some(slot) => (slot, false),
+                None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
+                None => return None,
+            }
         };
         let (slot, made) = if new {
             self.create_next(slot)
         } else {
             (slot, self.give_full_size(slot))
         };
+        let mut inner = self.inner.lock();
         if let Err(error) = made {
             tracing::warn!(%error, "cannot make another segment");
             inner.no_file = Some(error);
@@ -284,8 +304,7 @@ impl SegmentStore {
                 if file.len()? == self.geometry.segment_bytes {
                     return Ok(());
                 }
-                file.allocate(self.geometry.segment_bytes)?;
-                self.dir.sync()
+                self.blank(&*file)
             });
         sized.map_err(|source| WalError::io("size", self.path(slot), 0, source))
     }
@@ -329,14 +348,22 @@ impl SegmentStore {
         let name = file_name(slot);
         let failed = |source| WalError::io("create", self.path(slot), 0, source);
         let file = self.dir.open(&name, OpenMode::CreateNew).map_err(failed)?;
-        let sized = file
-            .allocate(self.geometry.segment_bytes)
-            .and_then(|()| self.dir.sync());
-        sized.map_err(|source| {
+        self.blank(&*file).map_err(|source| {
             // A half-made file would count against the capacity; its name may be gone already.
             let _ = self.dir.remove(&name);
             failed(source)
         })
+    }
+
+    /// Gives a new file its space. The header zone is zeros on the media before the file has its full size: its first
+    /// header then *re*writes sectors, which show old or new after a power loss, never junk. So a file of full size
+    /// whose header is damaged had a header once, and a shorter one never had.
+    fn blank(&self, file: &dyn File) -> std::io::Result<()> {
+        let zeros = vec![0; to_usize(self.geometry.data_begin())];
+        write_all_at(file, &zeros, 0, 1)?;
+        file.sync_data()?;
+        file.allocate(self.geometry.segment_bytes)?;
+        self.dir.sync()
     }
 
     /// Writes a segment's header zone and syncs it.
@@ -491,12 +518,7 @@ impl SegmentStore {
 impl Segments for SegmentStore {
     fn take(&self, class: Class) -> Option<SegmentId> {
         let mut inner = self.inner.lock();
-        let kept_back = match class {
-            Class::Put => inner.reserve.from_puts,
-            Class::Remove => inner.reserve.from_removes,
-            Class::Meta => 0,
-        };
-        if inner.prepared.len() > kept_back {
+        if inner.prepared.len() > inner.reserve.kept_from(class) {
             inner.prepared.pop_front()
         } else {
             None

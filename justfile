@@ -1,0 +1,46 @@
+# `just test` is the front door. What the machine lacks (nextest, cargo-deny) is left out, with a word about it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_default:
+    @just --list
+
+# Format, lints, dependencies, tests, documentation tests.
+test: fmt clippy deny unit doc-test
+
+fmt:
+    cargo fmt --all --check
+
+clippy:
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+deny:
+    @if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed: dependencies go unchecked"; fi
+
+unit:
+    @if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
+
+doc-test:
+    cargo test --workspace --doc
+
+# The crash suites: processes that are killed, disks that forget.
+crash *ARGS:
+    cargo test --release --test crash -- {{ ARGS }}
+
+# Every interleaving of the lock-free parts.
+loom *ARGS:
+    RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p perennial-wal --release --lib loom -- {{ ARGS }}
+
+# The unsafe code under the interpreter; needs `rustup +nightly component add miri`.
+miri *ARGS:
+    cargo +nightly miri test -p perennial-wal --lib -- {{ ARGS }}
+
+bench *ARGS:
+    cargo bench --workspace -- {{ ARGS }}
+
+# Kill a process that fills a cache, again and again; see what is left.
+demo *ARGS:
+    cargo run --release --bin perennial -- demo {{ ARGS }}
+
+doc:
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps

@@ -1,0 +1,103 @@
+//! Opening a directory only to look at it: nothing is made, mapped or written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_recovery::{Identity, TailFile, identity};
+use perennial_wal::{Contents, Geometry};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::open::{locked, refuse_strangers};
+
+/// A cache directory and what it says of itself.
+pub(crate) struct Look {
+    pub(crate) dir: Arc<dyn Dir>,
+    pub(crate) identity: Identity,
+    pub(crate) tail: TailFile,
+    _locks: Vec<Box<dyn LockGuard>>,
+}
+
+impl Look {
+    /// With `lock` nobody changes the directory as long as this lives.
+    pub(crate) fn open(fs: &dyn Fs, path: &Path, lock: bool) -> Result<Self> {
+        let shown = path.display();
+        let dir = fs
+            .open_dir(path)
+            .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
+        let mut locks = Vec::new();
+        if lock {
+            locks.extend(take_lock(&*dir, identity::LOCK_NAME)?);
+        }
+        let Some(identity) = identity::read(&*dir)? else {
+            refuse_strangers(&*dir)?;
+            return Err(Error::invalid(format!("{shown} holds no cache")));
+        };
+        check(&identity, &*dir)?;
+        if let Some(elsewhere) = identity.tail.dir.as_deref().filter(|_| lock)
+            && let Ok(dir) = fs.open_dir(Path::new(elsewhere))
+        {
+            locks.extend(take_lock(
+                &*dir,
+                &format!("{}.lock", identity.tail.file_name()),
+            )?);
+        }
+        let tail = TailFile::read(fs, &dir, &identity)
+            .map_err(|e| Error::io(format!("cannot read the tail of {shown}"), e))?;
+        Ok(Self {
+            dir,
+            identity,
+            tail,
+            _locks: locks,
+        })
+    }
+
+    pub(crate) fn geometry(&self) -> Geometry {
+        Geometry {
+            segment_bytes: u64::from(self.identity.segment_bytes),
+            sector: u64::from(self.identity.sector),
+        }
+    }
+
+    pub(crate) fn contents(&self) -> Result<Contents<'_>> {
+        let evidence = self.tail.evidence();
+        Ok(Contents::read(
+            &*self.dir,
+            self.identity.cache_id,
+            self.geometry(),
+            evidence,
+        )?)
+    }
+}
+
+/// A lock file is not made here. Where there is none, nobody holds it.
+fn take_lock(dir: &dyn Dir, name: &str) -> Result<Option<Box<dyn LockGuard>>> {
+    let shown = dir.path().display();
+    let names = dir
+        .list()
+        .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
+    if names.iter().all(|entry| entry.name != name) {
+        return Ok(None);
+    }
+    let lock = dir
+        .try_lock(name)
+        .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
+    lock.map(Some).ok_or_else(|| locked(dir))
+}
+
+/// Sizes that no cache was ever made with would be divided by, or asked of the memory.
+fn check(identity: &Identity, dir: &dyn Dir) -> Result<()> {
+    let segment_bytes = u64::from(identity.segment_bytes);
+    let good = segment_bytes.is_power_of_two()
+        && (8 << 10..=64 << 20).contains(&segment_bytes)
+        && Geometry::of(segment_bytes).sector == u64::from(identity.sector)
+        && (46..=64).contains(&identity.identity_bits)
+        && (1..=1 << 30).contains(&identity.tail.ring_bytes);
+    if good {
+        Ok(())
+    } else {
+        let path = dir.path().join(identity::FILE_NAME);
+        let message = format!("{}: sizes that no cache has", path.display());
+        Err(Error::new(ErrorKind::Corrupt, message))
+    }
+}

@@ -1,0 +1,344 @@
+//! `verify` finds no damage where there is none, finds it where there is, and changes nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use perennial::{
+    Cache, ErrorKind, FileState, Options, Tail, VerifyReport, inspect_with, verify_with,
+};
+use perennial_failpoints::SimFs;
+
+const DIR: &str = "/cache";
+
+fn options(capacity: u64) -> Options {
+    Options::new()
+        .capacity_bytes(capacity)
+        .segment_bytes(8 << 10)
+        .tail_bytes(4 << 10)
+        .memory_tier_bytes(0)
+        .checkpoint_every_bytes(16 << 10)
+        .background(false)
+}
+
+fn open(fs: &SimFs, options: Options) -> Cache {
+    Cache::open_with(Arc::new(fs.clone()), DIR, options).unwrap()
+}
+
+fn verify(fs: &SimFs) -> VerifyReport {
+    verify_with(Arc::new(fs.clone()), DIR).unwrap()
+}
+
+/// Every byte of every file.
+fn bytes(fs: &SimFs) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| {
+        let content = fs.read_file(&Path::new(DIR).join(&name)).unwrap();
+        (name, content)
+    };
+    fs.file_names(Path::new(DIR))
+        .into_iter()
+        .map(read)
+        .collect()
+}
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
+/// A few hundred operations; values of some are extents.
+fn work(cache: &Cache, dice: &mut Dice, operations: usize) {
+    for _ in 0..operations {
+        let key = format!("key-{}", dice.below(40));
+        match dice.below(20) {
+            0..=12 => drop(cache.insert(&key, vec![7; dice.below(300)]).unwrap()),
+            13 => drop(
+                cache
+                    .insert_durable(&key, vec![8; dice.below(300)])
+                    .unwrap(),
+            ),
+            14 => drop(
+                cache
+                    .insert(&key, vec![9; 1_500 + dice.below(3_000)])
+                    .unwrap(),
+            ),
+            15 | 16 => cache.remove(&key).unwrap(),
+            17 => cache.flush().unwrap(),
+            18 if dice.below(4) == 0 => cache.checkpoint().unwrap(),
+            _ => drop(cache.get(&key).unwrap()),
+        }
+    }
+}
+
+fn assert_clean(fs: &SimFs, when: &str) -> VerifyReport {
+    let before = bytes(fs);
+    let pending = fs.pending_effects();
+    let report = verify(fs);
+    assert!(report.problems.is_empty(), "{when}: {report}");
+    assert!(bytes(fs) == before, "{when}: something was changed");
+    assert_eq!(
+        fs.pending_effects(),
+        pending,
+        "{when}: something was written"
+    );
+    report
+}
+
+#[test]
+fn a_cache_without_damage_has_no_problems_whatever_it_went_through() {
+    for seed in 0..150 {
+        let mut dice = Dice(seed);
+        let capacity = if seed % 2 == 0 { 64 << 10 } else { 1 << 20 };
+        let mut fs = SimFs::new(seed);
+        for life in 0..8 {
+            let heap = seed % 5 == 4;
+            let kind = if heap { Tail::Heap } else { Tail::Mapped };
+            let cache = open(&fs, options(capacity).tail(kind));
+            let operations = dice.below(200);
+            work(&cache, &mut dice, operations);
+            let how = dice.below(3);
+            fs = match how {
+                0 => {
+                    cache.close().unwrap();
+                    fs
+                }
+                1 => {
+                    std::mem::forget(cache);
+                    fs.process_crash()
+                }
+                _ => {
+                    std::mem::forget(cache);
+                    fs.power_loss(seed * 31 + life)
+                }
+            };
+            let when = format!("seed {seed}, life {life}, end {how}");
+            let report = assert_clean(&fs, &when);
+            let cache = open(&fs.process_crash(), options(capacity).tail(kind));
+            // The open itself may have to give up segments to go on.
+            let stats = cache.stats();
+            assert_eq!(stats.entries + stats.evicted, report.live_entries, "{when}");
+            drop(cache);
+        }
+    }
+}
+
+#[test]
+fn an_open_cache_cannot_be_verified_but_inspected() {
+    let fs = SimFs::new(1);
+    let cache = open(&fs, options(1 << 20));
+    work(&cache, &mut Dice(1), 300);
+    let refused = verify_with(Arc::new(fs.clone()), DIR).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Locked);
+    let inspection = inspect_with(Arc::new(fs.clone()), DIR).unwrap();
+    assert_eq!(inspection.segment_bytes, 8 << 10);
+    assert!(inspection.checkpoint.is_some() && inspection.tail.same_boot);
+    let shown = inspection.to_string();
+    for state in ["sealed", "open", "prepared"] {
+        assert!(shown.contains(state), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_no_cache_is_said_to_be_none() {
+    let fs = SimFs::new(1);
+    let refused = verify_with(Arc::new(fs.clone()), DIR).unwrap_err();
+    let source = std::error::Error::source(&refused).unwrap();
+    let io = source.downcast_ref::<std::io::Error>().unwrap();
+    assert_eq!(
+        (refused.kind(), io.kind()),
+        (ErrorKind::Io, std::io::ErrorKind::NotFound)
+    );
+    fs.write_file(&Path::new(DIR).join("holiday.jpg"), b"sea");
+    for refused in [
+        verify_with(Arc::new(fs.clone()), DIR).unwrap_err(),
+        inspect_with(Arc::new(fs.clone()), DIR).unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(fs.file_names(Path::new(DIR)), ["holiday.jpg"]);
+    fs.remove_file(&Path::new(DIR).join("holiday.jpg"));
+    drop(open(&fs, options(1 << 20)));
+    fs.write_file(&Path::new(DIR).join("identity"), &[0x5a; 1024]);
+    let refused = verify_with(Arc::new(fs.clone()), DIR).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+}
+
+/// A cache of several segments with extents and a checkpoint, closed cleanly, after another boot.
+fn closed_cache(seed: u64) -> SimFs {
+    let fs = SimFs::new(seed);
+    let cache = open(&fs, options(1 << 20));
+    work(&cache, &mut Dice(seed), 400);
+    cache.close().unwrap();
+    fs.mark_all_durable();
+    let fs = fs.power_loss(seed);
+    assert_clean(&fs, "closed");
+    fs
+}
+
+/// The files of the segments that count.
+fn segment_files(fs: &SimFs) -> Vec<(PathBuf, Vec<u8>)> {
+    let inspection = inspect_with(Arc::new(fs.clone()), DIR).unwrap();
+    let live = |state| matches!(state, FileState::Sealed | FileState::Open);
+    let read = |slot: u32| {
+        let path = Path::new(DIR).join(format!("seg-{slot:06}"));
+        let content = fs.read_file(&path).unwrap();
+        (path, content)
+    };
+    let segments = inspection.segments.iter();
+    segments
+        .filter(|s| live(s.state))
+        .map(|s| read(s.slot))
+        .collect()
+}
+
+/// Flips one bit, verifies, flips it back.
+fn finds(fs: &SimFs, path: &Path, byte: u64, bit: u32) -> bool {
+    assert!(fs.flip_bit(path, byte, bit));
+    let found = verify_with(Arc::new(fs.clone()), DIR).is_ok_and(|r| !r.problems.is_empty());
+    fs.flip_bit(path, byte, bit);
+    found
+}
+
+#[test]
+fn a_flipped_bit_is_found_in_every_kind_of_structure() {
+    let fs = closed_cache(7);
+    let (mut kinds, mut flips) = (std::collections::BTreeMap::new(), 0);
+    for (path, content) in segment_files(&fs) {
+        // Both copies of the header.
+        for at in [0, 13, 30, 75, 80, 512, 520, 590] {
+            assert!(finds(&fs, &path, at, 3), "{path:?} header byte {at}");
+        }
+        for (at, kind, len) in frames(&content) {
+            // Filler of kinds 3 remove, 4 mark and 8 pad is dead space.
+            let body = if matches!(kind, 3 | 4 | 8) { 32 } else { len };
+            for byte in [0, 5, 9, 15, 20, 29]
+                .into_iter()
+                .chain(32..body)
+                .step_by(11)
+            {
+                let bit = u32::try_from(byte % 8).unwrap();
+                assert!(
+                    finds(&fs, &path, at + byte, bit),
+                    "{path:?} frame of kind {kind} at {at}, byte {byte} of {len}"
+                );
+                flips += 1;
+            }
+            *kinds.entry(kind).or_insert(0) += 1;
+        }
+        if content[content.len() - 64..].starts_with(b"PRNLTRL") {
+            let end = content.len() as u64;
+            let rows = u64::from(content[content.len() - 52]);
+            let used = (end - 64 - rows * 24..end - 64 + 56).step_by(5);
+            for byte in used {
+                assert!(finds(&fs, &path, byte, 6), "{path:?} trailer byte {byte}");
+                flips += 1;
+            }
+            kinds.insert(100, 1);
+        }
+    }
+    // Put, reference, remove, mark, extent, part, head; and a trailer.
+    for kind in [1, 2, 3, 4, 5, 6, 7, 100] {
+        assert!(
+            kinds.contains_key(&kind),
+            "no frame of kind {kind}: {kinds:?}"
+        );
+    }
+    assert!(flips > 1_000, "{flips} flips");
+    let identity = Path::new(DIR).join("identity");
+    let len = fs.read_file(&identity).unwrap().len() as u64;
+    for byte in (0..len).step_by(7) {
+        assert!(finds(&fs, &identity, byte, 1), "identity byte {byte}");
+    }
+    assert_clean(&fs, "every bit flipped back");
+}
+
+/// The frames of a segment with one join: place, kind, bytes that are covered by a crc.
+fn frames(content: &[u8]) -> Vec<(u64, u8, u64)> {
+    let word = |at: usize| u32::from_le_bytes(content[at..at + 4].try_into().unwrap());
+    let (mut at, mut found) = (1024, Vec::new());
+    let mut last = false;
+    while !last && at + 32 < content.len() && word(at + 4) as usize == at / 16 {
+        let (kind, value) = (content[at + 8], word(at + 12) as usize);
+        let key = usize::from(content[at + 10]) + 256 * usize::from(content[at + 11]);
+        let len = 32 + key + value;
+        found.push((at as u64, kind, len as u64));
+        // A mark that ends its segment.
+        last = kind == 4 && content[at + 9] & 0x20 != 0;
+        at += len.next_multiple_of(if kind == 5 { 512 } else { 16 });
+    }
+    found
+}
+
+#[test]
+fn a_flipped_bit_is_found_in_a_tail_of_this_boot() {
+    let fs = SimFs::new(3);
+    let cache = open(&fs, options(1 << 20));
+    work(&cache, &mut Dice(3), 50);
+    cache.close().unwrap();
+    assert_clean(&fs, "closed");
+    let names = fs.file_names(Path::new(DIR));
+    let tail = names.iter().find(|name| name.starts_with("tail-")).unwrap();
+    let tail = Path::new(DIR).join(tail);
+    for byte in (0..96).chain(128..224).chain(256..272) {
+        assert!(finds(&fs, &tail, byte, 2), "tail byte {byte}");
+    }
+    assert_clean(&fs, "every bit flipped back");
+    fs.remove_file(&tail);
+    assert_eq!(verify(&fs).problems.len(), 1);
+}
+
+#[test]
+fn a_missing_segment_is_found() {
+    let fs = closed_cache(11);
+    for (path, content) in segment_files(&fs).into_iter().skip(1) {
+        fs.remove_file(&path);
+        let report = verify(&fs);
+        assert!(!report.problems.is_empty(), "{path:?}: {report}");
+        fs.write_file(&path, &content);
+    }
+    assert_clean(&fs, "every segment put back");
+}
+
+#[test]
+fn files_of_others_are_counted_and_no_problem() {
+    let fs = closed_cache(5);
+    fs.write_file(&Path::new(DIR).join("notes.txt"), b"mine");
+    let (path, _) = segment_files(&fs).pop().unwrap();
+    let stranger = closed_cache(6);
+    let (other, content) = segment_files(&stranger).pop().unwrap();
+    assert_eq!(path.parent(), other.parent());
+    fs.write_file(&Path::new(DIR).join("seg-000999"), &content);
+    let report = assert_clean(&fs, "with strangers");
+    assert_eq!(report.foreign_files, 2);
+}
+
+/// The repair at open took such a frame from the tail, and left the segment as it was: the tail was reset, and the next
+/// power loss lost an entry that had been made durable.
+#[test]
+fn a_frame_that_only_the_tail_has_whole_is_written_again_by_the_next_open() {
+    let fs = SimFs::new(1);
+    let cache = open(&fs, options(1 << 20));
+    cache.insert_durable("key", b"the value").unwrap();
+    std::mem::forget(cache);
+    let fs = fs.process_crash();
+    let segment = Path::new(DIR).join("seg-000000");
+    let content = fs.read_file(&segment).unwrap();
+    let at = content.windows(9).position(|w| w == b"the value").unwrap();
+    assert!(fs.flip_bit(&segment, at as u64, 4));
+    assert_eq!(verify(&fs).problems.len(), 1);
+
+    std::mem::forget(open(&fs, options(1 << 20)));
+    let fs = fs.power_loss(1);
+    assert_clean(&fs, "opened once");
+    let cache = open(&fs, options(1 << 20));
+    assert_eq!(
+        cache.get("key").unwrap().as_deref(),
+        Some(&b"the value"[..])
+    );
+}
