@@ -6,10 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_failpoints::fs::{Dir, Fs, LockGuard, OpenMode, read_exact_at};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
 use perennial_wal::segment::slot_of;
-use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
+use perennial_wal::{
+    Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailIdentity, TailMemory, open_tail_file,
+};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -310,7 +312,8 @@ impl Opening {
     }
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
-    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    /// the identity does not name is one, but for those of other caches: they have a lock beside them, or say whose they
+    /// are.
     fn remove_stray_tails(&self) {
         let Ok(entries) = self.dir.list() else { return };
         let has = |name: &str| entries.iter().any(|entry| entry.name == name);
@@ -320,11 +323,24 @@ impl Opening {
                 && !has(&format!("{name}.lock"))
                 && (name != own || self.identity.tail.dir.is_some())
         };
-        for stray in entries.iter().filter(|entry| is_stray(&entry.name)) {
+        let strays = entries
+            .iter()
+            .filter(|entry| is_stray(&entry.name) && !self.is_of_another_cache(&entry.name));
+        for stray in strays {
             if let Err(error) = self.dir.remove(&stray.name) {
                 tracing::warn!(%error, name = stray.name, "a stray tail could not be removed");
             }
         }
+    }
+
+    fn is_of_another_cache(&self, tail: &str) -> bool {
+        let mut head = vec![0; perennial_wal::to_usize(TAIL_HEAD_BYTES)];
+        let read = self
+            .dir
+            .open(tail, OpenMode::Read)
+            .and_then(|file| read_exact_at(&*file, &mut head, 0));
+        let whose = read.ok().and_then(|()| TailIdentity::decode(&head));
+        whose.is_some_and(|whose| whose.cache_id != self.identity.cache_id)
     }
 
     fn remove_tail(&self, place: &TailPlace) {
