@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_failpoints::fs::{Dir, Fs, LockGuard, OpenMode, read_exact_at};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
 use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
@@ -302,7 +302,8 @@ impl Opening {
     }
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
-    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    /// the identity does not name is one, but for those of other caches: they have a lock beside them, or say whose they
+    /// are.
     ///
     /// Done before another one is made, so that many such processes leave no more than one.
     fn remove_stray_tails(&self) {
@@ -315,7 +316,9 @@ impl Opening {
                     && (name != own || self.identity.tail.dir.is_some())
             };
             let names = entries.iter().map(|entry| entry.name.as_str());
-            let strays: Vec<&str> = names.filter(|name| is_stray(name)).collect();
+            let strays: Vec<&str> = names
+                .filter(|name| is_stray(name) && !self.is_of_another_cache(name))
+                .collect();
             if strays.is_empty() {
                 return Ok(());
             }
@@ -329,6 +332,16 @@ impl Opening {
         if let Err(error) = removed {
             tracing::warn!(%error, "a stray tail could not be removed");
         }
+    }
+
+    fn is_of_another_cache(&self, tail: &str) -> bool {
+        let mut head = vec![0; perennial_wal::to_usize(TAIL_HEAD_BYTES)];
+        let read = self
+            .dir
+            .open(tail, OpenMode::Read)
+            .and_then(|file| read_exact_at(&*file, &mut head, 0));
+        let whose = read.ok().and_then(|()| TailIdentity::decode(&head));
+        whose.is_some_and(|whose| whose.cache_id != self.identity.cache_id)
     }
 
     fn remove_tail(&self, place: &TailPlace) {
