@@ -62,6 +62,16 @@ pub(crate) fn stand_in(gap: &GapItem, verdict: Option<GapVerdict>) -> Option<Sta
     Some(StandIn(FrameHeader::filler(kind, flags, hash, filler)))
 }
 
+/// Where the frame begins that reaches across `from`, or `from`.
+fn first_touched(end: &OpenEnd, from: u64, geometry: Geometry) -> u64 {
+    let begin = |(item, _): &(Item, _)| item.lsn().offset(geometry.segment_bytes);
+    let begins = end.items.iter().map(begin);
+    begins
+        .take_while(|begin| *begin < from)
+        .last()
+        .unwrap_or(from)
+}
+
 /// See [`stand_in`].
 pub(crate) struct StandIn(FrameHeader);
 
@@ -165,7 +175,7 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment, end.end);
+        let file = self.file_bytes(segment, first_touched(end, from, geometry)..end.end);
         let source = SegmentBytes {
             header: &segment.header,
             file: &file,
