@@ -9,7 +9,9 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard, OpenMode, read_exact_at};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
-use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
+use perennial_wal::{
+    Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailIdentity, TailMemory, open_tail_file,
+};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
