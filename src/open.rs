@@ -6,10 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_failpoints::fs::{Dir, Fs, LockGuard, OpenMode, read_exact_at};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
-use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
+use perennial_wal::{
+    Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailIdentity, TailMemory, open_tail_file,
+};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -191,25 +193,17 @@ impl Opening {
         )?;
 
         self.remove_stray_tails();
+        // Before another tail is made: it may be larger than the one it follows.
+        let evicted = fit(mended.store(), &ledger)?;
         let wanted = tail_place(&self.plan, recorded.tail_id);
-        let mut evicted = 0;
         let tail = if wanted == recorded {
             old_tail
         } else {
-            // For a moment there are two tails, and they must fit.
-            let two_tails = foreign + bytes_here(&recorded);
-            mended
-                .store()
-                .set_max_files(self.plan.max_segments(two_tails));
-            evicted += fit(mended.store(), &ledger)?;
-            let tail = self.move_tail(wanted, old_tail)?;
-            mended.store().set_max_files(max_files);
-            tail
+            self.move_tail(wanted, old_tail)?
         };
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
-        evicted += fit(log.store(), &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
         // Before the first frame, not after: see `RESERVE`.
@@ -293,25 +287,25 @@ impl Opening {
         }
     }
 
-    /// The tail's options changed: what the old one held is in its segments by now, and the identity names the new one
-    /// before anything is written to it (PROTOCOL hole 16).
+    /// The tail's options changed: what the old one held is in its segments by now. The identity names the new one before
+    /// anything is written to it (PROTOCOL hole 16), and the old one goes before the new one is made: two would not fit.
     fn move_tail(&mut self, wanted: TailPlace, old: TailMemory) -> Result<TailMemory> {
         let place = TailPlace {
             tail_id: self.fs.random_u64(),
             ..wanted
         };
-        let tail = self.tail_memory(&place)?;
-        let before = std::mem::replace(&mut self.identity.tail, place);
+        let before = std::mem::replace(&mut self.identity.tail, place.clone());
         identity::write(&*self.dir, &self.identity)?;
         drop(old);
         if before.kind == TailKind::Mapped {
             self.remove_tail(&before);
         }
-        Ok(tail)
+        self.tail_memory(&place)
     }
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
-    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    /// the identity does not name is one, but for those of other caches: they have a lock beside them, or say whose they
+    /// are.
     ///
     /// Done before another one is made, so that many such processes leave no more than one.
     fn remove_stray_tails(&self) {
@@ -324,7 +318,9 @@ impl Opening {
                     && (name != own || self.identity.tail.dir.is_some())
             };
             let names = entries.iter().map(|entry| entry.name.as_str());
-            let strays: Vec<&str> = names.filter(|name| is_stray(name)).collect();
+            let strays: Vec<&str> = names
+                .filter(|name| is_stray(name) && !self.is_of_another_cache(name))
+                .collect();
             if strays.is_empty() {
                 return Ok(());
             }
@@ -338,6 +334,16 @@ impl Opening {
         if let Err(error) = removed {
             tracing::warn!(%error, "a stray tail could not be removed");
         }
+    }
+
+    fn is_of_another_cache(&self, tail: &str) -> bool {
+        let mut head = vec![0; perennial_wal::to_usize(TAIL_HEAD_BYTES)];
+        let read = self
+            .dir
+            .open(tail, OpenMode::Read)
+            .and_then(|file| read_exact_at(&*file, &mut head, 0));
+        let whose = read.ok().and_then(|()| TailIdentity::decode(&head));
+        whose.is_some_and(|whose| whose.cache_id != self.identity.cache_id)
     }
 
     fn remove_tail(&self, place: &TailPlace) {

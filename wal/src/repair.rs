@@ -62,6 +62,16 @@ pub(crate) fn stand_in(gap: &GapItem, verdict: Option<GapVerdict>) -> Option<Sta
     Some(StandIn(FrameHeader::filler(kind, flags, hash, filler)))
 }
 
+/// Where the frame begins that reaches across `from`, or `from`.
+fn first_touched(end: &OpenEnd, from: u64, geometry: Geometry) -> u64 {
+    let begin = |(item, _): &(Item, _)| item.lsn().offset(geometry.segment_bytes);
+    let begins = end.items.iter().map(begin);
+    begins
+        .take_while(|begin| *begin < from)
+        .last()
+        .unwrap_or(from)
+}
+
 /// See [`stand_in`].
 pub(crate) struct StandIn(FrameHeader);
 
@@ -95,6 +105,9 @@ impl Contents<'_> {
         forget: bool,
     ) -> Result<Mended> {
         self.check_read()?;
+        // A file that the dead process had just made may have a name that is not durable yet.
+        dir.sync()
+            .map_err(|source| WalError::io("sync", dir.path().display().to_string(), 0, source))?;
         let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
         let mut start = None;
         if going_on {
@@ -162,7 +175,7 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment, end.end);
+        let file = self.file_bytes(segment, first_touched(end, from, geometry)..end.end);
         let source = SegmentBytes {
             header: &segment.header,
             file: &file,
@@ -295,7 +308,9 @@ impl Contents<'_> {
             && room >= geometry.segment_bytes / WORTH_JOINING
             && header.joins.len() + 1 < MAX_JOINS;
         let void = self.found.max_number > header.number.0;
-        if (go_on || void) && header.joins.len() < MAX_JOINS {
+        // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
+        let cut = !end.finished;
+        if (go_on || void || cut) && header.joins.len() < MAX_JOINS {
             header.joins.push(Join {
                 begin: to_u32(to_usize(begin)),
                 end: to_u32(to_usize(end.end)),

@@ -1,5 +1,7 @@
 //! Holes of the protocol that show in the log alone, by number.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 

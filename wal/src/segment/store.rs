@@ -215,11 +215,6 @@ impl SegmentStore {
         self.max_files.load(Ordering::Relaxed)
     }
 
-    /// Sets how many files there may be; [`shrink`](Self::shrink) removes those that are too many.
-    pub fn set_max_files(&self, max_files: u64) {
-        self.max_files.store(max_files, Ordering::Relaxed);
-    }
-
     /// Sets how many prepared segments are kept back from whom.
     pub fn set_reserve(&self, reserve: Reserve) {
         self.inner.lock().reserve = reserve;

@@ -1,0 +1,286 @@
+//! A small crash lab: a script of operations, stopped before any of its system calls, by a kill or by lost power, and
+//! the same again while the cache recovers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use perennial::{Cache, Options};
+use perennial_failpoints::{Action, Call, FaultFs, Plan, SimFs};
+
+use crate::oracle::{Op, identify, value};
+
+/// Where the cache of every test lies.
+pub(crate) const DIR: &str = "/cache";
+
+/// Tiny segments and a tiny tail, with room enough that nothing is evicted.
+pub(crate) fn roomy() -> Options {
+    Options::new()
+        .capacity_bytes(1 << 20)
+        .segment_bytes(8 << 10)
+        .tail_bytes(16 << 10)
+        .memory_tier_bytes(0)
+        .background(false)
+}
+
+/// As [`roomy`], with six segments: evicts all the time.
+pub(crate) fn tiny() -> Options {
+    roomy().capacity_bytes(64 << 10).tail_bytes(4 << 10)
+}
+
+/// Opens the cache of a simulated machine.
+pub(crate) fn open(fs: &SimFs, options: Options) -> Cache {
+    Cache::open_with(Arc::new(fs.clone()), DIR, options).expect("the cache opens")
+}
+
+/// Ends the life of a cache as SIGKILL does: no destructor runs.
+pub(crate) fn kill(fs: &SimFs, cache: Cache) -> SimFs {
+    std::mem::forget(cache);
+    fs.process_crash()
+}
+
+/// The value of a key that must be there or not.
+pub(crate) fn get(cache: &Cache, key: &str) -> Option<Vec<u8>> {
+    cache.get(key).expect("get").map(|value| value.to_vec())
+}
+
+/// The only file whose name begins so.
+pub(crate) fn file_with(fs: &SimFs, prefix: &str) -> String {
+    let names = fs.file_names(Path::new(DIR));
+    let name = names.into_iter().find(|name| name.starts_with(prefix));
+    format!("{DIR}/{}", name.expect("there is such a file"))
+}
+
+/// Where in a file these bytes begin.
+pub(crate) fn find_in(fs: &SimFs, path: &str, bytes: &[u8]) -> Option<u64> {
+    let content = fs.read_file(Path::new(path))?;
+    let at = content
+        .windows(bytes.len())
+        .position(|window| window == bytes);
+    at.map(|at| at as u64)
+}
+
+/// The segment files that hold these bytes, and where.
+pub(crate) fn segments_with(fs: &SimFs, bytes: &[u8]) -> Vec<(String, u64)> {
+    let names = fs.file_names(Path::new(DIR));
+    let paths = names
+        .into_iter()
+        .filter(|name| name.starts_with("seg-"))
+        .map(|name| format!("{DIR}/{name}"));
+    paths
+        .filter_map(|path| find_in(fs, &path, bytes).map(|at| (path, at)))
+        .collect()
+}
+
+/// One operation of a script; keys are small numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Step {
+    Put(u8, usize),
+    PutDurable(u8, usize),
+    Remove(u8),
+    RemoveDurable(u8),
+    Flush,
+    Checkpoint,
+}
+
+/// What was asked of each key, and what must have survived of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    keys: BTreeMap<u8, States>,
+    op: Op,
+}
+
+#[derive(Debug, Clone, Default)]
+struct States {
+    /// In the order of issue; `None` = absent. The first is the state before everything.
+    issued: Vec<Option<Op>>,
+    returned: usize,
+    durable: usize,
+}
+
+fn name_of(key: u8) -> String {
+    format!("key-{key}")
+}
+
+impl History {
+    /// Plays `steps` until one fails.
+    pub(crate) fn play(&mut self, cache: &Cache, steps: &[Step]) -> Result<(), perennial::Error> {
+        steps.iter().try_for_each(|step| self.step(cache, *step))
+    }
+
+    fn step(&mut self, cache: &Cache, step: Step) -> Result<(), perennial::Error> {
+        match step {
+            Step::Put(key, len) => self.put(cache, key, len, false),
+            Step::PutDurable(key, len) => self.put(cache, key, len, true),
+            Step::Remove(key) => {
+                self.issue(key, None);
+                cache.remove(name_of(key))?;
+                self.acked(key, false);
+                Ok(())
+            }
+            Step::RemoveDurable(key) => {
+                self.issue(key, None);
+                cache.remove_durable(name_of(key))?;
+                self.acked(key, true);
+                Ok(())
+            }
+            Step::Flush => cache.flush().map(|()| self.all_durable()),
+            Step::Checkpoint => cache.checkpoint().map(|()| self.all_durable()),
+        }
+    }
+
+    fn put(
+        &mut self,
+        cache: &Cache,
+        key: u8,
+        len: usize,
+        durable: bool,
+    ) -> Result<(), perennial::Error> {
+        self.op += 1;
+        self.issue(key, Some(self.op));
+        let (name, op) = (name_of(key), self.op);
+        let value = value(name.as_bytes(), op, len);
+        if durable {
+            cache.insert_durable(&name, value)?;
+        } else {
+            cache.insert(&name, value)?;
+        }
+        self.acked(key, durable);
+        Ok(())
+    }
+
+    fn issue(&mut self, key: u8, op: Option<Op>) {
+        let states = self.keys.entry(key).or_default();
+        if states.issued.is_empty() {
+            states.issued.push(None);
+        }
+        states.issued.push(op);
+    }
+
+    fn acked(&mut self, key: u8, durable: bool) {
+        let states = self.keys.get_mut(&key).expect("issued");
+        states.returned = states.issued.len() - 1;
+        if durable {
+            states.durable = states.returned;
+        }
+    }
+
+    fn all_durable(&mut self) {
+        for states in self.keys.values_mut() {
+            states.durable = states.returned;
+        }
+    }
+
+    /// Every key shows a state that a kill (or, with `power`, lost power) may leave.
+    pub(crate) fn check(&self, cache: &Cache, power: bool) -> Result<(), String> {
+        for (key, states) in &self.keys {
+            let name = name_of(*key);
+            let found = cache.get(&name).map_err(|e| e.to_string())?;
+            let found = found
+                .map(|value| identify(name.as_bytes(), &value))
+                .transpose()?;
+            let floor = if power {
+                states.durable
+            } else {
+                states.returned
+            };
+            let allowed = &states.issued[floor..];
+            if !allowed.contains(&found) {
+                return Err(format!("{name}: {found:?}, allowed {allowed:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A machine that dies before the calls that `at` chooses, and its image at that moment.
+pub(crate) struct Doomed {
+    pub(crate) fs: FaultFs,
+    image: Arc<Mutex<Option<SimFs>>>,
+}
+
+impl Doomed {
+    pub(crate) fn at(
+        machine: &SimFs,
+        mut at: impl FnMut(&Call<'_>) -> bool + Send + 'static,
+    ) -> Self {
+        let plan = Plan::new(move |call| {
+            if at(call) {
+                Action::KillBefore
+            } else {
+                Action::Pass
+            }
+        });
+        let image = Arc::new(Mutex::new(None));
+        let (shared, machine) = (Arc::clone(&image), machine.clone());
+        let on_kill = {
+            let machine = machine.clone();
+            move || *shared.lock().unwrap() = Some(machine.process_crash())
+        };
+        let fs = FaultFs::with_kill(Arc::new(machine), plan, Arc::new(on_kill));
+        Self { fs, image }
+    }
+
+    /// The machine as the kill left it; `None` when none came.
+    pub(crate) fn image(&self) -> Option<SimFs> {
+        self.image.lock().unwrap().clone()
+    }
+}
+
+/// Plays `steps`, killed before its n-th call, for every n; `check` sees each image.
+pub(crate) fn kill_at_every_call(
+    seed: u64,
+    options: &Options,
+    steps: &[Step],
+    check: impl Fn(&SimFs, &History, u64),
+) {
+    for n in 1.. {
+        let machine = SimFs::new(seed);
+        let doomed = Doomed::at(&machine, move |call| call.n == n);
+        let mut history = History::default();
+        let cache = Cache::open_with(Arc::new(doomed.fs.clone()), DIR, options.clone());
+        if let Ok(cache) = &cache {
+            let _ = history.play(cache, steps);
+        }
+        let Some(image) = doomed.image() else {
+            return;
+        };
+        // Of a killed process nothing runs any more; what it would still store went into its own image.
+        std::mem::forget(cache);
+        check(&image, &history, n);
+    }
+}
+
+/// Opens `image` and checks it against what may be there.
+pub(crate) fn judge(
+    image: &SimFs,
+    options: &Options,
+    history: &History,
+    power: bool,
+    what: impl Fn() -> String,
+) {
+    let opened = Cache::open_with(Arc::new(image.clone()), DIR, options.clone());
+    let cache = opened.unwrap_or_else(|e| panic!("{}: {e}", what()));
+    if let Err(why) = history.check(&cache, power) {
+        panic!("{}: {why}", what());
+    }
+    std::mem::forget(cache);
+}
+
+/// Recovers `image`, killed before every call of the recovery in turn; `check` sees each image.
+pub(crate) fn kill_every_recovery(image: &SimFs, options: &Options, check: impl Fn(&SimFs, u64)) {
+    for m in 1.. {
+        let machine = image.process_crash();
+        let doomed = Doomed::at(&machine, move |call| call.n == m);
+        let opened = Cache::open_with(Arc::new(doomed.fs.clone()), DIR, options.clone());
+        let opened_ok = opened.is_ok();
+        std::mem::forget(opened);
+        match doomed.image() {
+            Some(again) => check(&again, m),
+            None => {
+                assert!(opened_ok, "recovery fails without a fault");
+                return;
+            }
+        }
+    }
+}
