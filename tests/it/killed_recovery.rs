@@ -9,8 +9,8 @@ use perennial_failpoints::{FaultFs, Plan, SimFs};
 
 use crate::oracle::{Oracle, value};
 
-const INSERTS: u64 = 60;
-const VALUE_BYTES: usize = 300;
+const INSERTS: u64 = 120;
+const VALUE_BYTES: usize = 100;
 
 fn options() -> Options {
     Options::new()
@@ -57,16 +57,26 @@ fn killed_after(fs: &SimFs, n: u64) -> Option<SimFs> {
     image.lock().unwrap().take()
 }
 
+/// What an open finds, and what the next one does after a clean close.
 fn check(fs: &SimFs, oracle: &Oracle) -> Result<(), String> {
-    let cache = open(fs);
     let mut oracle = oracle.clone();
-    for key in oracle.known_keys() {
-        let found = cache.get(&key).expect("get");
-        oracle.check_recovered(&key, found.as_deref(), false)?;
+    for life in ["killed", "closed"] {
+        let cache = open(fs);
+        let stats = cache.stats();
+        if stats.damaged + stats.forgotten_all > 0 {
+            return Err(format!("{life}: {stats:?}"));
+        }
+        for key in oracle.known_keys() {
+            let found = cache.get(&key).expect("get");
+            oracle
+                .check_recovered(&key, found.as_deref(), false)
+                .map_err(|why| format!("{life}: {why}"))?;
+        }
+        let tails = fs.file_names(Path::new("/cache"));
+        let tails = tails.iter().filter(|name| name.starts_with("tail-"));
+        assert_eq!(tails.count(), 1);
+        cache.close().expect("close");
     }
-    let tails = fs.file_names(Path::new("/cache"));
-    let tails = tails.iter().filter(|name| name.starts_with("tail-"));
-    assert_eq!(tails.count(), 1);
     Ok(())
 }
 
