@@ -159,6 +159,8 @@ struct Opening {
 impl Opening {
     fn run(&mut self) -> Result<Engine> {
         let recorded = self.identity.tail.clone();
+        // First: a tail that is made now must not stand beside one that was moved away.
+        self.remove_stray_tails();
         let mut old_tail = self.tail_memory(&recorded)?;
         let boot_id = self.fs.boot_id();
         let geometry = self.plan.geometry;
@@ -192,7 +194,6 @@ impl Opening {
             outcome.forget,
         )?;
 
-        self.remove_stray_tails();
         // Before another tail is made: it may be larger than the one it follows.
         let evicted = fit(mended.store(), &ledger)?;
         let wanted = tail_place(&self.plan, recorded.tail_id);

@@ -41,6 +41,9 @@ use perennial_failpoints::fs::Fs;
 /// A scenario: what it did, or what went wrong.
 type Outcome = Result<String, String>;
 
+/// The seed unless `--seed` names another, so that a failure in one run is one in the next.
+const SEED: u64 = 1;
+
 /// What a run of all scenarios is given.
 struct Settings {
     seed: u64,
@@ -79,7 +82,7 @@ struct Arguments {
 impl Arguments {
     fn parse(mut given: impl Iterator<Item = String>) -> Self {
         let settings = Settings {
-            seed: StdFs.random_u64() >> 32,
+            seed: SEED,
             lives: 200,
         };
         let mut parsed = Self {
