@@ -34,8 +34,10 @@ fn write_until(cache: &Cache, stop: &AtomicBool, issued: &AtomicU64, acked: &New
 
 fn checkpoint_until(cache: &Cache, stop: &AtomicBool, acked: &Newest, durable: &Newest) {
     while !stop.load(Ordering::Relaxed) {
-        let before: Vec<u64> = acked.iter().map(|op| op.load(Ordering::SeqCst)).collect();
         cache.checkpoint().unwrap();
+        // With what came while the images were made: it must be found behind the checkpoint's C.
+        let before: Vec<u64> = acked.iter().map(|op| op.load(Ordering::SeqCst)).collect();
+        cache.flush().unwrap();
         for (durable, op) in durable.iter().zip(before) {
             durable.store(op, Ordering::SeqCst);
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use perennial::{Cache, ErrorKind, Tail};
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
-use super::lab::{DIR, file_with, find_in, get, kill, open, roomy, segments_with};
+use super::lab::{DIR, file_with, find_in, get, kill, noted, open, roomy, segments_with};
 
 /// What lies in the tail of a killed process is written to the segments by a recovery that is killed before its sync;
 /// then the power fails. So any part of it may survive.
@@ -224,7 +224,7 @@ fn hole_15_recovery_writes_again_what_a_failed_sync_left() {
     let fs = FaultFs::new(Arc::new(image), plan);
     let cache = Cache::open_with(Arc::new(fs), DIR, roomy()).unwrap();
     assert!(get(&cache, "k").is_some());
-    assert_eq!(again.lock().unwrap()[..2], ["write", "sync"]);
+    assert_eq!(noted(&again)[..2], ["write", "sync"]);
 }
 
 #[test]

@@ -284,3 +284,8 @@ pub(crate) fn kill_every_recovery(image: &SimFs, options: &Options, check: impl 
         }
     }
 }
+
+/// What a plan has noted so far. Copied out: a test that fails must not hold the lock that the plan takes.
+pub(crate) fn noted<T: Clone>(by_plan: &Mutex<T>) -> T {
+    by_plan.lock().unwrap().clone()
+}

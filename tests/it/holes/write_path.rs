@@ -9,16 +9,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use perennial::{Cache, ErrorKind};
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
-use super::lab::{DIR, file_with, find_in, get, kill, open, roomy, segments_with, tiny};
+use super::lab::{DIR, file_with, find_in, get, kill, noted, open, roomy, segments_with, tiny};
 
 /// Long enough for anything that is not stuck; only a test that fails waits for it.
 const STUCK: Duration = Duration::from_secs(20);
+
+fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new().spawn(body).unwrap()
+}
 
 /// Reservations look at the segments under an index shard's lock: whoever prepares one must not hold them during I/O.
 #[test]
@@ -40,7 +44,7 @@ fn hole_20_a_segment_being_prepared_holds_nobody_up() {
     });
     let fs = FaultFs::new(Arc::new(SimFs::new(1)), plan);
     let cache = Arc::clone(&running);
-    let other = thread::spawn(move || {
+    let other = spawn(move || {
         for answer in asked {
             // During the open nobody else is there yet.
             if let Some(cache) = cache.get() {
@@ -53,11 +57,11 @@ fn hole_20_a_segment_being_prepared_holds_nobody_up() {
     let cache = running.get_or_init(|| opened);
     for n in 0..60_u32 {
         cache.insert(n.to_le_bytes(), [1; 700]).unwrap();
-        if !held_up.lock().unwrap().is_empty() {
+        if !noted(&held_up).is_empty() {
             break;
         }
     }
-    assert_eq!(*held_up.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(noted(&held_up), Vec::<String>::new());
     // The plan holds the sender: without it the other thread ends.
     fs.set_plan(Plan::none());
     other.join().unwrap();
@@ -83,13 +87,12 @@ fn hole_25_a_closure_that_fills_an_entry_waits_for_nobody_who_waits_for_it() {
     for (name, ask) in asks {
         let cache = open(&SimFs::new(2), roomy());
         let (done, result) = channel();
-        thread::spawn({
+        spawn({
             let cache = cache.clone();
             move || {
                 let other = cache.clone();
                 let fill = |_: &mut [u8]| {
-                    let checkpoint =
-                        thread::spawn(move || other.checkpoint().map_err(|e| e.kind()));
+                    let checkpoint = spawn(move || other.checkpoint().map_err(|e| e.kind()));
                     // Time to come to where it waits for everything before it, this entry too. Whether it got there or
                     // not, no answer below may depend on it.
                     thread::sleep(Duration::from_millis(50));
@@ -147,8 +150,8 @@ fn hole_17_writes_come_in_the_order_of_the_log() {
             });
         }
     });
-    assert_eq!(*back.lock().unwrap(), Vec::<String>::new());
-    assert!(last.lock().unwrap().len() > 3, "several segments");
+    assert_eq!(noted(&back), Vec::<String>::new());
+    assert!(noted(&last).len() > 3, "several segments");
 }
 
 fn to_usize(n: u32) -> usize {
@@ -316,7 +319,7 @@ fn hole_26_the_tail_is_written_in_full_before_it_is_mapped() {
     });
     let fs = FaultFs::new(Arc::new(SimFs::new(11)), plan);
     let cache = Cache::open_with(Arc::new(fs), DIR, roomy()).unwrap();
-    assert_eq!(*written.lock().unwrap(), ((16 << 10) + 4096, true));
+    assert_eq!(noted(&written), ((16 << 10) + 4096, true));
     drop(cache);
 }
 
@@ -338,5 +341,5 @@ fn hole_29_segments_are_read_without_read_ahead() {
         cache.insert_durable(n.to_le_bytes(), [2; 300]).unwrap();
     }
     assert!(get(&cache, "k").is_some());
-    assert_eq!(*advised.lock().unwrap(), ["seg-000000"]);
+    assert_eq!(noted(&advised), ["seg-000000"]);
 }
