@@ -159,9 +159,9 @@ struct Opening {
 impl Opening {
     fn run(&mut self) -> Result<Engine> {
         let recorded = self.identity.tail.clone();
-        // First: a tail that is made now must not stand beside one that was moved away.
         self.remove_stray_tails();
-        let mut old_tail = self.tail_memory(&recorded)?;
+        let tail_dir = self.tail_dir(&recorded)?;
+        let mut old_tail = Self::tail_memory(&*tail_dir, &recorded)?;
         let boot_id = self.fs.boot_id();
         let geometry = self.plan.geometry;
         let index = Index::new(self.plan.index);
@@ -255,36 +255,41 @@ impl Opening {
         }
     }
 
-    fn tail_memory(&mut self, place: &TailPlace) -> Result<TailMemory> {
-        if place.kind == TailKind::Heap {
-            return Ok(TailMemory::heap(place.ring_bytes));
-        }
-        let name = place.file_name();
-        match &place.dir {
-            None => Ok(open_tail_file(&*self.dir, &name, place.ring_bytes)?),
-            Some(path) => {
-                let path = Path::new(path);
-                let shown = path.display();
-                self.fs
-                    .create_dir_all(path)
-                    .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
-                let dir = self
-                    .fs
-                    .open_dir(path)
-                    .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
-                let lock_name = format!("{name}.lock");
-                let lock = dir
-                    .try_lock(&lock_name)
-                    .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
-                let lock = lock.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Locked,
-                        format!("{shown}/{name} is in use by another process"),
-                    )
-                })?;
-                self.locks.push(lock);
-                Ok(open_tail_file(&*dir, &name, place.ring_bytes)?)
-            }
+    /// The directory of a tail: this one, or another, which is made and locked.
+    fn tail_dir(&mut self, place: &TailPlace) -> Result<Arc<dyn Dir>> {
+        let Some(path) = place
+            .dir
+            .as_ref()
+            .filter(|_| place.kind == TailKind::Mapped)
+        else {
+            return Ok(Arc::clone(&self.dir));
+        };
+        let path = Path::new(path);
+        let (shown, name) = (path.display(), place.file_name());
+        self.fs
+            .create_dir_all(path)
+            .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
+        let dir = self
+            .fs
+            .open_dir(path)
+            .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
+        let lock = dir
+            .try_lock(&format!("{name}.lock"))
+            .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
+        let lock = lock.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Locked,
+                format!("{shown}/{name} is in use by another process"),
+            )
+        })?;
+        self.locks.push(lock);
+        Ok(dir)
+    }
+
+    fn tail_memory(dir: &dyn Dir, place: &TailPlace) -> Result<TailMemory> {
+        match place.kind {
+            TailKind::Heap => Ok(TailMemory::heap(place.ring_bytes)),
+            TailKind::Mapped => Ok(open_tail_file(dir, &place.file_name(), place.ring_bytes)?),
         }
     }
 
@@ -295,13 +300,15 @@ impl Opening {
             tail_id: self.fs.random_u64(),
             ..wanted
         };
+        // While the identity still names the old one: a place that cannot be had leaves the cache as it was.
+        let dir = self.tail_dir(&place)?;
         let before = std::mem::replace(&mut self.identity.tail, place.clone());
         identity::write(&*self.dir, &self.identity)?;
         drop(old);
         if before.kind == TailKind::Mapped {
             self.remove_tail(&before);
         }
-        self.tail_memory(&place)
+        Self::tail_memory(&*dir, &place)
     }
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that

@@ -53,3 +53,14 @@ fn two_tails_fit_in_the_capacity() {
         assert!(left.count() > 100);
     }
 }
+
+#[test]
+fn a_tail_that_cannot_be_made_elsewhere_leaves_the_cache_as_it_was() {
+    let fs = full(8 << 10);
+    fs.write_file(Path::new("/file"), b"not a directory");
+    let elsewhere = options(8 << 10).tail_dir("/file/tails");
+    let refused = Cache::open_with(Arc::new(fs.clone()), "/cache", elsewhere);
+    assert_eq!(refused.unwrap_err().kind(), perennial::ErrorKind::Io);
+    let cache = Cache::open_with(Arc::new(fs), "/cache", options(8 << 10)).expect("open");
+    assert!(cache.contains(999_u32.to_le_bytes()).expect("contains"));
+}

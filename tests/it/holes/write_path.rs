@@ -1,10 +1,5 @@
 //! Holes 17 to 29: the write path.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a test starts threads of its own"
-)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
