@@ -1,8 +1,8 @@
 //! Writing a checkpoint: the index, shard by shard, as frames of the log.
 //!
-//! C is read before the first shard is imaged, E after the last (PROTOCOL hole 1). The head is appended behind all parts,
-//! so it lies behind E: where the head is stable, everything the image points at is. Nothing has to be published; a
-//! checkpoint exists when its head is found in the log.
+//! C is read before the first shard is imaged, E after the last (PROTOCOL hole 1). The head is appended once the log is
+//! stable up to E: where the head is, everything the image points at is, after a power cut and after a `kill -9` alike.
+//! Nothing has to be published; a checkpoint exists when its head is found in the log.
 
 use perennial_recovery::{Entry, Head, PartRef, encode_part, entries_that_fit};
 use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
@@ -69,6 +69,9 @@ impl Engine {
             }
         }
         head.e = self.log.reserved_end();
+        // The image may point at inserts that are under way. Should the process die now, they are holes, and what they
+        // replaced is in the log only: the head must not come before they are all there.
+        self.log.make_stable(head.e)?;
         let head = head.encode();
         if HEADER_BYTES + head.len() as u64 + CHUNK_BYTES / 1024 > self.max_ring_frame() {
             tracing::warn!(

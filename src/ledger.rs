@@ -8,50 +8,65 @@ use crate::sync::{AtomicU64, Ordering, RwLock};
 #[derive(Debug)]
 pub(crate) struct Ledger {
     segment_bytes: u64,
-    segments: RwLock<Vec<(SegmentId, AtomicU64)>>,
+    counts: RwLock<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Segments up to this one are gone; `None`: none is.
+    gone: Option<SegmentId>,
+    segments: Vec<(SegmentId, AtomicU64)>,
 }
 
 impl Ledger {
     pub(crate) fn new(segment_bytes: u64) -> Self {
         Self {
             segment_bytes,
-            segments: RwLock::new(Vec::new()),
+            counts: RwLock::default(),
         }
     }
 
-    /// An entry now lies at `addr`.
-    pub(crate) fn add(&self, addr: Addr) {
+    /// An entry now lies at `addr`. False: its segment is gone already, which happens to a large value whose reference came
+    /// late. Counting it would count wrong for good: the segment's other entries are not known any more, but are still
+    /// subtracted when they are replaced.
+    pub(crate) fn add(&self, addr: Addr) -> bool {
         let id = addr.position().segment(self.segment_bytes);
         {
-            let segments = self.segments.read();
-            if let Ok(at) = segments.binary_search_by_key(&id, |(id, _)| *id) {
-                segments[at].1.fetch_add(1, Ordering::Relaxed);
-                return;
+            let counts = self.counts.read();
+            if let Ok(at) = counts.find(id) {
+                counts.segments[at].1.fetch_add(1, Ordering::Relaxed);
+                return true;
             }
         }
-        let mut segments = self.segments.write();
-        match segments.binary_search_by_key(&id, |(id, _)| *id) {
+        let mut counts = self.counts.write();
+        if counts.gone.is_some_and(|gone| id <= gone) {
+            return false;
+        }
+        match counts.find(id) {
             Ok(at) => {
-                segments[at].1.fetch_add(1, Ordering::Relaxed);
+                counts.segments[at].1.fetch_add(1, Ordering::Relaxed);
             }
-            Err(at) => segments.insert(at, (id, AtomicU64::new(1))),
+            Err(at) => counts.segments.insert(at, (id, AtomicU64::new(1))),
         }
+        true
     }
 
     /// The entry at `addr` was replaced or removed.
     pub(crate) fn subtract(&self, addr: Addr) {
         let id = addr.position().segment(self.segment_bytes);
-        let segments = self.segments.read();
-        if let Ok(at) = segments.binary_search_by_key(&id, |(id, _)| *id) {
-            segments[at].1.fetch_sub(1, Ordering::Relaxed);
+        let counts = self.counts.read();
+        if let Ok(at) = counts.find(id) {
+            counts.segments[at].1.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Segments up to `through` are gone; returns how many live entries went with them.
     pub(crate) fn drop_through(&self, through: SegmentId) -> u64 {
-        let mut segments = self.segments.write();
-        let keep = segments.partition_point(|(id, _)| *id <= through);
-        segments
+        let mut counts = self.counts.write();
+        counts.gone = counts.gone.max(Some(through));
+        let keep = counts.segments.partition_point(|(id, _)| *id <= through);
+        counts
+            .segments
             .drain(..keep)
             .map(|(_, live)| live.into_inner())
             .sum()
@@ -59,15 +74,22 @@ impl Ledger {
 
     /// Live entries in all segments.
     pub(crate) fn live(&self) -> u64 {
-        self.segments
+        self.counts
             .read()
+            .segments
             .iter()
             .map(|(_, live)| live.load(Ordering::Relaxed))
             .sum()
     }
 
     pub(crate) fn clear(&self) {
-        self.segments.write().clear();
+        self.counts.write().segments.clear();
+    }
+}
+
+impl Counts {
+    fn find(&self, id: SegmentId) -> Result<usize, usize> {
+        self.segments.binary_search_by_key(&id, |(id, _)| *id)
     }
 }
 
@@ -82,13 +104,25 @@ mod tests {
         let ledger = Ledger::new(1024);
         let at = |lsn| Addr::log(Lsn(lsn));
         for lsn in [1040, 1056, 2064, 5136] {
-            ledger.add(at(lsn));
+            assert!(ledger.add(at(lsn)));
         }
         ledger.subtract(at(1056));
         assert_eq!(ledger.live(), 3);
         assert_eq!(ledger.drop_through(SegmentId(2)), 2);
         assert_eq!(ledger.drop_through(SegmentId(2)), 0);
         ledger.subtract(at(1040));
+        assert_eq!(ledger.live(), 1);
+    }
+    #[test]
+    fn what_comes_late_to_a_segment_that_is_gone_is_not_counted() {
+        let ledger = Ledger::new(1024);
+        let at = |lsn| Addr::log(Lsn(lsn));
+        assert!(ledger.add(at(1040)));
+        assert_eq!(ledger.drop_through(SegmentId(1)), 1);
+        assert!(!ledger.add(at(1056)));
+        ledger.subtract(at(1040));
+        ledger.subtract(at(1056));
+        assert!(ledger.add(at(2064)));
         assert_eq!(ledger.live(), 1);
     }
 }

@@ -6,10 +6,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_failpoints::fs::{Dir, Fs, LockGuard, OpenMode, read_exact_at};
 use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
-use perennial_wal::segment::slot_of;
-use perennial_wal::{Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailMemory, open_tail_file};
+use perennial_wal::segment::{SegmentStore, slot_of};
+use perennial_wal::{
+    Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailIdentity, TailMemory, open_tail_file,
+};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -157,7 +159,9 @@ struct Opening {
 impl Opening {
     fn run(&mut self) -> Result<Engine> {
         let recorded = self.identity.tail.clone();
-        let mut old_tail = self.tail_memory(&recorded)?;
+        self.remove_stray_tails();
+        let tail_dir = self.tail_dir(&recorded)?;
+        let mut old_tail = Self::tail_memory(&*tail_dir, &recorded)?;
         let boot_id = self.fs.boot_id();
         let geometry = self.plan.geometry;
         let index = Index::new(self.plan.index);
@@ -190,17 +194,17 @@ impl Opening {
             outcome.forget,
         )?;
 
+        // Before another tail is made: it may be larger than the one it follows.
+        let evicted = fit(mended.store(), &ledger)?;
         let wanted = tail_place(&self.plan, recorded.tail_id);
         let tail = if wanted == recorded {
             old_tail
         } else {
             self.move_tail(wanted, old_tail)?
         };
-        self.remove_stray_tails();
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
-        let evicted = fit(&log, &ledger)?;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
         // Before the first frame, not after: see `RESERVE`.
@@ -226,15 +230,7 @@ impl Opening {
         };
         // With every operation in the checkpoint a close has nothing to write one for.
         let nothing_new = outcome.checkpoint.is_some() && outcome.replayed_operations == 0;
-        let tail_bytes = match &self.identity.tail {
-            TailPlace {
-                kind: TailKind::Mapped,
-                dir: None,
-                ring_bytes,
-                ..
-            } => TAIL_HEAD_BYTES + ring_bytes,
-            _ => 0,
-        };
+        let tail_bytes = bytes_here(&self.identity.tail);
         Engine {
             fs: Arc::clone(&self.fs),
             index,
@@ -259,72 +255,103 @@ impl Opening {
         }
     }
 
-    fn tail_memory(&mut self, place: &TailPlace) -> Result<TailMemory> {
-        if place.kind == TailKind::Heap {
-            return Ok(TailMemory::heap(place.ring_bytes));
-        }
-        let name = place.file_name();
-        match &place.dir {
-            None => Ok(open_tail_file(&*self.dir, &name, place.ring_bytes)?),
-            Some(path) => {
-                let path = Path::new(path);
-                let shown = path.display();
-                self.fs
-                    .create_dir_all(path)
-                    .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
-                let dir = self
-                    .fs
-                    .open_dir(path)
-                    .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
-                let lock_name = format!("{name}.lock");
-                let lock = dir
-                    .try_lock(&lock_name)
-                    .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
-                let lock = lock.ok_or_else(|| {
-                    Error::new(
-                        ErrorKind::Locked,
-                        format!("{shown}/{name} is in use by another process"),
-                    )
-                })?;
-                self.locks.push(lock);
-                Ok(open_tail_file(&*dir, &name, place.ring_bytes)?)
-            }
+    /// The directory of a tail: this one, or another, which is made and locked.
+    fn tail_dir(&mut self, place: &TailPlace) -> Result<Arc<dyn Dir>> {
+        let Some(path) = place
+            .dir
+            .as_ref()
+            .filter(|_| place.kind == TailKind::Mapped)
+        else {
+            return Ok(Arc::clone(&self.dir));
+        };
+        let path = Path::new(path);
+        let (shown, name) = (path.display(), place.file_name());
+        self.fs
+            .create_dir_all(path)
+            .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
+        let dir = self
+            .fs
+            .open_dir(path)
+            .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
+        let lock = dir
+            .try_lock(&format!("{name}.lock"))
+            .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
+        let lock = lock.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Locked,
+                format!("{shown}/{name} is in use by another process"),
+            )
+        })?;
+        self.locks.push(lock);
+        Ok(dir)
+    }
+
+    fn tail_memory(dir: &dyn Dir, place: &TailPlace) -> Result<TailMemory> {
+        match place.kind {
+            TailKind::Heap => Ok(TailMemory::heap(place.ring_bytes)),
+            TailKind::Mapped => Ok(open_tail_file(dir, &place.file_name(), place.ring_bytes)?),
         }
     }
 
-    /// The tail's options changed: what the old one held is in its segments by now, and the identity names the new one
-    /// before anything is written to it (PROTOCOL hole 16).
+    /// The tail's options changed: what the old one held is in its segments by now. The identity names the new one before
+    /// anything is written to it (PROTOCOL hole 16), and the old one goes before the new one is made: two would not fit.
     fn move_tail(&mut self, wanted: TailPlace, old: TailMemory) -> Result<TailMemory> {
         let place = TailPlace {
             tail_id: self.fs.random_u64(),
             ..wanted
         };
-        let tail = self.tail_memory(&place)?;
-        let before = std::mem::replace(&mut self.identity.tail, place);
+        // While the identity still names the old one: a place that cannot be had leaves the cache as it was.
+        let dir = self.tail_dir(&place)?;
+        let before = std::mem::replace(&mut self.identity.tail, place.clone());
         identity::write(&*self.dir, &self.identity)?;
         drop(old);
         if before.kind == TailKind::Mapped {
             self.remove_tail(&before);
         }
-        Ok(tail)
+        Self::tail_memory(&*dir, &place)
     }
 
     /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
-    /// the identity does not name is one, but for those that another cache keeps here: these have a lock beside them.
+    /// the identity does not name is one, but for those of other caches: they have a lock beside them, or say whose they
+    /// are.
+    ///
+    /// Done before another one is made, so that many such processes leave no more than one.
     fn remove_stray_tails(&self) {
-        let Ok(entries) = self.dir.list() else { return };
-        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-        let own = self.identity.tail.file_name();
-        let is_stray = |name: &str| {
-            is_tail_name(name)
-                && !has(&format!("{name}.lock"))
-                && (name != own || self.identity.tail.dir.is_some())
-        };
-        for stray in entries.iter().filter(|entry| is_stray(&entry.name)) {
-            if let Err(error) = self.dir.remove(&stray.name) {
-                tracing::warn!(%error, name = stray.name, "a stray tail could not be removed");
+        let removed = self.dir.list().and_then(|entries| {
+            let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+            let own = self.identity.tail.file_name();
+            let is_stray = |name: &str| {
+                is_tail_name(name)
+                    && !has(&format!("{name}.lock"))
+                    && (name != own || self.identity.tail.dir.is_some())
+            };
+            let names = entries.iter().map(|entry| entry.name.as_str());
+            let strays: Vec<&str> = names
+                .filter(|name| is_stray(name) && !self.is_of_another_cache(name))
+                .collect();
+            if strays.is_empty() {
+                return Ok(());
             }
+            // The identity that names another tail is durable before this one goes.
+            self.dir.sync()?;
+            strays
+                .into_iter()
+                .try_for_each(|name| self.dir.remove(name))?;
+            self.dir.sync()
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a stray tail could not be removed");
         }
+    }
+
+    fn is_of_another_cache(&self, tail: &str) -> bool {
+        let mut head = vec![0; perennial_wal::to_usize(TAIL_HEAD_BYTES)];
+        let read = self
+            .dir
+            .open(tail, OpenMode::Read)
+            .and_then(|file| read_exact_at(&*file, &mut head, 0));
+        let whose = read.ok().and_then(|()| TailIdentity::decode(&head));
+        whose.is_some_and(|whose| whose.cache_id != self.identity.cache_id)
     }
 
     fn remove_tail(&self, place: &TailPlace) {
@@ -339,21 +366,34 @@ impl Opening {
     }
 }
 
+/// Bytes that a tail takes of the capacity.
+fn bytes_here(tail: &TailPlace) -> u64 {
+    match tail {
+        TailPlace {
+            kind: TailKind::Mapped,
+            dir: None,
+            ring_bytes,
+            ..
+        } => TAIL_HEAD_BYTES + ring_bytes,
+        _ => 0,
+    }
+}
+
 fn is_tail_name(name: &str) -> bool {
     let digits = name.strip_prefix(identity::TAIL_PREFIX).unwrap_or_default();
     digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
-fn fit(log: &perennial_wal::LogCore, ledger: &Ledger) -> Result<u64> {
+fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
-    while !log.store().shrink()? {
-        let live = log.store().live();
+    while !store.shrink()? {
+        let live = store.live();
         let Some(oldest) = live.first().filter(|_| live.len() > 1) else {
             break;
         };
         let through = oldest.header.number;
-        log.store().release_through(through);
+        store.release_through(through);
         evicted += ledger.drop_through(through);
     }
     Ok(evicted)

@@ -275,7 +275,9 @@ impl Engine {
     fn set_entry(&self, shard: &mut ShardGuard<'_, Flights>, hash: u64, addr: Addr, bytes: u64) {
         let class = size_class::class_of(u32::try_from(bytes).unwrap_or(u32::MAX));
         let old = shard.set(hash, addr, class);
-        self.ledger.add(addr);
+        if !self.ledger.add(addr) {
+            self.counters.evicted.add(1);
+        }
         if let Some(old) = old {
             self.ledger.subtract(old.addr);
         }

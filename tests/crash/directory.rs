@@ -49,7 +49,8 @@ pub(crate) fn files_in(path: &Path) -> Vec<String> {
 /// Copies the files of a directory to a new one, the tail too: what is mapped is read from the file.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
+    // A process may have been killed before it made the directory.
+    for entry in std::fs::read_dir(from).into_iter().flatten() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use perennial::{Cache, Options};
 
-use crate::directory::{Scratch, bytes_in, text};
-use crate::pipe::Pipe;
+use crate::directory::{Scratch, bytes_in, copy, text};
+use crate::pipe::{Message, Pipe};
 use crate::process::{Child, give_up};
 use crate::random::Random;
 use crate::witness::Witness;
@@ -38,10 +38,11 @@ const ROOMY: Kind = Kind {
     evicting: false,
     capacity: 64 << 20,
     segment: 16 << 10,
-    tails: [16 << 10, 64 << 10],
+    tails: [16 << 10, 256 << 10],
     style: Style {
         evicting: false,
         max_len: 10_000,
+        plain: false,
         budget: 300 << 10,
     },
 };
@@ -54,6 +55,7 @@ const TINY: Kind = Kind {
     style: Style {
         evicting: true,
         max_len: 4_000,
+        plain: false,
         budget: u64::MAX,
     },
 };
@@ -146,6 +148,10 @@ impl Generation {
             life.to_string(),
         ];
         let child = Child::start("kill_loop", &arguments);
+        // One in four may die while it opens the cache.
+        if !self.random.one_in(4) {
+            self.witness.hear_all(child.until_ready()?)?;
+        }
         thread::sleep(Duration::from_micros(self.random.below(LONGEST_US)));
         self.witness.hear_all(child.kill()?)?;
         self.witness.died();
@@ -160,6 +166,10 @@ impl Generation {
     /// Opens what was left and asks for every key. Returns how many holes there were.
     fn look(&mut self, dir: &Path, life: u64) -> Result<u64, String> {
         let options = self.kind.options(self.seed ^ life);
+        // What a failure is to be understood from.
+        let before = dir.with_file_name("before");
+        let _ = std::fs::remove_dir_all(&before);
+        copy(dir, &before);
         let cache = Cache::open(dir, options).map_err(|e| format!("open: {e}"))?;
         self.check_bytes(dir)?;
         self.witness.check(&cache)?;
@@ -186,9 +196,14 @@ pub(crate) fn child(pipe: &Pipe, arguments: &[String]) -> Result<(), String> {
     let kind = if kind == "tiny" { TINY } else { ROOMY };
     let (seed, life): (u64, u64) = (seed.parse().unwrap(), life.parse().unwrap());
     let cache = Cache::open(dir, kind.options(seed ^ life)).map_err(|e| format!("open: {e}"))?;
+    let style = Style {
+        plain: Random::new(seed ^ life).one_in(2),
+        ..kind.style
+    };
+    pipe.say(Message::ready());
     thread::scope(|scope| {
         for thread in 0..THREADS {
-            let mut worker = Worker::new(&cache, pipe, thread, kind.style, life, seed);
+            let mut worker = Worker::new(&cache, pipe, thread, style, life, seed);
             let cache = &cache;
             scope.spawn(move || {
                 if let Err(why) = worker.look_around() {

@@ -32,6 +32,7 @@ fn options() -> Options {
 const STYLE: Style = Style {
     evicting: false,
     max_len: 8_000,
+    plain: false,
     budget: 200 << 10,
 };
 
@@ -64,7 +65,7 @@ pub(crate) fn child(pipe: &Pipe, arguments: &[String]) -> Result<(), String> {
     let (life, seed) = (life.parse().unwrap(), seed.parse().unwrap());
     let cache = Cache::open(dir, options()).map_err(|e| e.to_string())?;
     std::panic::set_hook(Box::new(|panic| {
-        if panic.payload_as_str() != Some(MEANT) {
+        if !panic.to_string().contains(MEANT) {
             give_up(&panic.to_string());
         }
     }));

@@ -55,7 +55,7 @@ impl Witness {
     /// The process is dead: what had not returned may have happened or not.
     pub(crate) fn died(&mut self) {
         for (key, message) in std::mem::take(&mut self.under_way) {
-            self.oracle.issued(&key.bytes(), message.op);
+            self.oracle.failed(&key.bytes(), message.op);
             self.interrupted += 1;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Display;
+use std::time::Duration;
 
 use perennial::{Cache, Inserted};
 
@@ -12,6 +13,9 @@ use crate::random::Random;
 /// Keys per thread.
 pub(crate) const KEYS: u16 = 24;
 
+/// How long a slow closure takes.
+const SLOW: Duration = Duration::from_micros(500);
+
 /// How a worker works.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
@@ -19,6 +23,8 @@ pub(crate) struct Style {
     pub(crate) evicting: bool,
     /// The longest value.
     pub(crate) max_len: u64,
+    /// It never asks for durability.
+    pub(crate) plain: bool,
     /// How many bytes of log it may fill.
     pub(crate) budget: u64,
 }
@@ -132,10 +138,10 @@ impl<'a> Worker<'a> {
     }
 
     fn len(&mut self) -> usize {
-        let end = if self.random.one_in(12) {
-            self.style.max_len
-        } else {
-            500
+        let end = match self.random.below(12) {
+            0 => self.style.max_len,
+            1..=5 => 500,
+            _ => 60,
         };
         usize::try_from(self.random.below(end)).unwrap()
     }
@@ -150,21 +156,20 @@ impl<'a> Worker<'a> {
             std::thread::yield_now();
             return self.look_at_another();
         }
-        let choice = self.random.below(100);
-        if choice < 85 {
-            self.style.budget -= cost;
-        }
+        // The last twelve are durable.
+        let choice = self.random.below(if self.style.plain { 88 } else { 100 });
+        self.style.budget -= cost;
         match choice {
             0..=41 => self.insert(key, len),
-            42..=49 => self.insert_durable(key, len),
-            50..=57 => self.insert_with_len(key, len),
-            58..=69 => self.fetch(key, len),
-            70..=80 => self.remove(key),
-            81..=82 => self.tell(key, None, |cache, key| cache.remove_durable(key)),
-            83 => self.cache.flush().map_err(|e| e.to_string()),
-            84 if self.random.one_in(8) => self.cache.checkpoint().map_err(|e| e.to_string()),
-            84..=92 => self.check(key),
-            _ => self.look_at_another(),
+            42..=51 => self.insert_with_len(key, len),
+            52..=61 => self.fetch(key, len),
+            62..=72 => self.remove(key),
+            73..=80 => self.check(key),
+            81..=87 => self.look_at_another(),
+            88..=95 => self.insert_durable(key, len),
+            96..=97 => self.tell(key, None, |cache, key| cache.remove_durable(key)),
+            98 if self.random.one_in(8) => self.cache.checkpoint().map_err(|e| e.to_string()),
+            _ => self.cache.flush().map_err(|e| e.to_string()),
         }
     }
 
@@ -191,12 +196,19 @@ impl<'a> Worker<'a> {
     fn insert_with_len(&mut self, key: Key, len: usize) -> Result<(), String> {
         let op = self.op();
         let fails = self.random.one_in(4);
+        // A process killed meanwhile leaves a hole in front of what others stored.
+        let slow = self.random.one_in(4);
         // An insert that fails leaves nothing, not even the older version.
         let after = (!fails).then_some(op);
         self.tell(key, after, |cache, key| {
             let made = value(key, op, len);
             let inserted = cache.insert_with_len(key, made.len(), |buf| {
-                buf.copy_from_slice(&made);
+                let (first, second) = buf.split_at_mut(made.len() / 2);
+                first.copy_from_slice(&made[..first.len()]);
+                if slow {
+                    std::thread::sleep(SLOW);
+                }
+                second.copy_from_slice(&made[first.len()..]);
                 if fails { Err("no") } else { Ok(()) }
             });
             match inserted {

@@ -5,8 +5,11 @@
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
 mod clean_reopen_keeps_everything;
+mod eight_threads_one_thousand_keys;
 mod holes;
+mod killed_recovery;
 mod model;
+mod moving_the_tail;
 mod options_and_limits;
 mod oracle;
 mod rot_is_a_miss;

@@ -92,14 +92,9 @@ impl Oracle {
         self.keys.entry(key.to_vec()).or_insert_with(fresh)
     }
 
-    /// An operation began and may never return: its state may show, and so may the one before.
-    pub(crate) fn issued(&mut self, key: &[u8], op: Option<Op>) {
-        self.key(key).states.push(State { op });
-    }
-
     /// An operation returned: `op` wrote the key, or `None` removed it.
     pub(crate) fn returned(&mut self, key: &[u8], op: Option<Op>, durable: bool) {
-        self.issued(key, op);
+        self.failed(key, op);
         let key = self.key(key);
         key.returned = key.states.len() - 1;
         if durable {
@@ -107,7 +102,7 @@ impl Oracle {
         }
     }
 
-    /// An operation failed: what it would have done may show or not.
+    /// An operation failed or never returned: what it would have done may show or not.
     pub(crate) fn failed(&mut self, key: &[u8], op: Option<Op>) {
         self.key(key).states.push(State { op });
     }

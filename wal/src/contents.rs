@@ -2,14 +2,16 @@
 
 use std::cell::OnceCell;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
+use crate::aligned::AlignedBuf;
 use crate::buffer::Geometry;
 use crate::error::WalError;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
-use crate::lsn::{Lsn, SegmentId, to_usize};
+use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_usize};
 use crate::scan::{ChainSegment, Found, TailEvidence, find, is_medias, read_trailer};
 use crate::segment::{Row, Trailer, file_name};
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
@@ -17,6 +19,8 @@ use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
 
 /// Bytes read of a segment behind what was reserved in it: one frame's header, so that none is missed for a wrong end.
 const BEHIND: u64 = 64 << 10;
+/// A segment is read in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// A step of replay, in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct Contents<'a> {
     pub clean: bool,
     /// Why something could not be read though the media did not fail: then nothing may be changed.
     trouble: OnceCell<WalError>,
+    /// The newest trailer, and its segment's index in the chain: read to find the end, kept for the replay.
+    newest_trailer: Option<(usize, Trailer)>,
 }
 
 impl<'a> Contents<'a> {
@@ -97,6 +103,7 @@ impl<'a> Contents<'a> {
             verdicts: Verdicts::default(),
             clean: false,
             trouble: OnceCell::new(),
+            newest_trailer: None,
         };
         let mut walked = contents.walk_the_end();
         contents.stable = contents.known_stable(&walked);
@@ -136,24 +143,34 @@ impl<'a> Contents<'a> {
         self.read_of(segment, opened)
     }
 
-    /// The bytes of a chain segment's file, as many as can be read. An unreadable stretch reads as zeros.
-    pub(crate) fn file_bytes(&self, segment: &ChainSegment, to: u64) -> Vec<u8> {
-        let mut bytes = vec![0; to_usize(to.min(self.geometry.segment_bytes))];
+    /// The bytes of a chain segment's file up to `range.end`, as many as can be read. Those before `range.start`, and
+    /// an unreadable stretch, are zeros.
+    pub(crate) fn file_bytes(&self, segment: &ChainSegment, range: Range<u64>) -> AlignedBuf {
+        let end = range.end.min(self.geometry.segment_bytes);
+        let mut bytes = AlignedBuf::zeroed(to_usize(align_up(end, self.geometry.sector)));
         let Some(file) = self.file(segment) else {
             return bytes;
         };
-        let piece = 1 << 20;
-        for (i, part) in bytes.chunks_mut(piece).enumerate() {
-            self.read_of(segment, read_exact_at(&*file, part, (i * piece) as u64));
+        // What lies here was written past the page cache and is read once.
+        let name = file_name(segment.slot);
+        let direct = self.dir.open(&name, OpenMode::Direct).ok();
+        let start = align_down(range.start, self.geometry.sector);
+        for (i, part) in bytes[to_usize(start)..].chunks_mut(PIECE_BYTES).enumerate() {
+            let at = start + (i * PIECE_BYTES) as u64;
+            let past_the_cache = |file: &Arc<dyn File>| read_exact_at(&**file, part, at).is_ok();
+            if !direct.as_ref().is_some_and(past_the_cache) {
+                self.read_of(segment, read_exact_at(&*file, part, at));
+            }
         }
         bytes
     }
 
     /// Walks the longest run of segments at the end that have no trailer, newest last.
-    fn walk_the_end(&self) -> Vec<(usize, Vec<Item>)> {
+    fn walk_the_end(&mut self) -> Vec<(usize, Vec<Item>)> {
         let mut walked = Vec::new();
         for (index, segment) in self.found.chain.iter().enumerate().rev() {
-            if self.trailer_of(segment).is_some() {
+            if let Some(trailer) = self.trailer_of(segment) {
+                self.newest_trailer = Some((index, trailer));
                 break;
             }
             walked.push((index, self.walk(segment)));
@@ -178,7 +195,7 @@ impl<'a> Contents<'a> {
     fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
         // What was reserved behind it is not stable either, and a frame there is in the ring.
         let read_to = self.reserved_to(segment).saturating_add(BEHIND);
-        self.walk_bytes(segment, &self.file_bytes(segment, read_to))
+        self.walk_bytes(segment, &self.file_bytes(segment, 0..read_to))
     }
 
     pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
@@ -229,13 +246,7 @@ impl<'a> Contents<'a> {
                 }
                 _ => None,
             });
-        let sealed = walked
-            .first()
-            .map_or(self.found.chain.len(), |(index, _)| *index);
-        let trailer = self.found.chain[..sealed]
-            .last()
-            .and_then(|s| self.trailer_of(s))
-            .map(|t| t.stable);
+        let trailer = self.newest_trailer.as_ref().map(|(_, t)| t.stable);
         let tail = self.tail.head.as_ref().and_then(|head| head.stable);
         headers
             .chain(joins)
@@ -378,7 +389,9 @@ impl<'a> Contents<'a> {
                 .collect();
         }
         let segment = self.found.chain[index].clone();
-        if let Some(trailer) = self.trailer_of(&segment) {
+        let kept = self.newest_trailer.take_if(|(newest, _)| *newest == index);
+        let trailer = kept.map_or_else(|| self.trailer_of(&segment), |(_, trailer)| Some(trailer));
+        if let Some(trailer) = trailer {
             return trailer.rows.into_iter().map(Event::from).collect();
         }
         // A segment whose trailer is gone though later ones are sealed: everything in it was stable.

@@ -77,7 +77,7 @@ impl Contents<'_> {
             damage: Vec::new(),
         };
         if index < self.segments().len() {
-            let file = self.file_bytes(segment, u64::MAX);
+            let file = self.file_bytes(segment, 0..u64::MAX);
             self.examine_frames(index, &file, &mut examined);
             if examined.trailer.is_none()
                 && let Some(at) = self.rotten_trailer(&file, &examined)

@@ -23,8 +23,8 @@ use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
 use crate::scan::ChainSegment;
 use crate::segment::{
-    FIXED_BYTES, Inventory, Join, MAX_JOINS, ROW_BYTES, Row, Segment, SegmentStore, Trailer,
-    zone_begin,
+    FIXED_BYTES, Inventory, Join, MAX_JOINS, ROW_BYTES, Row, Segment, SegmentHeader, SegmentStore,
+    Trailer, zone_begin,
 };
 use crate::verdict::GapVerdict;
 use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
@@ -62,12 +62,30 @@ pub(crate) fn stand_in(gap: &GapItem, verdict: Option<GapVerdict>) -> Option<Sta
     Some(StandIn(FrameHeader::filler(kind, flags, hash, filler)))
 }
 
+/// Where the frame begins that reaches across `from`, or `from`.
+fn first_touched(end: &OpenEnd, from: u64, geometry: Geometry) -> u64 {
+    let begin = |(item, _): &(Item, _)| item.lsn().offset(geometry.segment_bytes);
+    let begins = end.items.iter().map(begin);
+    begins
+        .take_while(|begin| *begin < from)
+        .last()
+        .unwrap_or(from)
+}
+
 /// See [`stand_in`].
 pub(crate) struct StandIn(FrameHeader);
 
 impl StandIn {
     pub(crate) fn row(&self, lsn: Lsn) -> Option<Row> {
         self.0.has_row().then(|| row_of_header(&self.0, lsn))
+    }
+}
+
+impl Mended {
+    /// The segment files.
+    #[must_use]
+    pub const fn store(&self) -> &SegmentStore {
+        &self.store
     }
 }
 
@@ -98,7 +116,7 @@ impl Contents<'_> {
             }
             if let Some((last, before)) = self.ends.split_last() {
                 for end in before {
-                    self.close(&store, geometry, life, end)?;
+                    self.close(&store, geometry, &self.segment(end).header, end)?;
                 }
                 start = self.join(&store, geometry, life, last)?;
             }
@@ -157,7 +175,7 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment, end.end);
+        let file = self.file_bytes(segment, first_touched(end, from, geometry)..end.end);
         let source = SegmentBytes {
             header: &segment.header,
             file: &file,
@@ -236,20 +254,17 @@ impl Contents<'_> {
         mended.chain(unstable).min().filter(|from| *from < end.end)
     }
 
-    /// Step 2: a trailer for a segment that is written to its end.
+    /// Step 2: a trailer for a segment that is written to its end. It names a life of `header`, the segment's header as it
+    /// is on disk by now: one of a life that gave up its place would not be taken for this segment's.
     fn close(
         &self,
         store: &SegmentStore,
         geometry: Geometry,
-        life: Life,
+        header: &SegmentHeader,
         end: &OpenEnd,
     ) -> Result<()> {
         let segment = self.segment(end);
-        let last_life = segment
-            .header
-            .joins
-            .last()
-            .map_or(0, |join| join.incarnation);
+        let last_life = header.joins.last().map_or(0, |join| join.incarnation);
         let rows = end.rows();
         let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
         if begin < end.end {
@@ -257,11 +272,11 @@ impl Contents<'_> {
             return Ok(());
         }
         let trailer = Trailer {
-            cache_id: life.cache_id,
-            number: segment.header.number,
+            cache_id: header.cache_id,
+            number: header.number,
             incarnation: last_life,
             data_end: to_u32(to_usize(end.end)),
-            stable: Lsn::new(segment.header.number, end.end, geometry.segment_bytes),
+            stable: Lsn::new(header.number, end.end, geometry.segment_bytes),
             rows,
         };
         let writer = store.writer(segment.slot)?;
@@ -315,7 +330,7 @@ impl Contents<'_> {
                 rows,
             )));
         }
-        self.close(store, geometry, life, end)?;
+        self.close(store, geometry, &header, end)?;
         Ok(None)
     }
 

@@ -176,7 +176,7 @@ impl Dir for StdDir {
         let file = std::fs::File::from(sys::openat(&self.fd, name, flags, FILE_MODE)?);
         // By path: std has a method of this name with another meaning of its result.
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => Ok(Some(Box::new(StdLock { _file: file }))),
+            Ok(()) => Ok(Some(Box::new(StdLock { file }))),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(e) => Err(e),
         }
@@ -186,10 +186,18 @@ impl Dir for StdDir {
 /// What new files may be used for, before the process's umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
-/// Closing the file releases the lock.
+/// The end of the process releases the lock. While it lives, closing the file is not enough: a child that another thread
+/// is just starting holds a copy of the handle until it is a program of its own.
 #[derive(Debug)]
 struct StdLock {
-    _file: std::fs::File,
+    file: std::fs::File,
+}
+
+impl Drop for StdLock {
+    fn drop(&mut self) {
+        // What cannot be unlocked is released with the last handle.
+        let _ = fs2::FileExt::unlock(&self.file);
+    }
 }
 
 impl LockGuard for StdLock {}
@@ -296,6 +304,17 @@ mod tests {
         let content = std::fs::read(&path).unwrap();
         assert_eq!(content.len() as u64, len);
         assert_eq!(&content[..4], b"abc\0");
+    }
+
+    #[test]
+    fn a_lock_ends_with_its_guard_though_a_child_has_inherited_it() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = StdFs.open_dir(root.path()).unwrap();
+        let file = std::fs::File::create(root.path().join("LOCK")).unwrap();
+        fs2::FileExt::lock_exclusive(&file).unwrap();
+        let _inherited = file.try_clone().unwrap();
+        drop(StdLock { file });
+        assert!(dir.try_lock("LOCK").unwrap().is_some());
     }
 
     #[test]

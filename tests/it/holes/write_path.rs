@@ -88,10 +88,9 @@ fn hole_25_a_closure_that_fills_an_entry_waits_for_nobody_who_waits_for_it() {
                 let other = cache.clone();
                 let fill = |_: &mut [u8]| {
                     let checkpoint = spawn(move || other.checkpoint().map_err(|e| e.kind()));
-                    // Counted before it waits for everything before it, this entry too.
-                    while cache.stats().checkpoints == 0 {
-                        thread::yield_now();
-                    }
+                    // Time to come to where it waits for everything before it, this entry too. Whether it got there or
+                    // not, no answer below may depend on it.
+                    thread::sleep(Duration::from_millis(50));
                     let _ = done.send((ask(&cache), checkpoint));
                     Ok::<_, String>(())
                 };

@@ -3,15 +3,17 @@
 //! Each copy and each checksum by itself, and then whether they agree: rows with frames, references with extents, the
 //! newest checkpoint with what it points at. Memory: one segment, and the newest checkpoint's entries, as at open.
 
+mod directory;
+
 use std::collections::HashMap;
 
 use perennial_failpoints::Dir;
 use perennial_wal::frame::FrameKind;
-use perennial_wal::segment::{Row, Trailer, file_name, slot_of, zone_begin};
-use perennial_wal::{Addr, Contents, Examined, FrameItem, Lsn, SegmentId, SegmentState, TailHead};
+use perennial_wal::segment::{Row, Trailer, file_name, zone_begin};
+use perennial_wal::{Addr, Contents, Examined, FrameItem, Lsn, SegmentId, SegmentState};
 
 use crate::checkpoint::{Entry, Head, decode_part};
-use crate::identity::{self, Identity, IdentityFileError, TailKind};
+use crate::identity::{Identity, IdentityFileError};
 use crate::replay::{head_row, read_head, read_part};
 use crate::report::{Problem, VerifyReport};
 use crate::tail_file::TailFile;
@@ -98,86 +100,6 @@ impl Check<'_, '_> {
         let slot = chain.find(|s| s.header.number == number).map(|s| s.slot);
         let name = slot.map_or_else(|| format!("(segment {number})"), file_name);
         self.problem(&name, offset, what);
-    }
-
-    fn identity(&mut self) -> Result<(), IdentityFileError> {
-        for (at, why) in identity::bad_copies(self.dir)? {
-            let what = format!("a copy of the identity is no good ({why}); the other one is");
-            self.problem(identity::FILE_NAME, at, what);
-        }
-        Ok(())
-    }
-
-    /// After a power loss the tail may be anything, for it is never synced.
-    fn tail(&mut self, tail: &TailFile) {
-        self.report.bytes += tail.bytes();
-        let path = tail.path.display().to_string();
-        let mut problem = |offset, what: &str| {
-            let (path, what) = (path.clone(), what.to_owned());
-            self.report.problems.push(Problem { path, offset, what });
-        };
-        let Some(head) = &tail.head_bytes else {
-            let expected = self.identity.tail.kind == TailKind::Mapped;
-            if expected && !self.contents.found.chain.is_empty() {
-                problem(0, "the tail is missing, and with it what it alone held");
-            }
-            return;
-        };
-        if !tail.same_boot {
-            return;
-        }
-        for (at, good) in TailHead::copies(head) {
-            if !good {
-                problem(
-                    at,
-                    "a copy in the tail's head is damaged; the other one is good",
-                );
-            }
-        }
-    }
-
-    fn chain(&mut self, tail: &TailFile) {
-        let found = &self.contents.found;
-        let known = |name: &str| {
-            slot_of(name).is_some()
-                || name.starts_with(identity::TAIL_PREFIX)
-                || [
-                    identity::FILE_NAME,
-                    identity::TEMPORARY_NAME,
-                    identity::LOCK_NAME,
-                ]
-                .contains(&name)
-        };
-        let names = self.dir.list().unwrap_or_default();
-        let others = names.iter().filter(|entry| !known(&entry.name)).count();
-        self.report.foreign_files = (found.foreign.len() + others) as u64;
-        if !found.broken && !found.end_missing {
-            return;
-        }
-        // One of these it must be; where nothing is missing they are free space.
-        for slot in found.damaged.clone() {
-            self.problem(
-                &file_name(slot),
-                0,
-                "both copies of the segment header are damaged",
-            );
-        }
-        if self.contents.found.end_missing {
-            let path = tail.path.display().to_string();
-            let what = "the tail knows a newer segment than any that is there".to_owned();
-            let offset = 0;
-            self.report.problems.push(Problem { path, offset, what });
-        }
-        if self.contents.found.broken
-            && let Some(first) = self.contents.found.chain.first()
-        {
-            let (slot, before) = (first.slot, first.header.predecessor);
-            self.problem(
-                &file_name(slot),
-                0,
-                format!("the segment before it, {before}, is missing"),
-            );
-        }
     }
 
     /// The parts of the newest checkpoint. One whose segment was given up since is no damage: the log is enough.
