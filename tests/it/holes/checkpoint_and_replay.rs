@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use perennial::{Cache, ErrorKind, Options};
 use perennial_failpoints::SimFs;
@@ -115,6 +116,31 @@ fn check_floor(cache: &Cache, floor: &[u64]) {
         let op = identify(name.as_bytes(), &found).unwrap();
         assert!(op >= *floor, "{name}: {op} is older than {floor}");
     }
+}
+
+/// The image points at an entry that is still being copied. Killed then, it is a hole, and what it replaced must be found.
+#[test]
+fn hole_01_an_image_of_an_entry_under_way_does_not_count() {
+    let machine = SimFs::new(2);
+    let cache = open(&machine, roomy());
+    cache.insert_durable("k", "older").unwrap();
+    // So that a checkpoint that counted would not replay the older version.
+    for n in 0..30_u32 {
+        cache.insert(n.to_le_bytes(), [1; 900]).unwrap();
+    }
+    let mut image = None;
+    thread::scope(|scope| {
+        let fill = |_: &mut [u8]| {
+            scope.spawn(|| cache.checkpoint().unwrap());
+            // Time to write all it will write; whether it got there or not, the entry must be found.
+            thread::sleep(Duration::from_millis(50));
+            image = Some(machine.process_crash());
+            Ok::<_, String>(())
+        };
+        cache.insert_with_len("k", 300, fill).unwrap();
+    });
+    let after = open(&image.unwrap(), roomy());
+    assert_eq!(get(&after, "k"), Some(b"older".to_vec()));
 }
 
 /// `victim` lies in one segment, its remove in a later one, which gets lost. Returns the machine and the lost file.
