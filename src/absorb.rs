@@ -57,9 +57,9 @@ impl<'a> Absorb<'a> {
         let mut shard = self.index.lock(operation.hash);
         let old = match operation.target {
             Some((addr, class)) => {
-                shard.prepare(operation.hash, &|addr| self.counts(addr));
+                shard.prepare(operation.hash);
                 self.ledger.add(addr);
-                shard.set(operation.hash, addr, class)
+                shard.set(operation.hash, addr, class, &|addr| self.counts(addr))
             }
             None => shard.remove(operation.hash),
         };

@@ -253,7 +253,7 @@ impl Engine {
         {
             return Ok(Placed::Superseded);
         }
-        shard.prepare(placing.hash, &|addr| self.is_live(addr));
+        shard.prepare(placing.hash);
         let reservation = self.log.try_reserve(placing.spec, Class::Put)?;
         let own = Addr::log(reservation.lsn());
         let (addr, bytes) = placing
@@ -274,7 +274,7 @@ impl Engine {
 
     fn set_entry(&self, shard: &mut ShardGuard<'_, Flights>, hash: u64, addr: Addr, bytes: u64) {
         let class = size_class::class_of(u32::try_from(bytes).unwrap_or(u32::MAX));
-        let old = shard.set(hash, addr, class);
+        let old = shard.set(hash, addr, class, &|addr| self.is_live(addr));
         if !self.ledger.add(addr) {
             self.counters.evicted.add(1);
         }

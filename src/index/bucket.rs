@@ -88,6 +88,11 @@ impl Bucket {
         self.slots.iter().position(empty)
     }
 
+    /// Sets a slot of a bucket that no reader can see.
+    pub(super) fn fill(&mut self, at: usize, slot: Slot) {
+        self.slots[at] = slot.words().map(AtomicU32::new);
+    }
+
     /// Only for the holder of the shard's lock.
     pub(super) fn write(&self, at: usize, slot: Slot) {
         let version = self.version.load(Ordering::Relaxed);

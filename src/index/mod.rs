@@ -18,8 +18,12 @@
 mod bucket;
 mod entry;
 mod gate;
+mod gate_shape;
 mod geometry;
+mod growth;
+mod prefetch;
 mod quotient;
+mod room;
 mod shard;
 pub(crate) mod size_class;
 mod slot;
@@ -41,11 +45,13 @@ pub(crate) use tally::GateStats;
 use entry::Horizons;
 use geometry::Key;
 use shard::Shard;
+use table::TableShape;
 use tally::{Outcome, Tally};
 
 /// The index. `X` is what else the caller keeps under each shard's lock.
 pub(crate) struct Index<X> {
     geometry: IndexGeometry,
+    table_shape: TableShape,
     horizons: Horizons,
     tally: Tally,
     shards: Box<[CachePadded<Shard<X>>]>,
@@ -58,13 +64,15 @@ impl<X: Default> Index<X> {
     /// When a number of the geometry is out of its range.
     pub(crate) fn new(geometry: IndexGeometry) -> Self {
         geometry.check();
+        let table_shape = TableShape::new(&geometry);
         let shards = 0..1usize << geometry.shards_log2;
         Self {
             geometry,
+            table_shape,
             horizons: Horizons::default(),
             tally: Tally::default(),
             shards: shards
-                .map(|_| CachePadded::new(Shard::new(&geometry)))
+                .map(|number| CachePadded::new(Shard::new(number, &table_shape)))
                 .collect(),
         }
     }
@@ -95,7 +103,7 @@ impl<X> Index<X> {
 
     fn look_up(&self, key: Key) -> (Outcome, Option<Entry>) {
         self.shards[key.shard].published.read(|table| {
-            if !table.gate.may_contain(key.identity) {
+            if !table.gate.may_contain(key.x) {
                 return (Outcome::Negative, None);
             }
             match table.slots.find(table.slots.spot(key.x)) {
@@ -113,9 +121,7 @@ impl<X> Index<X> {
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let key = self.geometry.key_of_hash(hash);
         let shard = &self.shards[key.shard];
-        shard
-            .published
-            .read(|table| table.gate.may_contain(key.identity))
+        shard.published.read(|table| table.gate.may_contain(key.x))
     }
 
     /// Notes a visit to the entry, if it still points at `addr`.

@@ -1,14 +1,17 @@
 //! Where in a table of any number of buckets a key lives, and back again.
 //!
 //! The key's place bits `x` are read as a fraction of `2^bits`: its home is the bucket that
-//! fraction points at, and the remainder is how many smaller `x` share that home.
+//! fraction points at, and the remainder is the low 46 bits of `x`.
 //!
 //! ```text
-//!   home = floor(x * n / 2^bits)      remainder = x - ceil(home * 2^bits / n)
+//!   home = floor(x * n / 2^bits)      remainder = x mod 2^46
 //! ```
 //!
-//! Home and remainder give `x` back exactly, so a table grows to any size, and an image of it is
-//! read into any other, without a look at the keys.
+//! The `x` of one home lie within 2^46 of each other, so home and remainder give `x` back
+//! exactly: a table grows to any size, and an image of it is read into any other, without a look
+//! at the keys. Homes are in the order of `x`: a table that grows is read and written from one
+//! end to the other. (The remainder once was the rank of `x` among those of its home; it told as
+//! much and cost a division for every entry that was placed, and another for every one moved.)
 //!
 //! A key may live in one of four buckets: its home, the one after, and a second pair that its
 //! remainder chooses. Four in a row would fail early: crowds of homes overlap and no place is
@@ -21,16 +24,15 @@ use super::slot::{REMAINDER_BITS, Tag};
 
 /// How many buckets a key may live in.
 pub(super) const CHOICES: u8 = 4;
+const REMAINDERS: u64 = (1 << REMAINDER_BITS) - 1;
 
 /// A table's number of buckets and the number of place bits of a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quotient {
     buckets: u64,
     bits: u8,
-    /// 2^bits divided by the buckets, and what that leaves: so that `join` need not divide
-    /// 128-bit numbers, of which growth and images do one for every entry.
+    /// 2^bits divided by the buckets, rounded down: homes begin at least this far apart.
     share: u64,
-    left: u64,
 }
 
 /// What places a key in one table.
@@ -44,12 +46,10 @@ impl Quotient {
     pub(super) fn new(buckets: u64, bits: u8) -> Self {
         assert!(buckets >= Self::least_buckets(bits), "remainders must fit");
         assert!(buckets <= u64::from(u32::MAX), "a shard of 256 GiB");
-        let all = 1u128 << bits;
         Self {
             buckets,
             bits,
-            share: low64(all / u128::from(buckets)),
-            left: low64(all % u128::from(buckets)),
+            share: low64((1u128 << bits) / u128::from(buckets)),
         }
     }
 
@@ -64,19 +64,19 @@ impl Quotient {
 
     pub(super) fn split(&self, x: u64) -> Spot {
         let product = u128::from(x) * u128::from(self.buckets);
-        // x * n = home * 2^bits + fraction. Neighbouring x are n apart, the first of a home lies
-        // below n: the quotient is the remainder, and no 128-bit division is needed.
-        let fraction = low64(product) & (u64::MAX >> (64 - self.bits));
         Spot {
             home: low64(product >> self.bits),
-            remainder: fraction / self.buckets,
+            remainder: x & REMAINDERS,
         }
     }
 
     pub(super) fn join(&self, spot: Spot) -> u64 {
-        // ceil(home * 2^bits / n). Both factors of the second product are below 2^32.
-        let first = spot.home * self.share + (spot.home * self.left).div_ceil(self.buckets);
-        first + spot.remainder
+        // At most the first x of this home, and short of it by less than the number of buckets.
+        // From there on the x of this home lie within 2^46: either the buckets divide 2^bits and
+        // this is exact, or they are more than 2^(bits - 46) and a home is shorter than 2^46 by
+        // more than their number.
+        let base = spot.home * self.share;
+        base + (spot.remainder.wrapping_sub(base) & REMAINDERS)
     }
 
     /// The same keys over another number of buckets.
@@ -101,12 +101,9 @@ impl Quotient {
 
     /// At most `buckets`.
     fn offset(&self, remainder: u64, displacement: u8) -> u64 {
-        let pair = if displacement >= 2 {
-            self.spread(remainder)
-        } else {
-            0
-        };
-        pair + u64::from(displacement & 1)
+        // A mask, not a branch: which pair an entry lies in is a matter of chance.
+        let second = u64::from(displacement >> 1).wrapping_neg();
+        (self.spread(remainder) & second) + u64::from(displacement & 1)
     }
 
     /// A number below `buckets`, evenly over the remainders.
@@ -115,12 +112,11 @@ impl Quotient {
         (mixed * self.buckets) >> 32
     }
 
-    /// `bucket` modulo the number of buckets, for at most twice that number.
-    fn wrap(&self, mut bucket: u64) -> u64 {
-        while bucket >= self.buckets {
-            bucket -= self.buckets;
-        }
-        bucket
+    /// `bucket` modulo the number of buckets, for less than twice that number.
+    fn wrap(&self, bucket: u64) -> u64 {
+        let wrapped = bucket.wrapping_sub(self.buckets);
+        // Not a loop, and no branch: which way it goes is a matter of chance.
+        wrapped.min(bucket)
     }
 }
 

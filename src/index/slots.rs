@@ -2,7 +2,7 @@
 //!
 //! A new entry takes the first empty slot of its four buckets. When all are full, one of the
 //! twenty entries in the way is moved to another of *its* buckets: that alone lets a table fill to
-//! 97 % before it has to grow.
+//! 95 % before it has to grow.
 //!
 //! A moved entry is first copied, then `moves` is counted, then the old copy is erased. A reader
 //! that looked at the new place too early and at the old one too late has seen the erased slot,
@@ -11,23 +11,24 @@
 use perennial_wal::to_usize;
 
 use super::bucket::{Bucket, SLOTS};
+use super::prefetch::prefetch;
 use super::quotient::{CHOICES, Quotient, Spot};
 use super::slot::{Payload, Slot, Tag};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 
 pub(super) struct Slots {
-    quotient: Quotient,
+    pub(super) quotient: Quotient,
     moves: AtomicU64,
     used: AtomicUsize,
-    buckets: Box<[Bucket]>,
+    pub(super) buckets: Box<[Bucket]>,
 }
 
 /// One slot of a table, for a given key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    bucket: usize,
-    at: usize,
-    displacement: u8,
+    pub(super) bucket: usize,
+    pub(super) at: usize,
+    pub(super) displacement: u8,
 }
 
 impl Slots {
@@ -52,7 +53,14 @@ impl Slots {
 
     /// Swept down to less than this a table has room for a while; otherwise it grows.
     pub(super) fn roomy(&self) -> usize {
-        self.buckets.len() * SLOTS * 15 / 16
+        self.buckets.len() * SLOTS * 60 / 64
+    }
+
+    /// Begins to load the buckets of a key.
+    pub(super) fn prefetch(&self, spot: Spot) {
+        for choice in 0..CHOICES {
+            prefetch(&self.buckets[self.quotient.bucket(spot, choice)]);
+        }
     }
 
     /// Slots that are not empty.
@@ -124,7 +132,7 @@ impl Slots {
         self.count(0, 1);
     }
 
-    fn count(&self, more: usize, fewer: usize) {
+    pub(super) fn count(&self, more: usize, fewer: usize) {
         self.used
             .store(self.used() + more - fewer, Ordering::Relaxed);
     }
@@ -164,7 +172,7 @@ impl Slots {
     }
 
     /// Moves the entry in `place` to another of its buckets, if one has an empty slot, and says where it is now.
-    fn move_away(&self, place: Place) -> Option<Place> {
+    pub(super) fn move_away(&self, place: Place) -> Option<Place> {
         let slot = self.read(place);
         let spot = self.quotient.spot(place.bucket, slot.tag());
         let to = self.empty(spot)?;
@@ -174,6 +182,15 @@ impl Slots {
         self.moves.store(moves + 1, Ordering::Release);
         self.buckets[place.bucket].write(place.at, Slot::EMPTY);
         Some(to)
+    }
+
+    /// Some three hundred entries from all over the table, all of a small one.
+    ///
+    /// While a cache fills nothing is dead, and a sweep before each growth is as dear as the growth itself.
+    pub(super) fn sample(&self) -> impl Iterator<Item = Slot> {
+        let some = self.buckets.iter().step_by(1 + self.buckets.len() / 64);
+        some.flat_map(|bucket| (0..SLOTS).map(|at| bucket.slot(at)))
+            .filter(|slot| !slot.is_empty())
     }
 
     /// Every entry: where it is, the place bits of its key, what it says.
@@ -192,71 +209,11 @@ impl Slots {
             (!slot.is_empty()).then(|| (place, x(), slot.payload()))
         })
     }
-
-    /// The same entries over `buckets` buckets, each shown to `placed`; `None` when they do not fit.
-    pub(super) fn spread_over(&self, buckets: u64, mut placed: impl FnMut(u64)) -> Option<Self> {
-        let mut wider = Filling::new(self.quotient.with_buckets(buckets));
-        for (_, x, payload) in self.entries() {
-            wider.put(x, payload)?;
-            placed(x);
-        }
-        Some(wider.slots)
-    }
-}
-
-/// A table that nobody sees yet. Its buckets are filled from the first slot on, so a count says where the next one is
-/// empty: growing looks at a byte instead of five slots.
-struct Filling {
-    slots: Slots,
-    taken: Vec<u8>,
-}
-
-impl Filling {
-    fn new(quotient: Quotient) -> Self {
-        let slots = Slots::new(quotient);
-        let taken = vec![0; slots.buckets.len()];
-        Self { slots, taken }
-    }
-
-    fn put(&mut self, x: u64, payload: Payload) -> Option<()> {
-        let spot = self.slots.spot(x);
-        let place = match self.empty(spot) {
-            Some(place) => place,
-            None => self.relocate(spot)?,
-        };
-        self.slots.put(place, spot, payload);
-        Some(())
-    }
-
-    fn empty(&mut self, spot: Spot) -> Option<Place> {
-        (0..CHOICES).find_map(|displacement| {
-            let bucket = self.slots.quotient.bucket(spot, displacement);
-            let at = usize::from(self.taken[bucket]);
-            (at < SLOTS).then(|| {
-                self.taken[bucket] += 1;
-                Place {
-                    bucket,
-                    at,
-                    displacement,
-                }
-            })
-        })
-    }
-
-    /// The slot it frees is taken at once: only the bucket that the other entry went to counts one more.
-    fn relocate(&mut self, spot: Spot) -> Option<Place> {
-        let slots = &self.slots;
-        let (freed, to) = slots
-            .candidates(spot)
-            .find_map(|place| Some((place, slots.move_away(place)?)))?;
-        self.taken[to.bucket] += 1;
-        Some(freed)
-    }
 }
 
 /// Slots in use at which the dead of a table with so many buckets are swept.
 pub(super) fn full(buckets: u64) -> usize {
-    to_usize(buckets) * SLOTS * 31 / 32
+    to_usize(buckets) * SLOTS * 61 / 64
 }
 
 /// Bytes of a table with so many buckets.

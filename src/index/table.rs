@@ -2,10 +2,18 @@
 
 use std::sync::Arc;
 
-use super::gate::{Gate, GateBuilder};
+use super::gate::Gate;
+use super::gate_shape::GateShape;
 use super::geometry::IndexGeometry;
 use super::quotient::Quotient;
 use super::slots::{self, Slots};
+
+/// What the tables of one index have in common.
+#[derive(Clone, Copy)]
+pub(super) struct TableShape {
+    place_bits: u8,
+    gate: GateShape,
+}
 
 /// What a shard publishes. A new gate over the same slots is a new table that shares them.
 #[derive(Clone)]
@@ -14,46 +22,51 @@ pub(super) struct Table {
     pub(super) gate: Arc<Gate>,
 }
 
-impl Table {
-    /// An empty table, with `buckets` buckets or as many as the geometry needs.
-    pub(super) fn new(geometry: &IndexGeometry, buckets: u64) -> Self {
-        let bits = geometry.place_bits();
-        let buckets = buckets.max(Quotient::least_buckets(bits));
-        let slots = Slots::new(Quotient::new(buckets, bits));
-        let gate = Gate::new(slots.full(), geometry.fp_rate, std::iter::empty());
+impl TableShape {
+    pub(super) fn new(geometry: &IndexGeometry) -> Self {
         Self {
+            place_bits: geometry.place_bits(),
+            gate: GateShape::of(geometry.fp_rate),
+        }
+    }
+
+    fn gate(&self, slots: &Slots) -> Gate {
+        Gate::new(self.gate, slots.full(), self.place_bits)
+    }
+}
+
+impl Table {
+    /// An empty table of the fewest buckets that will do.
+    pub(super) fn new(shape: &TableShape) -> Self {
+        let bits = shape.place_bits;
+        let slots = Slots::new(Quotient::new(Quotient::least_buckets(bits), bits));
+        Self {
+            gate: Arc::new(shape.gate(&slots)),
             slots: Arc::new(slots),
-            gate: Arc::new(gate),
         }
     }
 
     /// The same slots behind a gate that has forgotten what was removed.
-    pub(super) fn with_fresh_gate(&self, geometry: &IndexGeometry, shard: usize) -> Self {
-        Self::over(Arc::clone(&self.slots), geometry, shard)
-    }
-
-    /// The same entries in at least `buckets` buckets.
-    pub(super) fn grown(&self, geometry: &IndexGeometry, shard: usize, mut buckets: u64) -> Self {
-        loop {
-            let full = slots::full(buckets);
-            let mut gate = GateBuilder::new(full, geometry.fp_rate);
-            let placed = |x| gate.insert(geometry.identity(shard, x));
-            if let Some(slots) = self.slots.spread_over(buckets, placed) {
-                return Self {
-                    slots: Arc::new(slots),
-                    gate: Arc::new(gate.build()),
-                };
-            }
-            buckets = next_size(buckets, Steps::FromReserved);
+    pub(super) fn with_fresh_gate(&self, shape: &TableShape) -> Self {
+        let gate = shape.gate(&self.slots);
+        self.slots.entries().for_each(|(_, x, _)| gate.insert(x));
+        Self {
+            slots: Arc::clone(&self.slots),
+            gate: Arc::new(gate),
         }
     }
 
-    fn over(slots: Arc<Slots>, geometry: &IndexGeometry, shard: usize) -> Self {
-        let identities = slots.entries().map(|(_, x, _)| geometry.identity(shard, x));
-        let gate = Gate::new(slots.full(), geometry.fp_rate, identities);
-        Self {
-            slots,
-            gate: Arc::new(gate),
+    /// The same entries in at least `buckets` buckets.
+    pub(super) fn grown(&self, shape: &TableShape, mut buckets: u64) -> Self {
+        loop {
+            let gate = Gate::new(shape.gate, slots::full(buckets), shape.place_bits);
+            if let Some(slots) = self.slots.spread_over(buckets, |x| gate.insert(x)) {
+                return Self {
+                    slots: Arc::new(slots),
+                    gate: Arc::new(gate),
+                };
+            }
+            buckets = next_size(buckets, Phase::Spread);
         }
     }
 
@@ -62,28 +75,29 @@ impl Table {
     }
 }
 
-/// How a table grows.
+/// Where a shard stands among those of an index, whose keys are spread evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Steps {
-    /// From nothing, one entry at a time: by half where that is quicker.
-    FromNothing,
-    /// From a size that was asked for: little is missing.
-    FromReserved,
+pub(super) enum Phase {
+    /// With all others: they would be full, and grow, at the same time.
+    Together(usize),
+    /// Its sizes lie between those of the others, so that of all slots about the same part is empty at any time.
+    Spread,
 }
 
-/// Tables that grow by half: with 64 shards these are the sizes from a hundred thousand entries in all to a million.
-const MIDDLING: std::ops::Range<u64> = 512..4096;
+/// Below this a table doubles.
+pub(super) const SMALL: u64 = 64;
 
-/// Tiny tables double. Others grow by an eighth, for what is empty is memory in vain; but growing by an eighth moves
-/// every entry nine times on the way. While that costs much and the memory is little a table grows by half, which moves
-/// an entry three times.
-pub(super) fn next_size(buckets: u64, steps: Steps) -> u64 {
-    let more = if buckets < 64 {
-        buckets
-    } else if steps == Steps::FromNothing && MIDDLING.contains(&buckets) {
-        buckets / 2
-    } else {
-        buckets / 8
+/// The size after `buckets`. What is empty is memory in vain: a table grows by an eighth, and moves its entries
+/// in order, from one end to the other, which is quick.
+pub(super) fn next_size(buckets: u64, phase: Phase) -> u64 {
+    let more = match phase {
+        _ if buckets < SMALL => buckets,
+        Phase::Spread => buckets / 8,
+        // Between nothing and an eighth, in the order of the bits turned around: any few shards are well spread.
+        Phase::Together(shard) => {
+            let eighths = ((shard as u64).reverse_bits() >> 56) + 1;
+            (buckets * eighths).div_ceil(8 * 256)
+        }
     };
     buckets + more
 }

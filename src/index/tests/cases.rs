@@ -25,8 +25,8 @@ fn dead_slots_are_used_again() {
     for n in 0..40 * window {
         let live = move |addr: Addr| addr.units() + window > n;
         let mut shard = index.lock(hash(n));
-        shard.prepare(hash(n), &live);
-        shard.set(hash(n), addr(n), 1);
+        shard.prepare(hash(n));
+        shard.set(hash(n), addr(n), 1, &live);
         drop(shard);
         if n == 10 * window {
             assert!(
@@ -100,7 +100,7 @@ fn an_image_entry_carries_its_visits() {
 #[test]
 #[should_panic(expected = "prepare comes before set")]
 fn setting_what_was_not_prepared_is_our_bug() {
-    index(0, 46).lock(1).set(1, addr(1), 1);
+    index(0, 46).lock(1).set(1, addr(1), 1, &all_live);
 }
 
 #[test]

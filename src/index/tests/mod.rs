@@ -34,6 +34,6 @@ fn all_live(_: Addr) -> bool {
 
 fn put(index: &Index<()>, hash: u64, addr: Addr, class: u8) {
     let mut shard = index.lock(hash);
-    shard.prepare(hash, &all_live);
-    shard.set(hash, addr, class);
+    shard.prepare(hash);
+    shard.set(hash, addr, class, &all_live);
 }

@@ -107,8 +107,8 @@ impl Model {
         let units = units.max(self.dead);
         let entry = fresh(units);
         let mut shard = self.index.lock(key.0);
-        shard.prepare(key.0, &self.is_live());
-        let replaced = shard.set(key.0, entry.addr, entry.size_class);
+        shard.prepare(key.0);
+        let replaced = shard.set(key.0, entry.addr, entry.size_class, &self.is_live());
         drop(shard);
         self.agree(key, replaced);
         self.map.insert(identity(key), entry);

@@ -178,9 +178,9 @@ fn a_touch_never_brings_an_old_address_back() {
         }
         for n in 0..300_000 {
             let mut shard = index.lock(key);
-            shard.prepare(key, &all_live);
+            shard.prepare(key);
             let (addr, class) = whole(n);
-            shard.set(key, addr, class);
+            shard.set(key, addr, class, &all_live);
             let now = shard.get(key).unwrap();
             assert_eq!((now.addr, now.size_class), (addr, class));
             if n % 8 == 0 {

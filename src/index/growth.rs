@@ -1,0 +1,78 @@
+//! The entries of a table spread over more buckets.
+//!
+//! It is most of what a fresh key costs, since on its way to its place in the last table an entry is moved eight times.
+//! So it is done in order: homes rise with the keys, both tables and the gate are gone through from one end to the
+//! other, and of a slot nothing changes but the displacement.
+
+use super::bucket::{Bucket, SLOTS};
+use super::quotient::CHOICES;
+use super::slot::Slot;
+use super::slots::{Place, Slots};
+
+impl Slots {
+    /// The same entries over more buckets, each key shown to `placed`; `None` when they do not fit.
+    pub(super) fn spread_over(&self, buckets: u64, placed: impl Fn(u64)) -> Option<Self> {
+        let mut wider = Filling::new(Self::new(self.quotient.with_buckets(buckets)));
+        for (number, bucket) in self.buckets.iter().enumerate() {
+            for slot in (0..SLOTS).map(|at| bucket.slot(at)) {
+                if !slot.is_empty() {
+                    let x = self.quotient.join(self.quotient.spot(number, slot.tag()));
+                    wider.put(x, slot)?;
+                    placed(x);
+                }
+            }
+        }
+        wider.slots.count(self.used(), 0);
+        Some(wider.slots)
+    }
+}
+
+/// A table that nobody sees yet. Its buckets are filled from the first slot on, so a count says where the next one is
+/// empty: a byte is looked at instead of five slots.
+struct Filling {
+    slots: Slots,
+    taken: Vec<u8>,
+}
+
+impl Filling {
+    fn new(slots: Slots) -> Self {
+        let taken = vec![0; slots.buckets.len()];
+        Self { slots, taken }
+    }
+
+    fn put(&mut self, x: u64, slot: Slot) -> Option<()> {
+        let place = match self.empty(x) {
+            Some(place) => place,
+            None => self.relocate(x)?,
+        };
+        let slot = slot.displaced(place.displacement);
+        Bucket::fill(&mut self.slots.buckets[place.bucket], place.at, slot);
+        Some(())
+    }
+
+    fn empty(&mut self, x: u64) -> Option<Place> {
+        let spot = self.slots.spot(x);
+        (0..CHOICES).find_map(|displacement| {
+            let bucket = self.slots.quotient.bucket(spot, displacement);
+            let at = usize::from(self.taken[bucket]);
+            (at < SLOTS).then(|| {
+                self.taken[bucket] += 1;
+                Place {
+                    bucket,
+                    at,
+                    displacement,
+                }
+            })
+        })
+    }
+
+    /// The slot it frees is taken at once: only the bucket that the other entry went to counts one more.
+    fn relocate(&mut self, x: u64) -> Option<Place> {
+        let slots = &self.slots;
+        let (freed, to) = slots
+            .candidates(slots.spot(x))
+            .find_map(|place| Some((place, slots.move_away(place)?)))?;
+        self.taken[to.bucket] += 1;
+        Some(freed)
+    }
+}

@@ -1,0 +1,125 @@
+//! Room for one more entry: a slot that is empty, one whose entry is dead, or a larger table.
+
+use super::entry::{Entry, ImageEntry};
+use super::geometry::Key;
+use super::shard::{Live, ShardGuard};
+use super::slot::Slot;
+use super::slots::{Place, Slots};
+use super::table::{Phase, SMALL, Table, next_size};
+
+impl<X> ShardGuard<'_, X> {
+    pub(super) fn make_place(&mut self, key: Key, live: Live<'_>) -> Place {
+        if let Some(place) = self.place_if_below(key, Slots::full) {
+            return place;
+        }
+        if let Some(place) = self.dead_place(key, live) {
+            return place;
+        }
+        self.sweep(live);
+        loop {
+            if let Some(place) = self.place_if_below(key, Slots::roomy) {
+                return place;
+            }
+            self.grow_a_step();
+        }
+    }
+
+    fn place_if_below(&self, key: Key, limit: fn(&Slots) -> usize) -> Option<Place> {
+        let slots = &self.state.table.slots;
+        let below = slots.used() < limit(slots);
+        below.then(|| slots.vacancy(slots.spot(key.x))).flatten()
+    }
+
+    /// Frees the first of the key's slots whose entry is dead.
+    fn dead_place(&mut self, key: Key, live: Live<'_>) -> Option<Place> {
+        let slots = &self.state.table.slots;
+        let dead = |place: &Place| {
+            let slot = slots.read(*place);
+            !slot.is_empty() && !live(self.index.horizons.expand(slot.payload()).addr)
+        };
+        let place = slots.candidates(slots.spot(key.x)).find(dead)?;
+        slots.erase(place);
+        self.state.removed += 1;
+        Some(place)
+    }
+
+    /// Erases what is dead, and shows `keep` what is not.
+    fn sweep_into(&mut self, live: Live<'_>, mut keep: impl FnMut(u64, Entry)) {
+        let slots = &self.state.table.slots;
+        let mut removed = 0;
+        for (place, x, payload) in slots.entries() {
+            let entry = self.index.horizons.expand(payload);
+            if live(entry.addr) {
+                keep(self.index.geometry.identity(self.number, x), entry);
+            } else {
+                slots.erase(place);
+                removed += 1;
+            }
+        }
+        self.state.removed += removed;
+    }
+
+    fn sweep(&mut self, live: Live<'_>) {
+        let slots = &self.state.table.slots;
+        let dead = |slot: Slot| !live(self.index.horizons.expand(slot.payload()).addr);
+        if slots.sample().any(dead) {
+            self.sweep_into(live, |_, _| ());
+        }
+    }
+
+    pub(super) fn image(&mut self, live: Live<'_>, out: &mut Vec<ImageEntry>) {
+        self.sweep_into(live, |identity, entry| {
+            out.push(ImageEntry {
+                identity,
+                addr: entry.addr,
+                size_class: entry.size_class,
+                visited: entry.visited,
+            });
+        });
+        self.refresh_gate();
+    }
+
+    pub(super) fn clear(&mut self) {
+        let empty = Table::new(&self.index.table_shape);
+        self.state.phase = Phase::Together(self.number);
+        self.replace_table(empty);
+    }
+
+    pub(super) fn reserve(&mut self, buckets: u64) {
+        if buckets > self.state.table.slots.buckets() {
+            self.state.phase = Phase::Together(self.number);
+            self.grow(buckets);
+        }
+    }
+
+    fn grow_a_step(&mut self) {
+        let buckets = self.state.table.slots.buckets();
+        self.grow(next_size(buckets, self.state.phase));
+        if buckets >= SMALL {
+            self.state.phase = Phase::Spread;
+        }
+    }
+
+    fn grow(&mut self, buckets: u64) {
+        let grown = self.state.table.grown(&self.index.table_shape, buckets);
+        self.replace_table(grown);
+    }
+
+    /// A gate that lets too much through is built anew from what is stored.
+    pub(super) fn refresh_gate(&mut self) {
+        let table = &self.state.table;
+        if self.state.removed > (table.slots.full() / 10).max(16) {
+            let fresh = table.with_fresh_gate(&self.index.table_shape);
+            self.replace_table(fresh);
+        }
+    }
+
+    fn replace_table(&mut self, table: Table) {
+        self.index.shards[self.number]
+            .published
+            .publish(table.clone());
+        self.state.table = table;
+        self.state.removed = 0;
+        self.prepared = None;
+    }
+}
