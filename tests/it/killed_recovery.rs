@@ -53,8 +53,9 @@ fn killed_after(fs: &SimFs, n: u64) -> Option<SimFs> {
     let on_kill = move || *taken.lock().unwrap() = Some(machine.process_crash());
     let faulty = FaultFs::with_kill(Arc::new(fs), Plan::kill_after(n), Arc::new(on_kill));
     let opened = Cache::open_with(Arc::new(faulty), "/cache", options());
-    std::mem::forget(opened);
-    image.lock().unwrap().take()
+    let image = image.lock().unwrap().take();
+    drop(opened);
+    image
 }
 
 /// What an open finds, and what the next one does after a clean close.

@@ -253,12 +253,14 @@ impl World {
     }
 
     fn crash(&mut self, power: Option<u64>) -> Result<(), String> {
-        // A dying process runs no destructors.
-        std::mem::forget(self.cache.take());
-        self.fs = match power {
+        let image = match power {
             Some(seed) => self.fs.power_loss(seed),
             None => self.fs.process_crash(),
         };
+        // After the image: what the destructor still writes goes to a machine that is no more. Forgetting the cache instead
+        // kept the memory of every machine of every seed.
+        drop(self.cache.take());
+        self.fs = image;
         self.open();
         self.check_all(Some(power.is_some()))
     }

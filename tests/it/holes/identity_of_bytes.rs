@@ -177,9 +177,10 @@ fn hole_14_the_tail_of_another_boot_brings_nothing_back() {
     cache.insert_durable("stable", "v").unwrap();
     cache.insert("in the tail alone", "v").unwrap();
     machine.mark_all_durable();
+    let dark = machine.power_loss(0);
     let image = kill(&machine, cache);
     assert!(get(&open(&image, roomy()), "in the tail alone").is_some());
-    let machine = machine.power_loss(0);
+    let machine = dark;
     let tail = file_with(&machine, "tail-");
     assert!(
         find_in(&machine, &tail, b"in the tail alone").is_some(),

@@ -33,10 +33,11 @@ pub(crate) fn open(fs: &SimFs, options: Options) -> Cache {
     Cache::open_with(Arc::new(fs.clone()), DIR, options).expect("the cache opens")
 }
 
-/// Ends the life of a cache as SIGKILL does: no destructor runs.
+/// Ends the life of a cache as SIGKILL does: what the destructor writes comes after the image.
 pub(crate) fn kill(fs: &SimFs, cache: Cache) -> SimFs {
-    std::mem::forget(cache);
-    fs.process_crash()
+    let image = fs.process_crash();
+    drop(cache);
+    image
 }
 
 /// The value of a key that must be there or not.
@@ -245,8 +246,7 @@ pub(crate) fn kill_at_every_call(
         let Some(image) = doomed.image() else {
             return;
         };
-        // Of a killed process nothing runs any more; what it would still store went into its own image.
-        std::mem::forget(cache);
+        drop(cache);
         check(&image, &history, n);
     }
 }
@@ -264,7 +264,6 @@ pub(crate) fn judge(
     if let Err(why) = history.check(&cache, power) {
         panic!("{}: {why}", what());
     }
-    std::mem::forget(cache);
 }
 
 /// Recovers `image`, killed before every call of the recovery in turn; `check` sees each image.
@@ -274,8 +273,9 @@ pub(crate) fn kill_every_recovery(image: &SimFs, options: &Options, check: impl 
         let doomed = Doomed::at(&machine, move |call| call.n == m);
         let opened = Cache::open_with(Arc::new(doomed.fs.clone()), DIR, options.clone());
         let opened_ok = opened.is_ok();
-        std::mem::forget(opened);
-        match doomed.image() {
+        let killed = doomed.image();
+        drop(opened);
+        match killed {
             Some(again) => check(&again, m),
             None => {
                 assert!(opened_ok, "recovery fails without a fault");
