@@ -1,5 +1,7 @@
 //! The index as it absorbs a replay.
 
+use std::collections::VecDeque;
+
 use perennial_recovery::{Entry, Machine};
 use perennial_wal::segment::Row;
 use perennial_wal::{Addr, Contents, Geometry, SegmentId};
@@ -14,7 +16,8 @@ pub(crate) struct Absorb<'a> {
     ledger: &'a Ledger,
     oldest: SegmentId,
     segment_bytes: u64,
-    pending: Box<[Vec<Operation>]>,
+    /// Operations whose part of the index is being loaded.
+    pending: VecDeque<Operation>,
 }
 
 /// A put, or a remove without a target.
@@ -23,9 +26,9 @@ struct Operation {
     target: Option<(Addr, u8)>,
 }
 
-/// Operations are applied in groups of keys that lie side by side in the index: the order among keys of different groups
-/// does not matter, and each group's part of the index stays in the processor's caches.
-const GROUPS: usize = 256;
+/// How many operations wait for their part of the index to come into the processor's caches: more than go by while one
+/// line comes from memory, fewer than push each other's lines out.
+const AHEAD: usize = 16;
 
 impl<'a> Absorb<'a> {
     pub(crate) fn new(
@@ -44,13 +47,18 @@ impl<'a> Absorb<'a> {
             ledger,
             oldest,
             segment_bytes: geometry.segment_bytes,
-            pending: (0..GROUPS).map(|_| Vec::new()).collect(),
+            pending: VecDeque::with_capacity(AHEAD + 1),
         }
     }
 
     fn push(&mut self, hash: u64, target: Option<(Addr, u8)>) {
-        let group = perennial_wal::to_usize(hash >> (u64::BITS - GROUPS.ilog2()));
-        self.pending[group].push(Operation { hash, target });
+        self.index.prefetch(hash);
+        self.pending.push_back(Operation { hash, target });
+        if self.pending.len() > AHEAD
+            && let Some(operation) = self.pending.pop_front()
+        {
+            self.apply(&operation);
+        }
     }
 
     fn apply(&self, operation: &Operation) {
@@ -109,18 +117,14 @@ impl Machine for Absorb<'_> {
     }
 
     fn forget_all(&mut self) {
-        for group in &mut self.pending {
-            group.clear();
-        }
+        self.pending.clear();
         self.index.clear();
         self.ledger.clear();
     }
 
     fn finish(&mut self) {
-        for group in std::mem::take(&mut self.pending) {
-            for operation in group {
-                self.apply(&operation);
-            }
+        for operation in std::mem::take(&mut self.pending) {
+            self.apply(&operation);
         }
     }
 }

@@ -12,6 +12,7 @@
 use perennial_wal::to_usize;
 
 use super::gate_shape::{BLOCK_BITS, GateShape};
+use super::prefetch::prefetch;
 use crate::sync::{AtomicU64, Ordering};
 
 const WORDS: usize = (BLOCK_BITS / 64) as usize;
@@ -48,6 +49,11 @@ impl Gate {
             let word = &block.0[word];
             word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         }
+    }
+
+    /// Begins to load the block of a key.
+    pub(super) fn prefetch(&self, x: u64) {
+        prefetch(self.block(x));
     }
 
     pub(super) fn may_contain(&self, x: u64) -> bool {

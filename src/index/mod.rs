@@ -124,6 +124,15 @@ impl<X> Index<X> {
         shard.published.read(|table| table.gate.may_contain(key.x))
     }
 
+    /// Begins to load what an insert of this key will look at.
+    pub(crate) fn prefetch(&self, hash: u64) {
+        let key = self.geometry.key_of_hash(hash);
+        self.shards[key.shard].published.read(|table| {
+            table.gate.prefetch(key.x);
+            table.slots.prefetch(table.slots.spot(key.x));
+        });
+    }
+
     /// Notes a visit to the entry, if it still points at `addr`.
     pub(crate) fn touch(&self, hash: u64, addr: Addr) {
         let key = self.geometry.key_of_hash(hash);
