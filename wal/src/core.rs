@@ -181,18 +181,31 @@ impl LogCore {
     /// Returns once everything below `lsn` is on stable storage.
     ///
     /// # Errors
-    /// When the log fails, failed or is closed before.
+    /// When the log fails, failed or is closed before; [`WalError::Invalid`] for a position that nothing reserved lies
+    /// below: no commit would ever reach it.
     pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
         if self.stable_lsn() >= lsn {
             return Ok(());
         }
         may_wait()?;
+        self.check_reserved(lsn)?;
         self.commit.wait(lsn, || {
             self.buffers.seal_below(&self.tail, lsn);
             let mut state = self.flush.lock();
             let flushed = self.write_filled(&mut state, Some(lsn));
             self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))
         })
+    }
+
+    fn check_reserved(&self, lsn: Lsn) -> Result<()> {
+        let end = self.reserved_end();
+        if lsn <= end {
+            return Ok(());
+        }
+        Err(WalError::Invalid(format!(
+            "nothing is appended at {} yet, the log ends at {}; wait for the position that an append returned",
+            lsn.0, end.0
+        )))
     }
 
     /// Makes everything reserved so far stable, and returns up to where.

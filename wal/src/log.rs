@@ -239,7 +239,7 @@ impl Log {
     /// Returns once everything below `lsn` is on stable storage; many callers share one sync.
     ///
     /// # Errors
-    /// Why the log stopped.
+    /// Why the log stopped; [`WalError::Invalid`] for a position beyond what was appended.
     pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
         self.log.make_stable(lsn)
     }
