@@ -224,7 +224,6 @@ impl Buffers {
                 }
                 Attempt::Full => self.rotate(tail, segments, seq, bytes, class)?,
                 Attempt::Stale => {}
-                Attempt::Crowded => crate::sync::yield_now(),
             }
         }
     }

@@ -39,3 +39,21 @@ fn a_position_that_nobody_reserved_is_not_waited_for() {
     log.make_stable(end).unwrap();
     assert_eq!(log.stable_lsn(), log.flush().unwrap());
 }
+
+/// A header word counts 511 writers.
+#[test]
+fn more_writers_than_a_buffer_can_count_go_on_in_the_next() {
+    let log = open(&LogOptions::new().segment_bytes(1 << 20).tail_bytes(1 << 20));
+    let filler = Arc::clone(&log);
+    in_time(move || {
+        let filling: Vec<_> = (0..2_000).map(|_| filler.reserve(8).unwrap()).collect();
+        for (mut reservation, n) in filling.into_iter().zip(0_u64..) {
+            reservation.body().value.copy_from_slice(&n.to_le_bytes());
+            reservation.complete();
+        }
+        filler.flush().unwrap();
+    });
+    let read: Vec<_> = log.iter_from(Lsn(0)).map(|e| e.unwrap().bytes).collect();
+    let written: Vec<_> = (0_u64..2_000).map(|n| n.to_le_bytes().to_vec()).collect();
+    assert_eq!(read, written);
+}
