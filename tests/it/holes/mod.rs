@@ -6,5 +6,6 @@ mod api_and_index;
 mod checkpoint_and_replay;
 mod identity_of_bytes;
 mod lab;
+mod large_values;
 mod recovery_and_tail;
 mod write_path;
