@@ -10,7 +10,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{Row, SegmentStore};
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::tail::{Tail, TailRead};
 
 /// A lock-free log over recycled segment files.
@@ -155,9 +155,8 @@ impl LogCore {
         may_wait()?;
         let before = self.tail.window_end();
         {
-            let mut state = self.flush.lock();
+            let mut state = self.lock_flush()?;
             if self.tail.window_end() == before {
-                self.check()?;
                 let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
                 self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))?;
             }
@@ -191,10 +190,18 @@ impl LogCore {
         self.check_reserved(lsn)?;
         self.commit.wait(lsn, || {
             self.buffers.seal_below(&self.tail, lsn);
-            let mut state = self.flush.lock();
+            let mut state = self.lock_flush()?;
             let flushed = self.write_filled(&mut state, Some(lsn));
             self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))
         })
+    }
+
+    /// The right to write and sync. Who had it before may have failed while others waited for it: what is on the disk is
+    /// unknown then, and a sync that succeeds now would say nothing about it.
+    fn lock_flush(&self) -> Result<MutexGuard<'_, FlushState>> {
+        let state = self.flush.lock();
+        self.check()?;
+        Ok(state)
     }
 
     fn check_reserved(&self, lsn: Lsn) -> Result<()> {
@@ -223,8 +230,7 @@ impl LogCore {
     /// # Errors
     /// When the log fails.
     pub fn flush_step(&self) -> Result<()> {
-        self.check()?;
-        let mut state = self.flush.lock();
+        let mut state = self.lock_flush()?;
         let written = self.write_filled(&mut state, None);
         let due = state.unsynced >= self.tail.ring_bytes() / 4;
         self.poison_on_error(written.and_then(|()| {
@@ -412,3 +418,6 @@ impl LogCore {
         });
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;
