@@ -4,6 +4,10 @@
 //! it is full, or a commit wants it out, it is sealed with a mark frame and the next begins at the very next LSN. The
 //! slow path, [`Buffers::rotate`], is under a mutex, does no I/O and waits for nothing: where there is no room it says
 //! so, and the caller makes room outside all locks and tries again.
+#![expect(
+    unsafe_code,
+    reason = "who finds a buffer complete vouches for its bytes"
+)]
 
 use crossbeam_utils::CachePadded;
 
@@ -13,7 +17,7 @@ use crate::header_word::{self, Attempt, Limits, MAX_UNITS, Word};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_u32, to_usize};
 use crate::segment::{FIXED_BYTES, ROW_BYTES, SegmentHeader};
 use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::tail::Tail;
+use crate::tail::{Complete, Tail};
 use crate::tail_head::{DESCRIPTORS, EXTENT_UNIT};
 
 /// The most bytes a mark takes: it grows by 16 where it would leave a gap too small for a filler frame.
@@ -105,6 +109,29 @@ pub(crate) struct Filled {
     pub(crate) bytes: u64,
     pub(crate) extent: bool,
     pub(crate) done: bool,
+}
+
+/// How far the flusher has found buffers complete, one after the other.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// The first buffer that was not complete.
+    next: u64,
+    complete: Complete,
+}
+
+impl Passed {
+    /// For the first buffer of an empty ring.
+    pub(crate) fn new(complete: Complete) -> Self {
+        Self { next: 1, complete }
+    }
+
+    pub(crate) fn complete(&self) -> &Complete {
+        &self.complete
+    }
+
+    pub(crate) fn complete_mut(&mut self) -> &mut Complete {
+        &mut self.complete
+    }
 }
 
 /// What is kept per descriptor beside the tail head: nobody needs it after a crash.
@@ -334,9 +361,31 @@ impl Buffers {
         })
     }
 
+    /// Passes the buffers before `seq` that are complete.
+    pub(crate) fn pass(&self, tail: &Tail, passed: &mut Passed, seq: u64) {
+        while passed.next < seq {
+            let filled = self.filled(tail, passed.next);
+            let Some(filled) = filled.filter(|filled| filled.done) else {
+                return;
+            };
+            // SAFETY: I3 — reservations lie in buffers, which follow each other; those before `next` were passed, and this
+            // one is sealed and without writers.
+            unsafe { passed.complete.raise(filled.base.plus(filled.bytes)) };
+            passed.next += 1;
+        }
+    }
+
     /// Where everything before buffer `seq` ends and nothing else begins, when all before it is written: the base of
     /// `seq`, or where it will begin. Headers and trailers of segments in between count with their neighbours.
-    pub(crate) fn end_before(&self, tail: &Tail, seq: u64) -> Lsn {
+    pub(crate) fn end_before(&self, tail: &Tail, passed: &mut Passed, seq: u64) -> Lsn {
+        assert!(seq <= passed.next, "what is written was passed");
+        let end = self.begin_of(tail, seq);
+        // SAFETY: I3 — everything before `seq` was passed; it and all that follows begin at `end` or behind.
+        unsafe { passed.complete.raise(end) };
+        end
+    }
+
+    fn begin_of(&self, tail: &Tail, seq: u64) -> Lsn {
         let rotation = self.rotation.lock();
         if seq <= self.current.load(Ordering::Acquire) {
             return Lsn(tail.descriptor(seq).base.load(Ordering::Relaxed) & !15);
@@ -434,7 +483,8 @@ impl Buffers {
         } else {
             0
         };
-        self.write_filler(tail, mark_at, FrameKind::Mark, last, bytes);
+        // SAFETY: I1 — the seal moved the offset past the mark's place and counts this thread as a writer.
+        unsafe { self.write_filler(tail, mark_at, FrameKind::Mark, last, bytes) };
         self.complete(tail, seq);
     }
 
@@ -513,7 +563,8 @@ impl Buffers {
         }
         let seq = self.next_seq()?;
         self.install_closed(tail, seq, lsn, bytes, 0);
-        self.write_filler(tail, lsn, kind, flags, bytes);
+        // SAFETY: I1 — inside the window as just seen; the buffer has one writer, this thread.
+        unsafe { self.write_filler(tail, lsn, kind, flags, bytes) };
         rotation.offset += bytes;
         self.complete(tail, seq);
         Ok(())
@@ -531,14 +582,15 @@ impl Buffers {
         self.current.store(seq, Ordering::Release);
     }
 
-    fn write_filler(&self, tail: &Tail, lsn: Lsn, kind: FrameKind, flags: u8, bytes: u64) {
+    /// # Safety
+    /// As for [`Tail::write_filler`].
+    unsafe fn write_filler(&self, tail: &Tail, lsn: Lsn, kind: FrameKind, flags: u8, bytes: u64) {
         let stable = self.stable.load(Ordering::Relaxed);
         let filler = to_u32(to_usize(bytes - HEADER_BYTES));
         let header = FrameHeader::filler(kind, flags, stable, filler);
         let offset = lsn.offset(self.geometry.segment_bytes);
-        tail.write_filler(
-            lsn,
-            &header.encode(self.life.seed_of(lsn, &self.geometry), offset),
-        );
+        let header = header.encode(self.life.seed_of(lsn, &self.geometry), offset);
+        // SAFETY: the caller's contract.
+        unsafe { tail.write_filler(lsn, &header) };
     }
 }

@@ -11,7 +11,7 @@ use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{Row, SegmentStore};
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
-use crate::tail::{Tail, TailRead};
+use crate::tail::{Complete, Tail, TailRead};
 
 /// A lock-free log over recycled segment files.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Start {
     pub(crate) geometry: Geometry,
     pub(crate) life: Life,
     pub(crate) tail: Tail,
+    /// Made when the tail was emptied for `start`.
+    pub(crate) complete: Complete,
     pub(crate) store: SegmentStore,
     /// The first LSN of this life.
     pub(crate) start: Lsn,
@@ -86,7 +88,8 @@ impl LogCore {
         let segment = start.start.segment(start.geometry.segment_bytes);
         let slot = start.store.get(segment).ok_or(WalError::Full)?.slot;
         let rows = start.rows.len() as u64;
-        let flush = FlushState::new(segment, start.store.writer(slot)?, start.rows);
+        let writer = start.store.writer(slot)?;
+        let flush = FlushState::new(start.complete, segment, writer, start.rows);
         Ok(Self {
             buffers: Buffers::new(
                 start.geometry,
