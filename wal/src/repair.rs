@@ -5,14 +5,15 @@
 //!    Holes become `Pad` frames; damage becomes a `Remove` of the key, or a `Pad` that says that everything older is
 //!    forgotten. So the end is a chain of frames that prove themselves, and no later recovery judges otherwise
 //!    (hole 11). Then sync.
-//! 2. Segments before the last get their trailer.
-//! 3. The last one gets a *join*: a fresh incarnation from the next sector on, and the largest number seen, up to which
+//! 2. Segments before the last get their trailer, and before it the mark that ends a segment, where it is missing: a
+//!    trailer may rot, and without a mark the unwritten rest of the segment would look like damage then.
+//! 3. So does the last one, if nothing will follow in it. It gets a *join*: a fresh incarnation from the next sector on, and the largest number seen, up to which
 //!    later segments are void (hole 10). Sync.
 //! 4. The tail is reset: last, so that until then all of this can be done again with the same result.
 
 use std::sync::Arc;
 
-use perennial_failpoints::fs::Dir;
+use perennial_failpoints::fs::{Dir, read_exact_at};
 
 use crate::aligned::AlignedBuf;
 use crate::buffer::{Geometry, Life};
@@ -116,7 +117,9 @@ impl Contents<'_> {
             }
             if let Some((last, before)) = self.ends.split_last() {
                 for end in before {
-                    self.close(&store, geometry, &self.segment(end).header, end)?;
+                    let data_end = self.finish(&store, geometry, end)?;
+                    let header = &self.segment(end).header;
+                    self.close(&store, geometry, header, end, data_end)?;
                 }
                 start = self.join(&store, geometry, life, last)?;
             }
@@ -254,6 +257,40 @@ impl Contents<'_> {
         mended.chain(unstable).min().filter(|from| *from < end.end)
     }
 
+    /// The mark that ends a segment behind its last accepted frame, or a sector that a life began and left empty. Returns
+    /// where the frames end now. Where there is no room for it, or the sector cannot be read, the trailer must do.
+    fn finish(&self, store: &SegmentStore, geometry: Geometry, end: &OpenEnd) -> Result<u64> {
+        let segment = self.segment(end);
+        let at = segment.header.next_place(end.end);
+        let data_end = at + HEADER_BYTES;
+        let zone = zone_begin(
+            end.rows().len() as u64,
+            geometry.segment_bytes,
+            geometry.sector,
+        );
+        if end.finished || data_end > zone {
+            return Ok(end.end);
+        }
+        let from = align_down(at, geometry.sector);
+        let mut image = AlignedBuf::zeroed(to_usize(align_up(data_end, geometry.sector) - from));
+        let before = to_usize(at - from);
+        // What step 1 left there is written again as it is.
+        let read = self
+            .file(segment)
+            .map(|file| read_exact_at(&*file, &mut image[..before], from));
+        if !matches!(read, Some(Ok(()))) {
+            return Ok(end.end);
+        }
+        let mark = FrameHeader::filler(FrameKind::Mark, flags::LAST, self.stable.0, 0);
+        image[before..before + to_usize(HEADER_BYTES)]
+            .copy_from_slice(&mark.encode(segment.header.seed_at(at), at));
+        let writer = store.writer(segment.slot)?;
+        perennial_failpoints::site!("wal::repair::mark");
+        writer.write(&image, from)?;
+        writer.sync()?;
+        Ok(data_end)
+    }
+
     /// Step 2: a trailer for a segment that is written to its end. It names a life of `header`, the segment's header as it
     /// is on disk by now: one of a life that gave up its place would not be taken for this segment's.
     fn close(
@@ -262,12 +299,13 @@ impl Contents<'_> {
         geometry: Geometry,
         header: &SegmentHeader,
         end: &OpenEnd,
+        data_end: u64,
     ) -> Result<()> {
         let segment = self.segment(end);
         let last_life = header.joins.last().map_or(0, |join| join.incarnation);
         let rows = end.rows();
         let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
-        if begin < end.end {
+        if begin < data_end {
             // Only damage makes frames that the trailer was not charged for; the segment stays without one.
             return Ok(());
         }
@@ -275,8 +313,8 @@ impl Contents<'_> {
             cache_id: header.cache_id,
             number: header.number,
             incarnation: last_life,
-            data_end: to_u32(to_usize(end.end)),
-            stable: Lsn::new(header.number, end.end, geometry.segment_bytes),
+            data_end: to_u32(to_usize(data_end)),
+            stable: Lsn::new(header.number, data_end, geometry.segment_bytes),
             rows,
         };
         let writer = store.writer(segment.slot)?;
@@ -299,21 +337,37 @@ impl Contents<'_> {
         let segment = self.segment(end);
         let mut header = segment.header.clone();
         let rows = end.rows();
-        let begin = align_up(end.end, geometry.sector);
+        let (mut data_end, mut begin) = (end.end, align_up(end.end, geometry.sector));
         // A life that left nothing gives up its place, or opening and closing alone would fill segment after segment.
-        header.joins.pop_if(|last| u64::from(last.begin) == begin);
+        let gives_up = |last: &mut Join, begin: u64| u64::from(last.begin) == begin;
+        let kept = header.joins.len()
+            - usize::from(
+                header
+                    .joins
+                    .last_mut()
+                    .is_some_and(|last| gives_up(last, begin)),
+            );
         let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
         let room = geometry.segment_bytes.saturating_sub(taken);
-        let go_on = !end.finished
-            && room >= geometry.segment_bytes / WORTH_JOINING
-            && header.joins.len() + 1 < MAX_JOINS;
+        let go_on =
+            !end.finished && room >= geometry.segment_bytes / WORTH_JOINING && kept + 1 < MAX_JOINS;
         let void = self.found.max_number > header.number.0;
         // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
         let cut = !end.finished;
+        if cut && !go_on {
+            if !self.tail.same_boot {
+                // Before the mark is there, which hides the gap that cut them off: a recovery killed in between must not
+                // take them for what follows. In the same boot there are none: a gap is skipped then.
+                self.blank_cut_segments(store, geometry)?;
+            }
+            data_end = self.finish(store, geometry, end)?;
+            begin = align_up(data_end, geometry.sector);
+        }
+        header.joins.pop_if(|last| gives_up(last, begin));
         if (go_on || void || cut) && header.joins.len() < MAX_JOINS {
             header.joins.push(Join {
                 begin: to_u32(to_usize(begin)),
-                end: to_u32(to_usize(end.end)),
+                end: to_u32(to_usize(data_end)),
                 incarnation: life.incarnation,
                 void_through: self.found.max_number,
             });
@@ -330,11 +384,11 @@ impl Contents<'_> {
                 rows,
             )));
         }
-        self.close(store, geometry, &header, end)?;
+        self.close(store, geometry, &header, end, data_end)?;
         Ok(None)
     }
 
-    /// Where the last segment has no place left to say which numbers are void, their headers go, newest first: at no
+    /// Where the last segment cannot say, or not in time, which numbers are void, their headers go, newest first: at no
     /// moment is there a segment whose predecessor is missing.
     fn blank_cut_segments(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
         let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));

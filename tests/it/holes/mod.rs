@@ -4,6 +4,7 @@
 
 mod api_and_index;
 mod checkpoint_and_replay;
+mod closed_by_recovery;
 mod identity_of_bytes;
 mod lab;
 mod large_values;
