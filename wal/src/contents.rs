@@ -212,13 +212,11 @@ impl<'a> Contents<'a> {
     /// is not read for frames that cannot be there. All of it, where there is no tail of this boot.
     fn reserved_to(&self, segment: &ChainSegment) -> u64 {
         let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
-        let ends = head.map(|head| {
-            head.descriptors
-                .iter()
-                .map(|d| d.base.plus(d.bytes))
-                .chain(head.stable)
+        let reserved = head.and_then(|head| {
+            let end = head.descriptors.reserved_end(Lsn(u64::MAX))?;
+            Some(end.max(head.stable.unwrap_or_default()))
         });
-        let Some(end) = ends.and_then(Iterator::max) else {
+        let Some(end) = reserved else {
             return u64::MAX;
         };
         let begin = Lsn::new(segment.header.number, 0, self.geometry.segment_bytes);
@@ -274,13 +272,17 @@ impl<'a> Contents<'a> {
         }
     }
 
+    /// True when no writer can have left the gap, as the descriptors of this boot say, or as they no longer say.
     fn was_complete(&self, gap: &GapItem) -> bool {
-        self.tail.same_boot
-            && self
-                .tail
-                .head
-                .as_ref()
-                .is_some_and(|head| head.was_complete(gap.lsn))
+        let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
+        head.is_some_and(|head| {
+            // Behind what was reserved of a segment there is nothing to be missed.
+            let next = gap.lsn.segment(self.geometry.segment_bytes).0 + 1;
+            let next = Lsn(next * self.geometry.segment_bytes);
+            let reserved = head.descriptors.reserved_end(next).filter(|_| gap.trailing);
+            let end = reserved.map_or(gap.end, |end| end.min(gap.end));
+            !head.descriptors.may_be_a_hole(gap.lsn, end)
+        })
     }
 
     fn facts(&self, gap: &GapItem) -> GapFacts {

@@ -77,11 +77,6 @@ impl Word {
         self.0 >> SALT_SHIFT
     }
 
-    /// True when `next` is the salt of the buffer right behind the one of `salt`.
-    pub(crate) const fn follows(next: u64, salt: u64) -> bool {
-        next == (salt + 1) & ((1 << SALT_BITS) - 1)
-    }
-
     pub(crate) const fn sealed(self) -> bool {
         self.0 >> SEALED_SHIFT & 1 == 1
     }

@@ -18,6 +18,7 @@ mod commit;
 mod contents;
 #[cfg(not(loom))]
 mod core;
+mod descriptors;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
@@ -73,6 +74,7 @@ pub use background::Background;
 pub use buffer::{Class, Geometry, Life, NoRoom};
 #[cfg(not(loom))]
 pub use contents::{Contents, Event, Verdicts};
+pub use descriptors::{Descriptors, FoundDescriptor};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
 #[cfg(not(loom))]
@@ -94,7 +96,7 @@ pub use scan::{ChainSegment, Found, TailEvidence};
 pub use tail::TailRead;
 #[cfg(not(loom))]
 pub use tail_file::open_tail_file;
-pub use tail_head::{FoundDescriptor, TAIL_HEAD_BYTES, TailHead, TailIdentity};
+pub use tail_head::{TAIL_HEAD_BYTES, TailHead, TailIdentity};
 pub use verdict::{GapFacts, GapVerdict, judge_gap};
 #[cfg(not(loom))]
 pub use walk::{FrameItem, GapItem, Item, SegmentBytes};

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crossbeam_epoch as epoch;
 use perennial_failpoints::fs::SharedMap;
 
+use crate::descriptors::UNUSED_BASE;
 use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
 use crate::lsn::{Lsn, to_usize};
 use crate::sync::{AtomicU64, Ordering};
@@ -178,7 +179,13 @@ impl Tail {
     pub(crate) fn reset(&mut self, identity: &TailIdentity, start: Lsn) -> Complete {
         self.publish_stable_words(start);
         let head = self.head_mut();
-        head[DESCRIPTORS_AT..].fill(0);
+        let unused = [0, UNUSED_BASE].map(u64::to_le_bytes).concat();
+        for descriptor in head[DESCRIPTORS_AT..]
+            .chunks_exact_mut(unused.len())
+            .take(DESCRIPTORS)
+        {
+            descriptor.copy_from_slice(&unused);
+        }
         identity.write_to(head);
         self.floor.store(start.0, Ordering::Relaxed);
         self.released.store(start.0, Ordering::Relaxed);
@@ -187,7 +194,7 @@ impl Tail {
     }
 
     fn publish_stable_words(&self, stable: Lsn) {
-        for at in [STABLE_AT, STABLE_AT + 8] {
+        for at in STABLE_AT {
             self.u64_at(at)
                 .store(stable_word(stable), Ordering::Release);
         }

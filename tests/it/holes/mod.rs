@@ -8,5 +8,6 @@ mod closed_by_recovery;
 mod identity_of_bytes;
 mod lab;
 mod large_values;
+mod lost_sectors;
 mod recovery_and_tail;
 mod write_path;
