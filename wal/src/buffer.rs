@@ -361,6 +361,13 @@ impl Buffers {
         })
     }
 
+    /// True when no writer is left in the sealed buffers that begin below `lsn`.
+    pub(crate) fn is_complete_below(&self, tail: &Tail, lsn: Lsn) -> bool {
+        let seqs = self.retired.load(Ordering::Acquire)..=self.current.load(Ordering::Acquire);
+        seqs.filter_map(|seq| self.filled(tail, seq))
+            .all(|filled| filled.done || filled.base >= lsn)
+    }
+
     /// Passes the buffers before `seq` that are complete.
     pub(crate) fn pass(&self, tail: &Tail, passed: &mut Passed, seq: u64) {
         while passed.next < seq {

@@ -199,6 +199,19 @@ impl LogCore {
         })
     }
 
+    /// Makes everything below `lsn` stable, unless a writer is in the middle of a frame there: `Ok(false)`, at once.
+    ///
+    /// # Errors
+    /// As [`make_stable`](Self::make_stable).
+    pub fn make_stable_if_complete(&self, lsn: Lsn) -> Result<bool> {
+        // Sealed, nobody else can begin below; who has begun by then is seen.
+        self.buffers.seal_below(&self.tail, lsn);
+        if self.stable_lsn() < lsn && !self.buffers.is_complete_below(&self.tail, lsn) {
+            return Ok(false);
+        }
+        self.make_stable(lsn).map(|()| true)
+    }
+
     /// The right to write and sync. Who had it before may have failed while others waited for it: what is on the disk is
     /// unknown then, and a sync that succeeds now would say nothing about it.
     fn lock_flush(&self) -> Result<MutexGuard<'_, FlushState>> {

@@ -10,4 +10,5 @@ mod lab;
 mod large_values;
 mod lost_sectors;
 mod recovery_and_tail;
+mod slow_closures;
 mod write_path;
