@@ -8,9 +8,9 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
 use crate::aligned::AlignedBuf;
-use crate::buffer::Geometry;
 use crate::error::WalError;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::geometry::Geometry;
 use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_usize};
 use crate::scan::{ChainSegment, Found, TailEvidence, find, is_medias, read_trailer};
 use crate::segment::{Row, Trailer, file_name};

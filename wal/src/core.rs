@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 
-use crate::buffer::{Buffers, Class, Geometry, Life, NoRoom, Place};
+use crate::buffer::{Buffers, Class, NoRoom, Place};
 use crate::commit::Commit;
 use crate::error::{Result, WalError};
 use crate::flusher::FlushState;
 use crate::frame::{FrameHeader, HEADER_BYTES};
+use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{Row, SegmentStore};

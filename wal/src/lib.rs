@@ -29,6 +29,8 @@ mod extent;
 mod flusher;
 pub mod frame;
 #[cfg(not(loom))]
+mod geometry;
+#[cfg(not(loom))]
 mod handover;
 mod header_word;
 #[cfg(not(loom))]
@@ -71,7 +73,7 @@ pub use crate::core::{LogCore, Refused, filling, may_wait};
 #[cfg(not(loom))]
 pub use background::Background;
 #[cfg(not(loom))]
-pub use buffer::{Class, Geometry, Life, NoRoom};
+pub use buffer::{Class, NoRoom};
 #[cfg(not(loom))]
 pub use contents::{Contents, Event, Verdicts};
 pub use descriptors::{Descriptors, FoundDescriptor};
@@ -81,6 +83,8 @@ pub use error::{Result, WalError};
 pub use examine::{Damage, Examined, Outline, SegmentState};
 #[cfg(not(loom))]
 pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
+#[cfg(not(loom))]
+pub use geometry::{Geometry, Life};
 #[cfg(not(loom))]
 pub use log::{Log, LogEntry, LogOptions};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Fs, LockGuard};
 
 use crate::background::Background;
-use crate::buffer::{Class, Geometry, Life, NoRoom};
+use crate::buffer::{Class, NoRoom};
 use crate::contents::Contents;
 use crate::core::{LogCore, Refused, may_wait};
 use crate::error::{Result, WalError};
 use crate::frame::{FrameHeader, FrameKind};
+use crate::geometry::{Geometry, Life};
 use crate::log_file::LogFile;
 use crate::lsn::{Lsn, to_usize};
 use crate::open::TailMemory;

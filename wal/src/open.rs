@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, SharedMap};
 
-use crate::buffer::Geometry;
 use crate::contents::Contents;
 use crate::core::{LogCore, Start};
 use crate::error::{Result, WalError};
+use crate::geometry::Geometry;
 use crate::lsn::{ALIGN, Lsn, SegmentId};
 use crate::repair::Mended;
 use crate::scan::TailEvidence;

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Dir, read_exact_at};
 
 use crate::aligned::AlignedBuf;
-use crate::buffer::{Geometry, Life};
 use crate::contents::{Contents, OpenEnd};
 use crate::error::{Result, WalError};
 use crate::flusher::row_of_header;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
 use crate::scan::ChainSegment;
 use crate::segment::{

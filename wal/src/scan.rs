@@ -8,8 +8,8 @@ use std::io;
 
 use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
-use crate::buffer::Geometry;
 use crate::error::{Result, WalError};
+use crate::geometry::Geometry;
 use crate::lsn::{Lsn, SegmentId, to_usize};
 use crate::segment::{
     FIXED_BYTES, HeaderFound, ROW_BYTES, SegmentHeader, Trailer, slot_of, zone_begin,
