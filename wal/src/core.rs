@@ -1,10 +1,11 @@
 //! The log: reserve, complete, make stable, read, release.
 
-use std::cell::Cell;
+mod stopping;
 
 use crate::buffer::{Buffers, Class, NoRoom, Place};
 use crate::commit::Commit;
 use crate::error::{Result, WalError};
+use crate::filling::may_wait;
 use crate::flusher::FlushState;
 use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::geometry::{Geometry, Life};
@@ -52,36 +53,6 @@ pub(crate) struct Start {
     /// The rows of the frames before it in its segment.
     pub(crate) rows: Vec<Row>,
     pub(crate) buffer_bytes: u64,
-}
-
-thread_local! {
-    /// This thread is inside a closure that fills a reservation.
-    static FILLING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `fill`, a caller's closure, while this thread holds an unfinished reservation. Whatever would wait for that
-/// reservation answers [`WalError::Reentered`] instead.
-pub fn filling<T>(fill: impl FnOnce() -> T) -> T {
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            FILLING.set(self.0);
-        }
-    }
-    let _reset = Reset(FILLING.replace(true));
-    fill()
-}
-
-/// Fails inside [`filling`].
-///
-/// # Errors
-/// [`WalError::Reentered`].
-pub fn may_wait() -> Result<()> {
-    if FILLING.get() {
-        Err(WalError::Reentered)
-    } else {
-        Ok(())
-    }
 }
 
 impl LogCore {
@@ -311,90 +282,6 @@ impl LogCore {
     #[must_use]
     pub fn survives_kill(&self) -> bool {
         self.tail.is_mapped()
-    }
-
-    /// Stops the log: everything is made stable, a mark says so, and whoever waits or comes later is told.
-    ///
-    /// # Errors
-    /// When the last commit fails; the log is closed all the same.
-    pub fn close(&self) -> Result<()> {
-        let closed = self.close_cleanly();
-        self.stop(WalError::Closed);
-        closed
-    }
-
-    fn close_cleanly(&self) -> Result<()> {
-        self.check()?;
-        let end = self.flush()?;
-        // A life that appended nothing leaves nothing, not even a mark: the next one begins in the same place.
-        if end == self.start {
-            return Ok(());
-        }
-        loop {
-            match self.buffers.append_clean_mark(&self.tail, &self.store) {
-                Ok(()) => {
-                    self.flush()?;
-                    return self.attest_stable();
-                }
-                Err(NoRoom::Ring) => self.make_ring_room()?,
-                // The mark is a courtesy; the log is stable without it.
-                Err(NoRoom::Segment) => return self.attest_stable(),
-            }
-        }
-    }
-
-    /// Notes the stable LSN in the header of the segment where the log ends. The tail says it too, but a tail on the heap
-    /// or in a file system of memory is gone after a restart: damage in the last sectors would look like a torn end then,
-    /// and what the last frames replaced would show again.
-    fn attest_stable(&self) -> Result<()> {
-        let stable = self.stable_lsn();
-        let last = Lsn(stable.0.saturating_sub(1)).segment(self.geometry().segment_bytes);
-        let Some(segment) = self.store.get(last) else {
-            return Ok(());
-        };
-        let mut header = segment.header.clone();
-        header.stable = stable;
-        self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
-    }
-
-    /// Stops the log without making anything stable, as a dying process would.
-    pub fn stop(&self, why: WalError) {
-        self.commit.fail(why);
-        self.stopped.store(true, Ordering::Release);
-        self.buffers.handover().background.stop();
-        self.buffers.handover().wake_waiters();
-    }
-
-    /// Why the log takes no more, if so.
-    #[must_use]
-    pub fn failed(&self) -> Option<WalError> {
-        if self.stopped.load(Ordering::Acquire) {
-            Some(self.why_stopped())
-        } else {
-            None
-        }
-    }
-
-    fn why_stopped(&self) -> WalError {
-        self.commit.failed().unwrap_or(WalError::Closed)
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        self.failed().map_or(Ok(()), Err)
-    }
-
-    /// An error of writing or syncing stops the log for good: what the device kept is unknown, and nothing is retried
-    /// (PROTOCOL hole 21).
-    pub(crate) fn poison_on_error<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| {
-            if matches!(error, WalError::Closed | WalError::Poisoned(_)) {
-                return error;
-            }
-            tracing::error!(%error, "the log is poisoned");
-            let poisoned = WalError::Poisoned(error.to_string().into());
-            self.stop(poisoned.clone());
-            poisoned
-        })
     }
 
     pub(crate) fn tail(&self) -> &Tail {

@@ -7,10 +7,10 @@ use crate::aligned::AlignedBuf;
 use crate::buffer::Place;
 use crate::core::{LogCore, Refused};
 use crate::error::{Result, WalError};
-use crate::flusher::ExtentRef;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, write_chunk_table};
 use crate::lsn::{Lsn, align_up, to_u32, to_usize};
 use crate::reservation::FrameSpec;
+use crate::rows::ExtentRef;
 use crate::segment::Writer;
 
 /// An extent is written in pieces of this many bytes.

@@ -26,6 +26,8 @@ mod examine;
 #[cfg(not(loom))]
 mod extent;
 #[cfg(not(loom))]
+mod filling;
+#[cfg(not(loom))]
 mod flusher;
 pub mod frame;
 #[cfg(not(loom))]
@@ -46,6 +48,8 @@ mod open;
 mod repair;
 #[cfg(not(loom))]
 mod reservation;
+#[cfg(not(loom))]
+mod rows;
 #[cfg(not(loom))]
 mod scan;
 #[cfg(not(loom))]
@@ -69,7 +73,7 @@ mod verdict;
 mod walk;
 
 #[cfg(not(loom))]
-pub use crate::core::{LogCore, Refused, filling, may_wait};
+pub use crate::core::{LogCore, Refused};
 #[cfg(not(loom))]
 pub use background::Background;
 #[cfg(not(loom))]
@@ -82,7 +86,7 @@ pub use error::{Result, WalError};
 #[cfg(not(loom))]
 pub use examine::{Damage, Examined, Outline, SegmentState};
 #[cfg(not(loom))]
-pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
+pub use filling::{filling, may_wait};
 #[cfg(not(loom))]
 pub use geometry::{Geometry, Life};
 #[cfg(not(loom))]
@@ -94,6 +98,8 @@ pub use open::{TailMemory, read_without_tail};
 pub use repair::Mended;
 #[cfg(not(loom))]
 pub use reservation::{Body, FrameSpec, Reservation};
+#[cfg(not(loom))]
+pub use rows::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]
 pub use scan::{ChainSegment, Found, TailEvidence};
 #[cfg(not(loom))]

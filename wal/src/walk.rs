@@ -1,8 +1,8 @@
 //! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
 
-use crate::flusher::row_of;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags, names_place};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
+use crate::rows::row_of;
 use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
 
 /// One step of the walk.
