@@ -27,6 +27,16 @@ pub(crate) struct CheckpointState {
     /// Bytes the newest one took.
     pub(crate) bytes: u64,
     pub(crate) time_seen_s: u64,
+    /// A checkpoint whose head has to wait.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// A checkpoint without its head.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    head: Head,
+    /// Bytes of its parts.
+    bytes: u64,
 }
 
 impl Engine {
@@ -39,8 +49,35 @@ impl Engine {
         logged >= every.min(half)
     }
 
-    /// Writes a checkpoint. It counts once the log is stable up to its head.
+    /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
     pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+        state.begun = None;
+        let begun = self.begin_checkpoint(state)?;
+        self.log.make_stable(begun.head.e)?;
+        self.finish_checkpoint(state, begun)
+    }
+
+    /// Writes a checkpoint if one is due. An entry that its image may point at and that somebody is slow to fill holds up
+    /// the head, which comes in a later round, and not the upkeep: all writers need that before long.
+    pub(crate) fn checkpoint_when_due(&self, state: &mut CheckpointState) -> Result<()> {
+        let oldest = self.log.store().oldest();
+        let segment_bytes = self.log.geometry().segment_bytes;
+        let reached = |begun: &Begun| begun.head.c.segment(segment_bytes) >= oldest;
+        let begun = match state.begun.take().filter(reached) {
+            Some(begun) => begun,
+            None if self.checkpoint_is_due(state) => self.begin_checkpoint(state)?,
+            None => return Ok(()),
+        };
+        if self.log.make_stable_if_complete(begun.head.e)? {
+            self.finish_checkpoint(state, begun)
+        } else {
+            state.begun = Some(begun);
+            Ok(())
+        }
+    }
+
+    /// The parts: the image of every shard.
+    fn begin_checkpoint(&self, state: &mut CheckpointState) -> Result<Begun> {
         let c = self.log.reserved_end();
         let mut head = Head {
             generation: state.generation + 1,
@@ -69,10 +106,15 @@ impl Engine {
             }
         }
         head.e = self.log.reserved_end();
-        // The image may point at inserts that are under way. Should the process die now, they are holes, and what they
-        // replaced is in the log only: the head must not come before they are all there.
-        self.log.make_stable(head.e)?;
-        let head = head.encode();
+        Ok(Begun { head, bytes })
+    }
+
+    /// The head, once the log is stable up to E. The image may point at inserts that are under way. Should the process
+    /// die now, they are holes, and what they replaced is in the log only: the head must not come before they are all
+    /// there.
+    fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<()> {
+        let c = begun.head.c;
+        let head = begun.head.encode();
         if HEADER_BYTES + head.len() as u64 + CHUNK_BYTES / 1024 > self.max_ring_frame() {
             tracing::warn!(
                 bytes = head.len(),
@@ -86,7 +128,7 @@ impl Engine {
         state.generation += 1;
         state.newest_c = c;
         state.unstable_head = Some(at);
-        state.bytes = bytes + head.len() as u64;
+        state.bytes = begun.bytes + head.len() as u64;
         self.counters.checkpoints.add(1);
         self.counters.checkpoint_bytes.add(state.bytes);
         Ok(())

@@ -16,6 +16,7 @@ mod read;
 mod reclaim;
 mod stats;
 mod sync;
+mod tails;
 mod tier;
 mod typed;
 mod upkeep;

@@ -6,12 +6,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{Dir, Fs, LockGuard, OpenMode, read_exact_at};
-use perennial_recovery::{Identity, Machine, Outcome, TailKind, TailPlace, identity, replay};
+use perennial_failpoints::fs::{Dir, Fs, LockGuard};
+use perennial_recovery::{Identity, Machine, Outcome, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
-use perennial_wal::{
-    Contents, Geometry, Life, Lsn, TAIL_HEAD_BYTES, TailIdentity, TailMemory, open_tail_file,
-};
+use perennial_wal::{Contents, Geometry, Life, Lsn};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -20,10 +18,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
 use crate::index::Index;
 use crate::ledger::Ledger;
-use crate::options::{IDENTITY_BYTES, Options, Plan, Tail};
+use crate::options::{IDENTITY_BYTES, Options, Plan};
 use crate::reclaim::Fifo;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
+use crate::tails::{bytes_here, tail_place};
 use crate::tier::Tier;
 use crate::upkeep::RESERVE;
 use crate::workers::Signal;
@@ -112,23 +111,10 @@ fn create(fs: &dyn Fs, dir: &dyn Dir, plan: &Plan) -> Result<Identity> {
         sector: perennial_wal::to_u32(perennial_wal::to_usize(plan.geometry.sector)),
         identity_bits: plan.index.identity_bits,
         tail: tail_place(plan, fs.random_u64()),
+        leftovers: Vec::new(),
     };
     identity::write(dir, &identity)?;
     Ok(identity)
-}
-
-fn tail_place(plan: &Plan, tail_id: u64) -> TailPlace {
-    let dir = plan.tail_dir.as_ref().filter(|_| plan.tail == Tail::Mapped);
-    TailPlace {
-        kind: if plan.tail == Tail::Mapped {
-            TailKind::Mapped
-        } else {
-            TailKind::Heap
-        },
-        dir: dir.and_then(|dir| dir.to_str().map(str::to_owned)),
-        ring_bytes: plan.ring_bytes,
-        tail_id,
-    }
 }
 
 /// What was fixed when the cache was created wins over the options.
@@ -148,20 +134,21 @@ fn adopt(plan: &mut Plan, identity: &Identity) -> Result<()> {
     plan.check()
 }
 
-struct Opening {
-    fs: Arc<dyn Fs>,
-    dir: Arc<dyn Dir>,
+pub(crate) struct Opening {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: Arc<dyn Dir>,
     plan: Plan,
-    identity: Identity,
-    locks: Vec<Box<dyn LockGuard>>,
+    pub(crate) identity: Identity,
+    pub(crate) locks: Vec<Box<dyn LockGuard>>,
 }
 
 impl Opening {
     fn run(&mut self) -> Result<Engine> {
         let recorded = self.identity.tail.clone();
+        let wanted = tail_place(&self.plan, recorded.tail_id);
         self.remove_stray_tails();
-        let tail_dir = self.tail_dir(&recorded)?;
-        let mut old_tail = Self::tail_memory(&*tail_dir, &recorded)?;
+        self.remove_leftovers()?;
+        let mut old_tail = self.recorded_tail(&recorded, wanted == recorded)?;
         let boot_id = self.fs.boot_id();
         let geometry = self.plan.geometry;
         let index = Index::new(self.plan.index);
@@ -196,7 +183,6 @@ impl Opening {
 
         // Before another tail is made: it may be larger than the one it follows.
         let evicted = fit(mended.store(), &ledger)?;
-        let wanted = tail_place(&self.plan, recorded.tail_id);
         let tail = if wanted == recorded {
             old_tail
         } else {
@@ -254,134 +240,6 @@ impl Opening {
             log,
         }
     }
-
-    /// The directory of a tail: this one, or another, which is made and locked.
-    fn tail_dir(&mut self, place: &TailPlace) -> Result<Arc<dyn Dir>> {
-        let Some(path) = place
-            .dir
-            .as_ref()
-            .filter(|_| place.kind == TailKind::Mapped)
-        else {
-            return Ok(Arc::clone(&self.dir));
-        };
-        let path = Path::new(path);
-        let (shown, name) = (path.display(), place.file_name());
-        self.fs
-            .create_dir_all(path)
-            .map_err(|e| Error::io(format!("cannot create {shown}"), e))?;
-        let dir = self
-            .fs
-            .open_dir(path)
-            .map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
-        let lock = dir
-            .try_lock(&format!("{name}.lock"))
-            .map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
-        let lock = lock.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Locked,
-                format!("{shown}/{name} is in use by another process"),
-            )
-        })?;
-        self.locks.push(lock);
-        Ok(dir)
-    }
-
-    fn tail_memory(dir: &dyn Dir, place: &TailPlace) -> Result<TailMemory> {
-        match place.kind {
-            TailKind::Heap => Ok(TailMemory::heap(place.ring_bytes)),
-            TailKind::Mapped => Ok(open_tail_file(dir, &place.file_name(), place.ring_bytes)?),
-        }
-    }
-
-    /// The tail's options changed: what the old one held is in its segments by now. The identity names the new one before
-    /// anything is written to it (PROTOCOL hole 16), and the old one goes before the new one is made: two would not fit.
-    fn move_tail(&mut self, wanted: TailPlace, old: TailMemory) -> Result<TailMemory> {
-        let place = TailPlace {
-            tail_id: self.fs.random_u64(),
-            ..wanted
-        };
-        // While the identity still names the old one: a place that cannot be had leaves the cache as it was.
-        let dir = self.tail_dir(&place)?;
-        let before = std::mem::replace(&mut self.identity.tail, place.clone());
-        identity::write(&*self.dir, &self.identity)?;
-        drop(old);
-        if before.kind == TailKind::Mapped {
-            self.remove_tail(&before);
-        }
-        Self::tail_memory(&*dir, &place)
-    }
-
-    /// A process killed while it moved the tail leaves the old file or the new one. Every tail in this directory that
-    /// the identity does not name is one, but for those of other caches: they have a lock beside them, or say whose they
-    /// are.
-    ///
-    /// Done before another one is made, so that many such processes leave no more than one.
-    fn remove_stray_tails(&self) {
-        let removed = self.dir.list().and_then(|entries| {
-            let has = |name: &str| entries.iter().any(|entry| entry.name == name);
-            let own = self.identity.tail.file_name();
-            let is_stray = |name: &str| {
-                is_tail_name(name)
-                    && !has(&format!("{name}.lock"))
-                    && (name != own || self.identity.tail.dir.is_some())
-            };
-            let names = entries.iter().map(|entry| entry.name.as_str());
-            let strays: Vec<&str> = names
-                .filter(|name| is_stray(name) && !self.is_of_another_cache(name))
-                .collect();
-            if strays.is_empty() {
-                return Ok(());
-            }
-            // The identity that names another tail is durable before this one goes.
-            self.dir.sync()?;
-            strays
-                .into_iter()
-                .try_for_each(|name| self.dir.remove(name))?;
-            self.dir.sync()
-        });
-        if let Err(error) = removed {
-            tracing::warn!(%error, "a stray tail could not be removed");
-        }
-    }
-
-    fn is_of_another_cache(&self, tail: &str) -> bool {
-        let mut head = vec![0; perennial_wal::to_usize(TAIL_HEAD_BYTES)];
-        let read = self
-            .dir
-            .open(tail, OpenMode::Read)
-            .and_then(|file| read_exact_at(&*file, &mut head, 0));
-        let whose = read.ok().and_then(|()| TailIdentity::decode(&head));
-        whose.is_some_and(|whose| whose.cache_id != self.identity.cache_id)
-    }
-
-    fn remove_tail(&self, place: &TailPlace) {
-        let dir = match &place.dir {
-            None => Ok(Arc::clone(&self.dir)),
-            Some(path) => self.fs.open_dir(Path::new(path)),
-        };
-        let removed = dir.and_then(|dir| dir.remove(&place.file_name()).and_then(|()| dir.sync()));
-        if let Err(error) = removed {
-            tracing::warn!(%error, "the old tail could not be removed");
-        }
-    }
-}
-
-/// Bytes that a tail takes of the capacity.
-fn bytes_here(tail: &TailPlace) -> u64 {
-    match tail {
-        TailPlace {
-            kind: TailKind::Mapped,
-            dir: None,
-            ring_bytes,
-            ..
-        } => TAIL_HEAD_BYTES + ring_bytes,
-        _ => 0,
-    }
-}
-
-fn is_tail_name(name: &str) -> bool {
-    let digits = name.strip_prefix(identity::TAIL_PREFIX).unwrap_or_default();
-    digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.

@@ -31,10 +31,7 @@ impl Engine {
         let mut state = self.lock_upkeep()?;
         self.make_segments(&mut state, AHEAD)?;
         self.publish_checkpoint(&mut state);
-        if self.checkpoint_is_due(&state) {
-            self.write_checkpoint(&mut state)?;
-        }
-        Ok(())
+        self.checkpoint_when_due(&mut state)
     }
 
     /// Segment headers name the newest checkpoint, once it is stable.

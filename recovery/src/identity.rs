@@ -49,6 +49,8 @@ pub struct Identity {
     pub identity_bits: u8,
     /// Where the tail of the last run is.
     pub tail: TailPlace,
+    /// Tails in other directories that are to be removed: a process killed while it moved its tail may have left them.
+    pub leftovers: Vec<TailPlace>,
 }
 
 /// Where the newest bytes of the log are kept before they are in their segment.

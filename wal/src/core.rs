@@ -1,17 +1,19 @@
 //! The log: reserve, complete, make stable, read, release.
 
-use std::cell::Cell;
+mod stopping;
 
-use crate::buffer::{Buffers, Class, Geometry, Life, NoRoom, Place};
+use crate::buffer::{Buffers, Class, NoRoom, Place};
 use crate::commit::Commit;
 use crate::error::{Result, WalError};
+use crate::filling::may_wait;
 use crate::flusher::FlushState;
 use crate::frame::{FrameHeader, HEADER_BYTES};
+use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{Row, SegmentStore};
-use crate::sync::{AtomicBool, Mutex, Ordering};
-use crate::tail::{Tail, TailRead};
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
+use crate::tail::{Complete, Tail, TailRead};
 
 /// A lock-free log over recycled segment files.
 #[derive(Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Start {
     pub(crate) geometry: Geometry,
     pub(crate) life: Life,
     pub(crate) tail: Tail,
+    /// Made when the tail was emptied for `start`.
+    pub(crate) complete: Complete,
     pub(crate) store: SegmentStore,
     /// The first LSN of this life.
     pub(crate) start: Lsn,
@@ -51,42 +55,13 @@ pub(crate) struct Start {
     pub(crate) buffer_bytes: u64,
 }
 
-thread_local! {
-    /// This thread is inside a closure that fills a reservation.
-    static FILLING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs `fill`, a caller's closure, while this thread holds an unfinished reservation. Whatever would wait for that
-/// reservation answers [`WalError::Reentered`] instead.
-pub fn filling<T>(fill: impl FnOnce() -> T) -> T {
-    struct Reset(bool);
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            FILLING.set(self.0);
-        }
-    }
-    let _reset = Reset(FILLING.replace(true));
-    fill()
-}
-
-/// Fails inside [`filling`].
-///
-/// # Errors
-/// [`WalError::Reentered`].
-pub fn may_wait() -> Result<()> {
-    if FILLING.get() {
-        Err(WalError::Reentered)
-    } else {
-        Ok(())
-    }
-}
-
 impl LogCore {
     pub(crate) fn start(start: Start) -> Result<Self> {
         let segment = start.start.segment(start.geometry.segment_bytes);
         let slot = start.store.get(segment).ok_or(WalError::Full)?.slot;
         let rows = start.rows.len() as u64;
-        let flush = FlushState::new(segment, start.store.writer(slot)?, start.rows);
+        let writer = start.store.writer(slot)?;
+        let flush = FlushState::new(start.complete, segment, writer, start.rows);
         Ok(Self {
             buffers: Buffers::new(
                 start.geometry,
@@ -155,9 +130,8 @@ impl LogCore {
         may_wait()?;
         let before = self.tail.window_end();
         {
-            let mut state = self.flush.lock();
+            let mut state = self.lock_flush()?;
             if self.tail.window_end() == before {
-                self.check()?;
                 let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
                 self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))?;
             }
@@ -181,18 +155,52 @@ impl LogCore {
     /// Returns once everything below `lsn` is on stable storage.
     ///
     /// # Errors
-    /// When the log fails, failed or is closed before.
+    /// When the log fails, failed or is closed before; [`WalError::Invalid`] for a position that nothing reserved lies
+    /// below: no commit would ever reach it.
     pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
         if self.stable_lsn() >= lsn {
             return Ok(());
         }
         may_wait()?;
+        self.check_reserved(lsn)?;
         self.commit.wait(lsn, || {
             self.buffers.seal_below(&self.tail, lsn);
-            let mut state = self.flush.lock();
+            let mut state = self.lock_flush()?;
             let flushed = self.write_filled(&mut state, Some(lsn));
             self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))
         })
+    }
+
+    /// Makes everything below `lsn` stable, unless a writer is in the middle of a frame there: `Ok(false)`, at once.
+    ///
+    /// # Errors
+    /// As [`make_stable`](Self::make_stable).
+    pub fn make_stable_if_complete(&self, lsn: Lsn) -> Result<bool> {
+        // Sealed, nobody else can begin below; who has begun by then is seen.
+        self.buffers.seal_below(&self.tail, lsn);
+        if self.stable_lsn() < lsn && !self.buffers.is_complete_below(&self.tail, lsn) {
+            return Ok(false);
+        }
+        self.make_stable(lsn).map(|()| true)
+    }
+
+    /// The right to write and sync. Who had it before may have failed while others waited for it: what is on the disk is
+    /// unknown then, and a sync that succeeds now would say nothing about it.
+    fn lock_flush(&self) -> Result<MutexGuard<'_, FlushState>> {
+        let state = self.flush.lock();
+        self.check()?;
+        Ok(state)
+    }
+
+    fn check_reserved(&self, lsn: Lsn) -> Result<()> {
+        let end = self.reserved_end();
+        if lsn <= end {
+            return Ok(());
+        }
+        Err(WalError::Invalid(format!(
+            "nothing is appended at {} yet, the log ends at {}; wait for the position that an append returned",
+            lsn.0, end.0
+        )))
     }
 
     /// Makes everything reserved so far stable, and returns up to where.
@@ -210,8 +218,7 @@ impl LogCore {
     /// # Errors
     /// When the log fails.
     pub fn flush_step(&self) -> Result<()> {
-        self.check()?;
-        let mut state = self.flush.lock();
+        let mut state = self.lock_flush()?;
         let written = self.write_filled(&mut state, None);
         let due = state.unsynced >= self.tail.ring_bytes() / 4;
         self.poison_on_error(written.and_then(|()| {
@@ -277,90 +284,6 @@ impl LogCore {
         self.tail.is_mapped()
     }
 
-    /// Stops the log: everything is made stable, a mark says so, and whoever waits or comes later is told.
-    ///
-    /// # Errors
-    /// When the last commit fails; the log is closed all the same.
-    pub fn close(&self) -> Result<()> {
-        let closed = self.close_cleanly();
-        self.stop(WalError::Closed);
-        closed
-    }
-
-    fn close_cleanly(&self) -> Result<()> {
-        self.check()?;
-        let end = self.flush()?;
-        // A life that appended nothing leaves nothing, not even a mark: the next one begins in the same place.
-        if end == self.start {
-            return Ok(());
-        }
-        loop {
-            match self.buffers.append_clean_mark(&self.tail, &self.store) {
-                Ok(()) => {
-                    self.flush()?;
-                    return self.attest_stable();
-                }
-                Err(NoRoom::Ring) => self.make_ring_room()?,
-                // The mark is a courtesy; the log is stable without it.
-                Err(NoRoom::Segment) => return self.attest_stable(),
-            }
-        }
-    }
-
-    /// Notes the stable LSN in the header of the segment where the log ends. The tail says it too, but a tail on the heap
-    /// or in a file system of memory is gone after a restart: damage in the last sectors would look like a torn end then,
-    /// and what the last frames replaced would show again.
-    fn attest_stable(&self) -> Result<()> {
-        let stable = self.stable_lsn();
-        let last = Lsn(stable.0.saturating_sub(1)).segment(self.geometry().segment_bytes);
-        let Some(segment) = self.store.get(last) else {
-            return Ok(());
-        };
-        let mut header = segment.header.clone();
-        header.stable = stable;
-        self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
-    }
-
-    /// Stops the log without making anything stable, as a dying process would.
-    pub fn stop(&self, why: WalError) {
-        self.commit.fail(why);
-        self.stopped.store(true, Ordering::Release);
-        self.buffers.handover().background.stop();
-        self.buffers.handover().wake_waiters();
-    }
-
-    /// Why the log takes no more, if so.
-    #[must_use]
-    pub fn failed(&self) -> Option<WalError> {
-        if self.stopped.load(Ordering::Acquire) {
-            Some(self.why_stopped())
-        } else {
-            None
-        }
-    }
-
-    fn why_stopped(&self) -> WalError {
-        self.commit.failed().unwrap_or(WalError::Closed)
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        self.failed().map_or(Ok(()), Err)
-    }
-
-    /// An error of writing or syncing stops the log for good: what the device kept is unknown, and nothing is retried
-    /// (PROTOCOL hole 21).
-    pub(crate) fn poison_on_error<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| {
-            if matches!(error, WalError::Closed | WalError::Poisoned(_)) {
-                return error;
-            }
-            tracing::error!(%error, "the log is poisoned");
-            let poisoned = WalError::Poisoned(error.to_string().into());
-            self.stop(poisoned.clone());
-            poisoned
-        })
-    }
-
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }
@@ -399,3 +322,6 @@ impl LogCore {
         });
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;

@@ -4,12 +4,14 @@
 //! key's lock: order and visibility are decided there (PROTOCOL hole 24). An extent nobody refers to is dead space.
 
 use crate::aligned::AlignedBuf;
+use crate::buffer::Place;
 use crate::core::{LogCore, Refused};
 use crate::error::{Result, WalError};
-use crate::flusher::ExtentRef;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, write_chunk_table};
-use crate::lsn::{align_up, to_u32, to_usize};
+use crate::lsn::{Lsn, align_up, to_u32, to_usize};
 use crate::reservation::FrameSpec;
+use crate::rows::ExtentRef;
+use crate::segment::Writer;
 
 /// An extent is written in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
@@ -39,21 +41,31 @@ impl LogCore {
                 max: geometry.max_frame(),
             }));
         }
-        let place = self.try_reserve_extent(bytes)?;
-        let written = self.write_extent(place.lsn, header, key, value);
-        let written = self.poison_on_error(written).map_err(Refused::Stopped);
-        // Also after a failure: the log is poisoned then, and nobody must wait for this buffer.
-        self.writer_done(place.seq);
-        written?;
+        let mut place = ExtentPlace {
+            log: self,
+            place: self.try_reserve_extent(bytes)?,
+            bytes,
+            written: false,
+        };
+        let lsn = place.place.lsn;
+        let written = self.write_extent(lsn, header, key, value);
+        self.poison_on_error(written).map_err(Refused::Stopped)?;
+        place.written = true;
         Ok(ExtentRef {
-            lsn: place.lsn,
+            lsn,
             bytes: to_u32(to_usize(HEADER_BYTES + header.body_bytes())),
         })
     }
 
+    fn extent_writer(&self, lsn: Lsn) -> Result<Writer> {
+        let id = lsn.segment(self.geometry().segment_bytes);
+        let segment = self.store().get(id).ok_or(WalError::Closed)?;
+        self.store().writer(segment.slot)
+    }
+
     fn write_extent(
         &self,
-        lsn: crate::Lsn,
+        lsn: Lsn,
         mut header: FrameHeader,
         key: &[u8],
         value: &[u8],
@@ -65,11 +77,7 @@ impl LogCore {
         crc.update(if table.is_empty() { value } else { &table });
         header.body_crc = crc.finalize();
         let head = self.encode_header(&header, lsn);
-        let segment = self
-            .store()
-            .get(lsn.segment(self.geometry().segment_bytes))
-            .ok_or(WalError::Closed)?;
-        let writer = self.store().writer(segment.slot)?;
+        let writer = self.extent_writer(lsn)?;
         let mut pieces = Pieces::new(lsn.offset(self.geometry().segment_bytes));
         for part in [&head[..], key, &table, value] {
             pieces.push(part, |bytes, offset| writer.write(bytes, offset))?;
@@ -77,6 +85,40 @@ impl LogCore {
         pieces.finish(to_usize(self.geometry().sector), |bytes, offset| {
             writer.write(bytes, offset)
         })
+    }
+}
+
+/// The reserved place of an extent. Dropped before it is written, by a panic, it becomes a `Pad` over the same bytes: half
+/// an extent is nothing that anybody asked for, and below the stable LSN it would be damage. In any case nobody waits
+/// for it any more.
+struct ExtentPlace<'a> {
+    log: &'a LogCore,
+    place: Place,
+    bytes: u64,
+    written: bool,
+}
+
+impl ExtentPlace<'_> {
+    fn give_up(&self) -> Result<()> {
+        let Place { lsn, .. } = self.place;
+        let filler = to_u32(to_usize(self.bytes - HEADER_BYTES));
+        let header = FrameHeader::filler(FrameKind::Pad, 0, 0, filler);
+        let geometry = self.log.geometry();
+        let mut sector = AlignedBuf::zeroed(to_usize(geometry.sector));
+        sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.log.encode_header(&header, lsn));
+        let writer = self.log.extent_writer(lsn)?;
+        writer.write(&sector, lsn.offset(geometry.segment_bytes))
+    }
+}
+
+impl Drop for ExtentPlace<'_> {
+    fn drop(&mut self) {
+        // After an error the log is poisoned: nothing of this becomes stable, so recovery will find a hole.
+        if !self.written && self.log.failed().is_none() {
+            // What cannot be given up poisons the log, which is all there is to do about it here.
+            let _ = self.log.poison_on_error(self.give_up());
+        }
+        self.log.writer_done(self.place.seq);
     }
 }
 

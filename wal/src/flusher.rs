@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::aligned::AlignedBuf;
-use crate::buffer::Filled;
+use crate::buffer::{Filled, Passed};
 use crate::core::LogCore;
 use crate::error::{Result, WalError};
-use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
-use crate::lsn::{Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
+use crate::frame::{FrameHeader, FrameKind, flags};
+use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
+use crate::rows::row_of;
 use crate::segment::{Row, Trailer, Writer, zone_begin};
+use crate::tail::Complete;
 
 /// A run of buffers is written in pieces of at most this many bytes.
 const MAX_WRITE: u64 = 4 << 20;
@@ -25,6 +27,8 @@ const MAX_BOUNCE: u64 = 64 << 10;
 pub(crate) struct FlushState {
     /// The first buffer not yet written.
     next_seq: u64,
+    /// The buffers that were found complete: those before `next_seq`, and those being written.
+    passed: Passed,
     /// Bytes written since the last sync.
     pub(crate) unsynced: u64,
     /// Segments being written, until their trailer is synced.
@@ -56,9 +60,15 @@ impl OpenSegment {
 
 impl FlushState {
     /// The state of a log that goes on in `segment`, which has `rows` already.
-    pub(crate) fn new(segment: SegmentId, writer: Writer, rows: Vec<Row>) -> Self {
+    pub(crate) fn new(
+        complete: Complete,
+        segment: SegmentId,
+        writer: Writer,
+        rows: Vec<Row>,
+    ) -> Self {
         Self {
             next_seq: 1,
+            passed: Passed::new(complete),
             unsynced: 0,
             open: BTreeMap::from([(segment, OpenSegment::new(writer, rows))]),
         }
@@ -84,17 +94,23 @@ impl LogCore {
                 continue;
             }
             if filled.extent {
+                self.pass(state, state.next_seq + 1);
                 // Its writer has written it; only the sync is ours.
-                self.open_segment(state, filled.base)?.dirty = true;
+                self.open_segment(&mut state.open, filled.base)?.dirty = true;
                 state.unsynced += filled.bytes;
                 state.next_seq += 1;
             } else {
                 let (run, seqs) = self.gather(state.next_seq, filled);
+                self.pass(state, state.next_seq + seqs);
                 self.write_run(state, run)?;
                 state.next_seq += seqs;
             }
         }
         Ok(())
+    }
+
+    fn pass(&self, state: &mut FlushState, seq: u64) {
+        self.buffers().pass(self.tail(), &mut state.passed, seq);
     }
 
     /// As many complete buffers from `seq` on as lie side by side in the ring and in one segment.
@@ -123,8 +139,9 @@ impl LogCore {
 
     fn write_run(&self, state: &mut FlushState, run: Run) -> Result<()> {
         let geometry = self.geometry();
-        let segment = self.open_segment(state, run.base)?;
-        self.collect_rows(segment, run)?;
+        let complete = state.passed.complete();
+        let segment = self.open_segment(&mut state.open, run.base)?;
+        self.collect_rows(complete, segment, run)?;
         segment.dirty = true;
         let from = align_down(run.base.0, geometry.sector);
         let whole = align_down(run.end.0, geometry.sector).max(from);
@@ -133,13 +150,18 @@ impl LogCore {
         let writer = &segment.writer;
         perennial_failpoints::site!("wal::flusher::write");
         if to - from <= MAX_BOUNCE {
-            writer.write(&self.padded(Lsn(from), run.end, to - from), offset)?;
+            writer.write(
+                &self.padded(complete, Lsn(from), run.end, to - from),
+                offset,
+            )?;
         } else {
             self.tail()
-                .with_complete(Lsn(from), whole - from, |bytes| writer.write(bytes, offset))?;
+                .with_complete(complete, Lsn(from), whole - from, |bytes| {
+                    writer.write(bytes, offset)
+                })?;
             if to > whole {
                 writer.write(
-                    &self.padded(Lsn(whole), run.end, to - whole),
+                    &self.padded(complete, Lsn(whole), run.end, to - whole),
                     offset + (whole - from),
                 )?;
             }
@@ -149,22 +171,22 @@ impl LogCore {
     }
 
     /// A private copy of [`from`, `end`) with zeros behind, `bytes` long.
-    fn padded(&self, from: Lsn, end: Lsn, bytes: u64) -> AlignedBuf {
+    fn padded(&self, complete: &Complete, from: Lsn, end: Lsn, bytes: u64) -> AlignedBuf {
         let mut buf = AlignedBuf::zeroed(to_usize(bytes));
         let len = end.0 - from.0;
-        self.tail().with_complete(from, len, |complete| {
-            buf[..to_usize(len)].copy_from_slice(complete)
+        self.tail().with_complete(complete, from, len, |bytes| {
+            buf[..to_usize(len)].copy_from_slice(bytes)
         });
         buf
     }
 
     /// Reads the headers of the frames about to be written, for the trailer's rows, and makes sure they are what was
     /// reserved: a mapped page that the kernel lost and read back would carry the last lap's frames (PROTOCOL hole 26).
-    fn collect_rows(&self, segment: &mut OpenSegment, run: Run) -> Result<()> {
+    fn collect_rows(&self, complete: &Complete, segment: &mut OpenSegment, run: Run) -> Result<()> {
         let geometry = self.geometry();
         let seed = self.life().seed_of(run.base, &geometry);
         self.tail()
-            .with_complete(run.base, run.end.0 - run.base.0, |bytes| {
+            .with_complete(complete, run.base, run.end.0 - run.base.0, |bytes| {
                 let mut at = 0;
                 while at < bytes.len() {
                     let lsn = run.base.plus(at as u64);
@@ -186,9 +208,13 @@ impl LogCore {
             })
     }
 
-    fn open_segment<'s>(&self, state: &'s mut FlushState, lsn: Lsn) -> Result<&'s mut OpenSegment> {
+    fn open_segment<'s>(
+        &self,
+        open: &'s mut BTreeMap<SegmentId, OpenSegment>,
+        lsn: Lsn,
+    ) -> Result<&'s mut OpenSegment> {
         let id = lsn.segment(self.geometry().segment_bytes);
-        match state.open.entry(id) {
+        match open.entry(id) {
             Entry::Occupied(open) => Ok(open.into_mut()),
             Entry::Vacant(vacant) => {
                 let segment = self.store().get(id).ok_or(WalError::Closed)?;
@@ -203,7 +229,8 @@ impl LogCore {
     /// Syncs every segment written since the last sync, oldest first, and publishes what was written before it began as
     /// stable (PROTOCOL hole 19).
     pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<()> {
-        let written = self.buffers().end_before(self.tail(), state.next_seq);
+        let (tail, next) = (self.tail(), state.next_seq);
+        let written = self.buffers().end_before(tail, &mut state.passed, next);
         for segment in state.open.values_mut().filter(|s| s.dirty) {
             perennial_failpoints::site!("wal::flusher::sync");
             segment.writer.sync()?;
@@ -218,16 +245,17 @@ impl LogCore {
                 self.write_trailer(segment, *id, data_end, written)?;
             }
         }
-        self.publish_stable(state.next_seq, written);
+        self.publish_stable(state, written);
         Ok(())
     }
 
-    fn publish_stable(&self, next_seq: u64, written: Lsn) {
+    fn publish_stable(&self, state: &mut FlushState, written: Lsn) {
         let sector = self.geometry().sector;
         // One sector behind: the next flush begins in the sector where this one ended.
         let floor = align_down(written.0, sector).saturating_sub(sector);
-        self.buffers().retire(next_seq, written);
-        self.tail().advance(written, Lsn(floor));
+        self.buffers().retire(state.next_seq, written);
+        self.tail()
+            .advance(state.passed.complete_mut(), written, Lsn(floor));
         self.commit().publish(written);
     }
 
@@ -259,63 +287,5 @@ impl LogCore {
         segment.trailer_written = true;
         segment.data_end = None;
         Ok(())
-    }
-}
-
-/// The trailer's row for a frame that has no target but itself.
-pub(crate) fn row_of_header(header: &FrameHeader, lsn: Lsn) -> Row {
-    Row {
-        hash: header.hash,
-        target: Addr::log(lsn),
-        bytes: to_u32(to_usize(HEADER_BYTES + header.body_bytes())),
-        kind: header.kind,
-        flags: header.flags,
-        key_bytes: header.key_bytes,
-    }
-}
-
-/// The trailer's row for the frame at `lsn`.
-pub(crate) fn row_of(header: &FrameHeader, frame: &[u8], lsn: Lsn) -> Row {
-    let mut row = row_of_header(header, lsn);
-    if header.kind == FrameKind::Ref
-        && let Some(extent) = ExtentRef::decode(header.value(frame))
-    {
-        row.target = Addr::log(extent.lsn);
-        row.bytes = extent.bytes;
-    }
-    row
-}
-
-/// Bytes of a `Ref` frame's body.
-pub const EXTENT_REF_BYTES: usize = 16;
-
-/// The body of a `Ref` frame: where its extent lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ExtentRef {
-    /// The extent's frame.
-    pub lsn: Lsn,
-    /// Header, key, chunk table and value, in bytes.
-    pub bytes: u32,
-}
-
-impl ExtentRef {
-    /// The body's bytes.
-    #[must_use]
-    pub fn encode(&self) -> [u8; EXTENT_REF_BYTES] {
-        let mut bytes = [0; EXTENT_REF_BYTES];
-        bytes[..8].copy_from_slice(&self.lsn.0.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.bytes.to_le_bytes());
-        bytes
-    }
-
-    /// Reads a body; `None` when it has another length.
-    #[must_use]
-    pub fn decode(body: &[u8]) -> Option<Self> {
-        let body: &[u8; EXTENT_REF_BYTES] = body.try_into().ok()?;
-        let lsn = crate::frame::u64_at(body, 0);
-        lsn.is_multiple_of(crate::lsn::ALIGN).then(|| Self {
-            lsn: Lsn(lsn),
-            bytes: crate::frame::u32_at(body, 8),
-        })
     }
 }

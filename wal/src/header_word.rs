@@ -27,6 +27,9 @@ const _: () = assert!(SALT_BITS == 24);
 pub(crate) const MAX_UNITS: u64 = (1 << OFFSET_BITS) - 1;
 const MAX_FRAMES: u64 = (1 << FRAMES_BITS) - 1;
 const MAX_WRITERS: u64 = (1 << WRITERS_BITS) - 1;
+/// The last place is the sealer's, who therefore never waits for one. (Reservations took it once and the next one waited
+/// for somebody to be finished, under the lock of an index shard.)
+const MAX_RESERVING: u64 = MAX_WRITERS - 1;
 
 /// A header word, taken apart by its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +51,10 @@ pub(crate) struct Limits {
 pub(crate) enum Attempt {
     /// The frame's place, in units from the buffer's base.
     At(u64),
-    /// Sealed, or no room: the buffer must be rotated.
+    /// Sealed, no room, or as many writers as the word counts beside a sealer: the buffer must be rotated.
     Full,
     /// The word belongs to another sequence number by now: look again.
     Stale,
-    /// As many writers as the word can count; wait a moment.
-    Crowded,
 }
 
 impl Word {
@@ -74,11 +75,6 @@ impl Word {
     /// The low bits of the sequence number of the buffer that the word belongs to.
     pub(crate) const fn salt(self) -> u64 {
         self.0 >> SALT_SHIFT
-    }
-
-    /// True when `next` is the salt of the buffer right behind the one of `salt`.
-    pub(crate) const fn follows(next: u64, salt: u64) -> bool {
-        next == (salt + 1) & ((1 << SALT_BITS) - 1)
     }
 
     pub(crate) const fn sealed(self) -> bool {
@@ -104,11 +100,10 @@ impl Word {
         let fits = offset <= limits.units
             && offset <= MAX_UNITS
             && frames <= MAX_FRAMES
+            && self.writers() < MAX_RESERVING
             && offset * 16 + frames * limits.row <= limits.budget;
         if self.sealed() || !fits {
             Err(Attempt::Full)
-        } else if self.writers() == MAX_WRITERS {
-            Err(Attempt::Crowded)
         } else {
             Ok(Self(
                 self.0 + units + (1 << FRAMES_SHIFT) + (1 << WRITERS_SHIFT),
@@ -149,12 +144,7 @@ pub(crate) fn try_seal(word: &AtomicU64, seq: u64, mark: impl Fn(u64) -> u64) ->
         if !now.is_of(seq) || now.sealed() {
             return None;
         }
-        if now.writers() == MAX_WRITERS {
-            // A copy's time: 511 writers are in the middle of theirs.
-            crate::sync::yield_now();
-            now = Word(word.load(Ordering::Acquire));
-            continue;
-        }
+        debug_assert!(now.writers() <= MAX_RESERVING, "the sealer's place is kept");
         let next = now.seal(mark(now.offset()));
         match word.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return Some(now),
@@ -248,10 +238,20 @@ mod tests {
             budget: u64::MAX,
             row: 0,
         };
-        for i in 0..MAX_WRITERS {
+        for i in 0..MAX_RESERVING {
             assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::At(i));
         }
-        assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::Crowded);
+        assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::Full);
+        assert!(
+            try_seal(&word, 1, |_| 2).is_some(),
+            "the sealer has a place"
+        );
+        let sealed = Word(word.load(Ordering::Relaxed));
+        assert_eq!(
+            (sealed.writers(), sealed.frames()),
+            (MAX_WRITERS, MAX_RESERVING)
+        );
+        assert!(sealed.is_of(1) && sealed.sealed());
         let full = AtomicU64::new(Word::open(1).0 | MAX_FRAMES << FRAMES_SHIFT);
         assert_eq!(try_reserve(&full, 1, 1, limits), Attempt::Full);
         let full = AtomicU64::new(Word::open(1).0 | MAX_UNITS);

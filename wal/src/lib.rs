@@ -18,6 +18,7 @@ mod commit;
 mod contents;
 #[cfg(not(loom))]
 mod core;
+mod descriptors;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
@@ -25,8 +26,12 @@ mod examine;
 #[cfg(not(loom))]
 mod extent;
 #[cfg(not(loom))]
+mod filling;
+#[cfg(not(loom))]
 mod flusher;
 pub mod frame;
+#[cfg(not(loom))]
+mod geometry;
 #[cfg(not(loom))]
 mod handover;
 mod header_word;
@@ -43,6 +48,8 @@ mod open;
 mod repair;
 #[cfg(not(loom))]
 mod reservation;
+#[cfg(not(loom))]
+mod rows;
 #[cfg(not(loom))]
 mod scan;
 #[cfg(not(loom))]
@@ -66,19 +73,22 @@ mod verdict;
 mod walk;
 
 #[cfg(not(loom))]
-pub use crate::core::{LogCore, Refused, filling, may_wait};
+pub use crate::core::{LogCore, Refused};
 #[cfg(not(loom))]
 pub use background::Background;
 #[cfg(not(loom))]
-pub use buffer::{Class, Geometry, Life, NoRoom};
+pub use buffer::{Class, NoRoom};
 #[cfg(not(loom))]
 pub use contents::{Contents, Event, Verdicts};
+pub use descriptors::{Descriptors, FoundDescriptor};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
 #[cfg(not(loom))]
 pub use examine::{Damage, Examined, Outline, SegmentState};
 #[cfg(not(loom))]
-pub use flusher::{EXTENT_REF_BYTES, ExtentRef};
+pub use filling::{filling, may_wait};
+#[cfg(not(loom))]
+pub use geometry::{Geometry, Life};
 #[cfg(not(loom))]
 pub use log::{Log, LogEntry, LogOptions};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
@@ -89,12 +99,14 @@ pub use repair::Mended;
 #[cfg(not(loom))]
 pub use reservation::{Body, FrameSpec, Reservation};
 #[cfg(not(loom))]
+pub use rows::{EXTENT_REF_BYTES, ExtentRef};
+#[cfg(not(loom))]
 pub use scan::{ChainSegment, Found, TailEvidence};
 #[cfg(not(loom))]
 pub use tail::TailRead;
 #[cfg(not(loom))]
 pub use tail_file::open_tail_file;
-pub use tail_head::{FoundDescriptor, TAIL_HEAD_BYTES, TailHead, TailIdentity};
+pub use tail_head::{TAIL_HEAD_BYTES, TailHead, TailIdentity};
 pub use verdict::{GapFacts, GapVerdict, judge_gap};
 #[cfg(not(loom))]
 pub use walk::{FrameItem, GapItem, Item, SegmentBytes};

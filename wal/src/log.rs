@@ -6,11 +6,13 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Fs, LockGuard};
 
 use crate::background::Background;
-use crate::buffer::{Class, Geometry, Life, NoRoom};
+use crate::buffer::{Class, NoRoom};
 use crate::contents::Contents;
-use crate::core::{LogCore, Refused, may_wait};
+use crate::core::{LogCore, Refused};
 use crate::error::{Result, WalError};
+use crate::filling::may_wait;
 use crate::frame::{FrameHeader, FrameKind};
+use crate::geometry::{Geometry, Life};
 use crate::log_file::LogFile;
 use crate::lsn::{Lsn, to_usize};
 use crate::open::TailMemory;
@@ -239,7 +241,7 @@ impl Log {
     /// Returns once everything below `lsn` is on stable storage; many callers share one sync.
     ///
     /// # Errors
-    /// Why the log stopped.
+    /// Why the log stopped; [`WalError::Invalid`] for a position beyond what was appended.
     pub fn make_stable(&self, lsn: Lsn) -> Result<()> {
         self.log.make_stable(lsn)
     }

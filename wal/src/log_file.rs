@@ -7,9 +7,9 @@
 
 use perennial_failpoints::fs::{Dir, Fs, OpenMode, read_exact_at, write_all_at};
 
-use crate::buffer::Geometry;
 use crate::error::{Result, WalError};
 use crate::frame::{u32_at, u64_at};
+use crate::geometry::Geometry;
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

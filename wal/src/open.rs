@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, SharedMap};
 
-use crate::buffer::Geometry;
 use crate::contents::Contents;
 use crate::core::{LogCore, Start};
 use crate::error::{Result, WalError};
+use crate::geometry::Geometry;
 use crate::lsn::{ALIGN, Lsn, SegmentId};
 use crate::repair::Mended;
 use crate::scan::TailEvidence;
@@ -105,12 +105,13 @@ impl Mended {
             boot_id: boot_id.unwrap_or_default(),
         };
         perennial_failpoints::site!("wal::open::tail_reset");
-        tail.0.reset(&identity, start);
+        let complete = tail.0.reset(&identity, start);
         let buffer_bytes = buffer_bytes(ring_bytes);
         LogCore::start(Start {
             geometry,
             life,
             tail: tail.0,
+            complete,
             store,
             start,
             rows,

@@ -5,32 +5,29 @@
 //!    Holes become `Pad` frames; damage becomes a `Remove` of the key, or a `Pad` that says that everything older is
 //!    forgotten. So the end is a chain of frames that prove themselves, and no later recovery judges otherwise
 //!    (hole 11). Then sync.
-//! 2. Segments before the last get their trailer.
-//! 3. The last one gets a *join*: a fresh incarnation from the next sector on, and the largest number seen, up to which
+//! 2. Segments before the last get their trailer, and before it the mark that ends a segment, where it is missing: a
+//!    trailer may rot, and without a mark the unwritten rest of the segment would look like damage then.
+//! 3. So does the last one, if nothing will follow in it. It gets a *join*: a fresh incarnation from the next sector on, and the largest number seen, up to which
 //!    later segments are void (hole 10). Sync.
 //! 4. The tail is reset: last, so that until then all of this can be done again with the same result.
+
+mod closing;
 
 use std::sync::Arc;
 
 use perennial_failpoints::fs::Dir;
 
 use crate::aligned::AlignedBuf;
-use crate::buffer::{Geometry, Life};
 use crate::contents::{Contents, OpenEnd};
 use crate::error::{Result, WalError};
-use crate::flusher::row_of_header;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
+use crate::rows::row_of_header;
 use crate::scan::ChainSegment;
-use crate::segment::{
-    FIXED_BYTES, Inventory, Join, MAX_JOINS, ROW_BYTES, Row, Segment, SegmentHeader, SegmentStore,
-    Trailer, zone_begin,
-};
+use crate::segment::{Inventory, Row, Segment, SegmentStore};
 use crate::verdict::GapVerdict;
 use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
-
-/// A segment is gone on with only while this fraction of it is left.
-const WORTH_JOINING: u64 = 16;
 
 /// A log whose files are in order, ready to go on.
 #[derive(Debug)]
@@ -116,7 +113,9 @@ impl Contents<'_> {
             }
             if let Some((last, before)) = self.ends.split_last() {
                 for end in before {
-                    self.close(&store, geometry, &self.segment(end).header, end)?;
+                    let data_end = self.finish(&store, geometry, end)?;
+                    let header = &self.segment(end).header;
+                    self.close(&store, geometry, header, end, data_end)?;
                 }
                 start = self.join(&store, geometry, life, last)?;
             }
@@ -252,98 +251,5 @@ impl Contents<'_> {
             _ => None,
         });
         mended.chain(unstable).min().filter(|from| *from < end.end)
-    }
-
-    /// Step 2: a trailer for a segment that is written to its end. It names a life of `header`, the segment's header as it
-    /// is on disk by now: one of a life that gave up its place would not be taken for this segment's.
-    fn close(
-        &self,
-        store: &SegmentStore,
-        geometry: Geometry,
-        header: &SegmentHeader,
-        end: &OpenEnd,
-    ) -> Result<()> {
-        let segment = self.segment(end);
-        let last_life = header.joins.last().map_or(0, |join| join.incarnation);
-        let rows = end.rows();
-        let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
-        if begin < end.end {
-            // Only damage makes frames that the trailer was not charged for; the segment stays without one.
-            return Ok(());
-        }
-        let trailer = Trailer {
-            cache_id: header.cache_id,
-            number: header.number,
-            incarnation: last_life,
-            data_end: to_u32(to_usize(end.end)),
-            stable: Lsn::new(header.number, end.end, geometry.segment_bytes),
-            rows,
-        };
-        let writer = store.writer(segment.slot)?;
-        perennial_failpoints::site!("wal::repair::trailer");
-        writer.write(
-            &AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector)),
-            begin,
-        )?;
-        writer.sync()
-    }
-
-    /// Step 3: the last segment is joined by the new life, or closed where that is not worth it.
-    fn join(
-        &self,
-        store: &SegmentStore,
-        geometry: Geometry,
-        life: Life,
-        end: &OpenEnd,
-    ) -> Result<Option<(Lsn, Vec<Row>)>> {
-        let segment = self.segment(end);
-        let mut header = segment.header.clone();
-        let rows = end.rows();
-        let begin = align_up(end.end, geometry.sector);
-        // A life that left nothing gives up its place, or opening and closing alone would fill segment after segment.
-        header.joins.pop_if(|last| u64::from(last.begin) == begin);
-        let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
-        let room = geometry.segment_bytes.saturating_sub(taken);
-        let go_on = !end.finished
-            && room >= geometry.segment_bytes / WORTH_JOINING
-            && header.joins.len() + 1 < MAX_JOINS;
-        let void = self.found.max_number > header.number.0;
-        // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
-        let cut = !end.finished;
-        if (go_on || void || cut) && header.joins.len() < MAX_JOINS {
-            header.joins.push(Join {
-                begin: to_u32(to_usize(begin)),
-                end: to_u32(to_usize(end.end)),
-                incarnation: life.incarnation,
-                void_through: self.found.max_number,
-            });
-            // What was given up before the crash stays given up, though the header that said so is void now.
-            header.oldest = store.oldest();
-            store.write_header_durably(segment.slot, &header)?;
-            store.set_header(header.clone());
-        } else if void {
-            self.blank_cut_segments(store, geometry)?;
-        }
-        if go_on {
-            return Ok(Some((
-                Lsn::new(header.number, begin, geometry.segment_bytes),
-                rows,
-            )));
-        }
-        self.close(store, geometry, &header, end)?;
-        Ok(None)
-    }
-
-    /// Where the last segment has no place left to say which numbers are void, their headers go, newest first: at no
-    /// moment is there a segment whose predecessor is missing.
-    fn blank_cut_segments(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
-        let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
-        for segment in self.found.chain[self.segments().len()..].iter().rev() {
-            let writer = store.writer(segment.slot)?;
-            perennial_failpoints::site!("wal::repair::blank");
-            writer.write(&zeros, 0)?;
-            writer.sync()?;
-        }
-        Ok(())
     }
 }

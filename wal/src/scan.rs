@@ -8,8 +8,8 @@ use std::io;
 
 use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
-use crate::buffer::Geometry;
 use crate::error::{Result, WalError};
+use crate::geometry::Geometry;
 use crate::lsn::{Lsn, SegmentId, to_usize};
 use crate::segment::{
     FIXED_BYTES, HeaderFound, ROW_BYTES, SegmentHeader, Trailer, slot_of, zone_begin,
@@ -167,16 +167,10 @@ fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvid
         s.header.number.max(s.header.void_through())
     });
     let segment_of = |lsn: Lsn| lsn.segment(geometry.segment_bytes);
-    let live = if tail.same_boot {
-        head.descriptors.as_slice()
-    } else {
-        &[]
-    };
-    let used = live
-        .iter()
-        .filter(|d| d.bytes > 0)
-        .map(|d| segment_of(d.base));
-    let newest_used = used
+    let used = head.descriptors.used();
+    let live = used.filter(|d| tail.same_boot && d.bytes > 0);
+    let newest_used = live
+        .map(|d| segment_of(d.base))
         .chain(head.stable.map(segment_of))
         .max()
         .unwrap_or_default();

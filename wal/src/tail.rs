@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crossbeam_epoch as epoch;
 use perennial_failpoints::fs::SharedMap;
 
+use crate::descriptors::UNUSED_BASE;
 use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
 use crate::lsn::{Lsn, to_usize};
 use crate::sync::{AtomicU64, Ordering};
@@ -67,6 +68,23 @@ pub(crate) struct Tail {
     floor: AtomicU64,
     /// Bytes below may be written over: `floor`, once no reader from before can be left.
     released: Arc<AtomicU64>,
+}
+
+/// Proof that everything reserved below a position is complete, and the right, which is one, to look at it until it is
+/// released and to release it. [`Tail::reset`] makes it, for an empty ring.
+#[derive(Debug)]
+pub(crate) struct Complete {
+    end: Lsn,
+}
+
+impl Complete {
+    /// Extends the proof.
+    ///
+    /// # Safety
+    /// Every reservation below `end` is complete and seen to be so with acquire (I3), and none will be made there.
+    pub(crate) unsafe fn raise(&mut self, end: Lsn) {
+        self.end = self.end.max(end);
+    }
 }
 
 // SAFETY: `base` points into `memory`, which the Tail owns and which does not move; bytes of the ring are handed out by
@@ -158,17 +176,25 @@ impl Tail {
     ///
     /// The stable words go first: from then on nothing in the ring counts. The identity goes last: until then the tail
     /// is still the dead life's, with everything of it below its stable LSN.
-    pub(crate) fn reset(&mut self, identity: &TailIdentity, start: Lsn) {
+    pub(crate) fn reset(&mut self, identity: &TailIdentity, start: Lsn) -> Complete {
         self.publish_stable_words(start);
         let head = self.head_mut();
-        head[DESCRIPTORS_AT..].fill(0);
+        let unused = [0, UNUSED_BASE].map(u64::to_le_bytes).concat();
+        for descriptor in head[DESCRIPTORS_AT..]
+            .chunks_exact_mut(unused.len())
+            .take(DESCRIPTORS)
+        {
+            descriptor.copy_from_slice(&unused);
+        }
         identity.write_to(head);
         self.floor.store(start.0, Ordering::Relaxed);
         self.released.store(start.0, Ordering::Relaxed);
+        // Nobody has reserved anything: `&mut self`.
+        Complete { end: start }
     }
 
     fn publish_stable_words(&self, stable: Lsn) {
-        for at in [STABLE_AT, STABLE_AT + 8] {
+        for at in STABLE_AT {
             self.u64_at(at)
                 .store(stable_word(stable), Ordering::Release);
         }
@@ -181,8 +207,12 @@ impl Tail {
     }
 
     /// The log is stable up to `stable`: readers go to the segments below `floor`, and once those who came before are
-    /// gone, writers may have the ring up to there.
-    pub(crate) fn advance(&self, stable: Lsn, floor: Lsn) {
+    /// gone, writers may have the ring up to there. Takes the proof mutably: nobody looks at what is released.
+    pub(crate) fn advance(&self, complete: &mut Complete, stable: Lsn, floor: Lsn) {
+        assert!(
+            floor <= complete.end,
+            "released bytes have no unfinished writer"
+        );
         self.publish_stable_words(stable);
         if self.floor.fetch_max(floor.0, Ordering::SeqCst) >= floor.0 {
             return;
@@ -236,9 +266,12 @@ impl Tail {
         unsafe { std::slice::from_raw_parts(self.base.add(self.position(lsn)), to_usize(len)) }
     }
 
-    /// Writes the header of a frame without a body. The caller owns the place: it installed the buffer or sealed it,
-    /// and is its one writer.
-    pub(crate) fn write_filler(&self, lsn: Lsn, header: &[u8; to_usize(HEADER_BYTES)]) {
+    /// Writes the header of a frame without a body.
+    ///
+    /// # Safety
+    /// As for [`reserved`](Self::reserved): the caller has reserved the frame's place, by installing a closed buffer or by
+    /// sealing one, and is its one writer.
+    pub(crate) unsafe fn write_filler(&self, lsn: Lsn, header: &[u8; to_usize(HEADER_BYTES)]) {
         // SAFETY: I1 — the caller holds the place; fillers lie inside the window and before the ring's end.
         let bytes = unsafe { self.reserved(lsn.plus(8), HEADER_BYTES - 8) };
         bytes.copy_from_slice(&header[8..]);
@@ -251,11 +284,20 @@ impl Tail {
         self.ready(lsn).store(u64_at(header, 0), Ordering::Release);
     }
 
-    /// Shows `look` bytes that the flusher is about to write. The caller holds the flush state, every reservation in the
-    /// range is complete, and the range is above the floor: only the holder of the flush state moves that.
-    pub(crate) fn with_complete<T>(&self, lsn: Lsn, len: u64, look: impl FnOnce(&[u8]) -> T) -> T {
-        debug_assert!(lsn.0 >= self.floor.load(Ordering::Relaxed) || len == 0);
-        // SAFETY: I2, I5 — the conditions above.
+    /// Shows `look` bytes that the flusher is about to write.
+    pub(crate) fn with_complete<T>(
+        &self,
+        complete: &Complete,
+        lsn: Lsn,
+        len: u64,
+        look: impl FnOnce(&[u8]) -> T,
+    ) -> T {
+        // Relaxed: only `advance` moves it, which needs the proof that the caller shares with nobody.
+        let floor = self.floor.load(Ordering::Relaxed);
+        assert!(lsn.0 >= floor && lsn.plus(len) <= complete.end);
+        assert!(lsn.0 % self.ring_bytes + len <= self.ring_bytes);
+        // SAFETY: I2, I5 — inside the bounds of the ring and of the proof: its reservations are complete, and nothing from
+        // the floor on is released while the proof is borrowed.
         look(unsafe { self.complete(lsn, len) })
     }
 
@@ -297,3 +339,6 @@ impl Tail {
         TailRead::Frame(read(&header, unsafe { self.complete(lsn, bytes) }))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

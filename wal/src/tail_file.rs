@@ -25,12 +25,25 @@ pub fn open_tail_file(dir: &dyn Dir, name: &str, ring_bytes: u64) -> Result<Tail
 /// The tail is written once in full, never sparse: a store through the mapping must never need a block of the file
 /// system, which would be a bus error on a full disk (PROTOCOL hole 26).
 fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn File>> {
-    let file = match dir.open(name, OpenMode::ReadWrite) {
+    match dir.open(name, OpenMode::ReadWrite) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            dir.open(name, OpenMode::CreateNew)?
+            let file = dir.open(name, OpenMode::CreateNew)?;
+            let made = give_full_size(dir, &*file, len);
+            if made.is_err() {
+                // Half of one would keep a full disk full.
+                let _ = dir.remove(name);
+            }
+            made.map(|()| file)
         }
-        other => other?,
-    };
+        other => {
+            let file = other?;
+            give_full_size(dir, &*file, len)?;
+            Ok(file)
+        }
+    }
+}
+
+fn give_full_size(dir: &dyn Dir, file: &dyn File, len: u64) -> std::io::Result<()> {
     let had = file.len()?;
     if had < len {
         file.allocate(len)?;
@@ -38,10 +51,10 @@ fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn 
         let mut at = had;
         while at < len {
             let n = (len - at).min(zeros.len() as u64);
-            write_all_at(&*file, &zeros[..to_usize(n)], at, 1)?;
+            write_all_at(file, &zeros[..to_usize(n)], at, 1)?;
             at += n;
         }
         dir.sync()?;
     }
-    Ok(file)
+    Ok(())
 }

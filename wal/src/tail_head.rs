@@ -1,18 +1,18 @@
 //! The first 4096 bytes of the tail file: whose tail it is, how far the log is stable, and the buffers' header words.
 //!
 //! ```text
-//!  byte    0 | identity, copy A (96 bytes)   | 128 | identity, copy B
-//!        256 | stable word | 264 | stable word again
-//!        512 | 128 descriptors: | header word u64 | base u64 | ...  2560
+//!  byte    0 | identity, copy A (96 bytes)   | 256 | stable word
+//!        512 | 128 descriptors: | header word u64 | base u64 | ...
+//!       2560 | identity, copy B               | 2816 | stable word again
 //!  identity: | magic u64 | version u32 | crc u32 | cache id | tail id | incarnation | ring bytes | boot id (16) | 0 ...
 //!  stable word: | 8 bits: check | 56 bits: stable LSN in 16-byte units |
 //!  base:        | LSN of the buffer's first byte; bit 0: it is an extent |
 //! ```
 //! Both stable words are stored one after the other after each sync, so the larger good one is true and at most one
-//! commit old; a flipped bit in one of them costs nothing.
+//! commit old. The copies are in sectors of their own: a flipped bit or a lost sector costs nothing.
 
+use crate::descriptors::Descriptors;
 use crate::frame::{u32_at, u64_at};
-use crate::header_word::Word;
 use crate::lsn::Lsn;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PRNLTAIL");
@@ -23,11 +23,13 @@ pub const TAIL_HEAD_BYTES: u64 = 4096;
 pub(crate) const DESCRIPTORS: usize = 128;
 /// The header word of an extent's buffer counts in sectors of this size.
 pub(crate) const EXTENT_UNIT: u64 = 512;
-pub(crate) const STABLE_AT: usize = 256;
+pub(crate) const STABLE_AT: [usize; 2] = [256, 2816];
 pub(crate) const DESCRIPTORS_AT: usize = 512;
 const COPY_BYTES: usize = 96;
-const COPIES_AT: [usize; 2] = [0, 128];
+const COPIES_AT: [usize; 2] = [0, 2560];
 const UNITS: u64 = (1 << 56) - 1;
+
+const _: () = assert!(DESCRIPTORS_AT + DESCRIPTORS * 16 <= COPIES_AT[1]);
 
 /// Whose tail it is and which life of the log wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,22 +134,7 @@ pub struct TailHead {
     /// The larger stable LSN that proves itself.
     pub stable: Option<Lsn>,
     /// The buffers' words and bases.
-    pub descriptors: Vec<FoundDescriptor>,
-}
-
-/// A buffer as a dead process left it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoundDescriptor {
-    /// Where the buffer begins.
-    pub base: Lsn,
-    /// Writers that were in the middle of their copy.
-    pub writers: u64,
-    /// Bytes reserved.
-    pub bytes: u64,
-    /// The low bits of the buffer's sequence number, as its word has them.
-    pub salt: u64,
-    /// It is an extent's place, written straight to the segment.
-    pub extent: bool,
+    pub descriptors: Descriptors,
 }
 
 impl TailHead {
@@ -159,32 +146,10 @@ impl TailHead {
             return None;
         }
         let stable = Self::stable_words(head).into_iter().flatten().max();
-        let descriptor = |i: usize| {
-            let at = DESCRIPTORS_AT + i * 16;
-            let (word, base) = (Word(u64_at(head, at)), u64_at(head, at + 8));
-            let extent = base & 1 == 1;
-            let bytes = word.offset()
-                * if extent {
-                    EXTENT_UNIT
-                } else {
-                    crate::lsn::ALIGN
-                };
-            FoundDescriptor {
-                base: Lsn(base & !15),
-                writers: word.writers(),
-                bytes,
-                salt: word.salt(),
-                extent,
-            }
-        };
-        let descriptors = (0..DESCRIPTORS)
-            .map(descriptor)
-            .filter(|d| d.base.0 != 0)
-            .collect();
         Some(Self {
             identity,
             stable,
-            descriptors,
+            descriptors: Descriptors::decode(head),
         })
     }
 
@@ -197,12 +162,12 @@ impl TailHead {
         let [a, b] = TailIdentity::decode_copies(head).map(|copy| copy.is_some());
         let [c, d] = Self::stable_words(head).map(|word| word.is_some());
         let [at_a, at_b] = COPIES_AT.map(|at| at as u64);
-        let stable_at = STABLE_AT as u64;
-        [(at_a, a), (at_b, b), (stable_at, c), (stable_at + 8, d)]
+        let [at_c, at_d] = STABLE_AT.map(|at| at as u64);
+        [(at_a, a), (at_b, b), (at_c, c), (at_d, d)]
     }
 
     fn stable_words(head: &[u8]) -> [Option<Lsn>; 2] {
-        [STABLE_AT, STABLE_AT + 8].map(|at| stable_of(u64_at(head, at)))
+        STABLE_AT.map(|at| stable_of(u64_at(head, at)))
     }
 
     /// True for the head of this cache's tail of this number and size. Another's is no evidence.
@@ -216,27 +181,6 @@ impl TailHead {
     #[must_use]
     pub fn is_of_boot(&self, boot_id: Option<[u8; 16]>) -> bool {
         Some(self.identity.boot_id) == boot_id
-    }
-
-    /// True when the buffer that holds `lsn` was left with no writer in it: every frame there was complete, so bytes
-    /// there that prove nothing are damage and not a hole.
-    ///
-    /// A process killed while it gave a descriptor to its next buffer leaves the new base beside the old word, which
-    /// counted other writers. The word's salt tells: it does not follow the one of the buffer before.
-    ///
-    /// Never true of an extent: it has no writers either when its write failed, and it is no operation. The reference
-    /// that makes it one finds out that it is not there.
-    #[must_use]
-    pub fn was_complete(&self, lsn: Lsn) -> bool {
-        let newest_below = |lsn: Lsn| {
-            let below = self.descriptors.iter().filter(move |d| d.base < lsn);
-            below.max_by_key(|d| d.base)
-        };
-        newest_below(lsn.plus(1)).is_some_and(|holder| {
-            let in_turn =
-                newest_below(holder.base).is_none_or(|d| Word::follows(holder.salt, d.salt));
-            in_turn && !holder.extent && holder.writers == 0 && lsn < holder.base.plus(holder.bytes)
-        })
     }
 }
 
@@ -263,7 +207,7 @@ mod tests {
             let mut bad = head.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(TailIdentity::decode(&bad), Some(identity()), "bit {bit}");
-            bad[128 + bit / 8] ^= 1 << (bit % 8);
+            bad[COPIES_AT[1] + bit / 8] ^= 1 << (bit % 8);
             assert_eq!(TailIdentity::decode(&bad), None, "bit {bit} twice");
         }
         for len in 0..COPY_BYTES {
@@ -281,38 +225,5 @@ mod tests {
             }
         }
         assert_eq!(stable_of(0), None);
-    }
-
-    #[test]
-    fn a_buffer_without_writers_was_complete() {
-        let found = |base, writers, bytes, salt| FoundDescriptor {
-            base: Lsn(base),
-            writers,
-            bytes,
-            salt,
-            extent: false,
-        };
-        let extent = FoundDescriptor {
-            extent: true,
-            ..found(8192, 0, 512, 2)
-        };
-        let mut head = TailHead {
-            identity: identity(),
-            stable: None,
-            descriptors: vec![
-                found(4096, 0, 64, 0xff_ffff),
-                found(4160, 1, 64, 0),
-                found(4224, 0, 32, 1),
-                extent,
-            ],
-        };
-        let complete = |lsn| head.was_complete(Lsn(lsn));
-        assert_eq!(
-            [4080, 4096, 4144, 4160, 4208, 4224, 4256, 8192].map(complete),
-            [false, true, true, false, false, true, false, false]
-        );
-        // Killed between the two stores that give the last descriptor to its buffer.
-        head.descriptors[2].salt = 0x81;
-        assert!(!head.was_complete(Lsn(4224)));
     }
 }

@@ -10,7 +10,8 @@ pub struct GapFacts {
     pub below_stable: bool,
     /// The tail is of this boot: it holds what the dead process had stored.
     pub same_boot: bool,
-    /// The buffer that holds the place was left without writers: every frame in it was complete.
+    /// Some of the place lies where no writer was left in the middle: in a buffer without writers, whose frames were all
+    /// complete, or where no descriptor says that anything was reserved, though something lies behind.
     pub buffer_complete: bool,
     /// The frame's header proves itself, only its body does not: the key is known.
     pub key_known: bool,
@@ -44,7 +45,8 @@ pub fn judge_gap(facts: GapFacts) -> GapVerdict {
             key_known: false,
             ..
         } => GapVerdict::DamagedUnknown,
-        // The process died; all its writers had finished here. The memory or its file rotted since.
+        // The process died; all its writers had finished here. The memory or its file rotted since, the frames or the
+        // descriptors.
         GapFacts {
             same_boot: true,
             buffer_complete: true,

@@ -1,8 +1,8 @@
 //! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
 
-use crate::flusher::row_of;
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags, names_place};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
+use crate::rows::row_of;
 use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
 
 /// One step of the walk.
@@ -120,16 +120,6 @@ impl<'a> SegmentBytes<'a> {
         Err(known)
     }
 
-    /// Where the next life's frames begin, when the frames of the life that wrote `offset` end there or before.
-    fn join_at(&self, offset: u64) -> Option<u64> {
-        let next = self
-            .header
-            .joins
-            .iter()
-            .find(|j| u64::from(j.begin) > offset)?;
-        (u64::from(next.end) <= offset).then_some(u64::from(next.begin))
-    }
-
     /// Walks all frames.
     #[must_use]
     pub fn walk(&self) -> Vec<Item> {
@@ -137,7 +127,7 @@ impl<'a> SegmentBytes<'a> {
         let limit = self.segment_bytes() - FIXED_BYTES;
         let mut at = u64::from(self.header.joins[0].begin);
         while at + HEADER_BYTES <= limit {
-            if let Some(begin) = self.join_at(at) {
+            if let Some(begin) = self.header.join_at(at) {
                 at = begin;
                 continue;
             }
@@ -198,7 +188,7 @@ impl<'a> SegmentBytes<'a> {
     fn next_frame(&self, at: u64, limit: u64) -> u64 {
         let mut at = at + ALIGN;
         while at + HEADER_BYTES <= limit {
-            if let Some(begin) = self.join_at(at) {
+            if let Some(begin) = self.header.join_at(at) {
                 return begin;
             }
             // Never-written space is skipped a sector at a time.

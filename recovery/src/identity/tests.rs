@@ -21,6 +21,7 @@ fn identity(cache_id: u64) -> Identity {
             ring_bytes: 1 << 20,
             tail_id: 4,
         },
+        leftovers: Vec::new(),
     }
 }
 
@@ -51,7 +52,9 @@ mod content {
     fn an_identity_comes_back_as_it_was_written() {
         let mut heap = identity(u64::MAX);
         heap.tail.kind = TailKind::Heap;
-        for identity in [identity(1), heap, with_dir("/dev/shm/täil".into())] {
+        let mut moved = identity(1);
+        moved.leftovers = ["/a", "/b"].map(|dir| with_dir(dir.into()).tail).into();
+        for identity in [identity(1), heap, moved, with_dir("/dev/shm/täil".into())] {
             assert_eq!(Identity::decode(&identity.encode()), Ok(identity));
         }
     }

@@ -4,7 +4,11 @@
 
 mod api_and_index;
 mod checkpoint_and_replay;
+mod closed_by_recovery;
 mod identity_of_bytes;
 mod lab;
+mod large_values;
+mod lost_sectors;
 mod recovery_and_tail;
+mod slow_closures;
 mod write_path;

@@ -63,7 +63,6 @@ impl Buffer {
                 Appended::Frame { seq, told }
             }
             Attempt::Full | Attempt::Stale => Appended::Not,
-            Attempt::Crowded => unreachable!("two writers are no crowd"),
         }
     }
 

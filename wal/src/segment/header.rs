@@ -194,6 +194,23 @@ impl SegmentHeader {
         Seed::new(self.cache_id, self.number.0, join.incarnation)
     }
 
+    /// Where the next life's frames begin, when the frames of the life that wrote `offset` end there or before.
+    #[must_use]
+    pub(crate) fn join_at(&self, offset: u64) -> Option<u64> {
+        let next = self.joins.iter().find(|j| u64::from(j.begin) > offset)?;
+        (u64::from(next.end) <= offset).then_some(u64::from(next.begin))
+    }
+
+    /// The first place from `offset` on where a frame may begin.
+    #[must_use]
+    pub(crate) fn next_place(&self, offset: u64) -> u64 {
+        let mut at = offset;
+        while let Some(begin) = self.join_at(at) {
+            at = begin;
+        }
+        at
+    }
+
     /// The numbers that this segment's joins gave up: above its own, up to this.
     #[must_use]
     pub fn void_through(&self) -> SegmentId {

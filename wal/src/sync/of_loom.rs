@@ -2,7 +2,6 @@
 //! loom's atomics are not words that could lie there.
 
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
-pub(crate) use loom::thread::yield_now;
 
 /// loom's mutex with the face of `parking_lot`'s.
 #[derive(Debug, Default)]

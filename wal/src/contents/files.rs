@@ -1,0 +1,144 @@
+//! Bytes of the log's files, and of the ring where it counts.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use perennial_failpoints::fs::{File, OpenMode, read_exact_at};
+
+use super::Contents;
+use crate::aligned::AlignedBuf;
+use crate::error::WalError;
+use crate::frame::FrameHeader;
+use crate::lsn::{Lsn, align_down, align_up, to_usize};
+use crate::scan::{ChainSegment, is_medias, read_trailer};
+use crate::segment::{Trailer, file_name};
+use crate::walk::{Item, SegmentBytes};
+
+/// Bytes read of a segment behind what was reserved in it: one frame's header, so that none is missed for a wrong end.
+const BEHIND: u64 = 64 << 10;
+
+/// A segment is read in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+impl<'a> Contents<'a> {
+    /// What was read of a segment; a failure is remembered unless it is the media's.
+    pub(crate) fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
+        let error = match read {
+            Ok(read) => return Some(read),
+            Err(error) => error,
+        };
+        tracing::warn!(segment = %segment.header.number, %error, "segment cannot be read in full");
+        if !is_medias(&error) {
+            let path = self.dir.path().join(file_name(segment.slot));
+            let path = path.display().to_string();
+            // The first one stays.
+            let _ = self.trouble.set(WalError::io("read", path, 0, error));
+        }
+        None
+    }
+
+    /// The file of a chain segment.
+    pub(crate) fn file(&self, segment: &ChainSegment) -> Option<Arc<dyn File>> {
+        let opened = self.dir.open(&file_name(segment.slot), OpenMode::Read);
+        self.read_of(segment, opened)
+    }
+
+    /// The bytes of a chain segment's file up to `range.end`, as many as can be read. Those before `range.start`, and
+    /// an unreadable stretch, are zeros.
+    pub(crate) fn file_bytes(&self, segment: &ChainSegment, range: Range<u64>) -> AlignedBuf {
+        let end = range.end.min(self.geometry.segment_bytes);
+        let mut bytes = AlignedBuf::zeroed(to_usize(align_up(end, self.geometry.sector)));
+        let Some(file) = self.file(segment) else {
+            return bytes;
+        };
+        // What lies here was written past the page cache and is read once.
+        let name = file_name(segment.slot);
+        let direct = self.dir.open(&name, OpenMode::Direct).ok();
+        let start = align_down(range.start, self.geometry.sector);
+        for (i, part) in bytes[to_usize(start)..].chunks_mut(PIECE_BYTES).enumerate() {
+            let at = start + (i * PIECE_BYTES) as u64;
+            let past_the_cache = |file: &Arc<dyn File>| read_exact_at(&**file, part, at).is_ok();
+            if !direct.as_ref().is_some_and(past_the_cache) {
+                self.read_of(segment, read_exact_at(&*file, part, at));
+            }
+        }
+        bytes
+    }
+
+    pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
+        let read = read_trailer(&*self.file(segment)?, &segment.header, self.geometry);
+        self.read_of(segment, read).flatten()
+    }
+
+    pub(super) fn ring(&self) -> &'a [u8] {
+        if self.tail.same_boot {
+            self.tail.ring
+        } else {
+            &[]
+        }
+    }
+
+    pub(super) fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
+        // What was reserved behind it is not stable either, and a frame there is in the ring.
+        let read_to = self.reserved_to(segment).saturating_add(BEHIND);
+        self.walk_bytes(segment, &self.file_bytes(segment, 0..read_to))
+    }
+
+    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
+        SegmentBytes {
+            header: &segment.header,
+            file,
+            ring: self.ring(),
+            reserved_to: self.reserved_to(segment),
+        }
+        .walk()
+    }
+
+    /// The offset in a segment from which on the dead process had reserved nothing, as its tail attests: a recycled file
+    /// is not read for frames that cannot be there. All of it, where there is no tail of this boot.
+    fn reserved_to(&self, segment: &ChainSegment) -> u64 {
+        let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
+        let reserved = head.and_then(|head| {
+            let end = head.descriptors.reserved_end(Lsn(u64::MAX))?;
+            Some(end.max(head.stable.unwrap_or_default()))
+        });
+        let Some(end) = reserved else {
+            return u64::MAX;
+        };
+        let begin = Lsn::new(segment.header.number, 0, self.geometry.segment_bytes);
+        end.0
+            .saturating_sub(begin.0)
+            .max(self.geometry.data_begin())
+    }
+
+    /// The whole frame at `lsn`, if it proves itself in its segment or, in the boot it was written in, in the ring.
+    #[must_use]
+    pub fn frame(&self, lsn: Lsn, bytes: u32) -> Option<(FrameHeader, Vec<u8>)> {
+        let number = lsn.segment(self.geometry.segment_bytes);
+        let segment = self
+            .found
+            .chain
+            .iter()
+            .find(|s| s.header.number == number)?;
+        let offset = lsn.offset(self.geometry.segment_bytes);
+        if offset < self.geometry.data_begin()
+            || offset + u64::from(bytes) > self.geometry.segment_bytes
+        {
+            return None;
+        }
+        let seed = segment.header.seed_at(offset);
+        let mut frame = vec![0; to_usize(u64::from(bytes))];
+        let read = read_exact_at(&*self.file(segment)?, &mut frame, offset);
+        if self.read_of(segment, read).is_some()
+            && let Ok(header) = FrameHeader::decode_whole(&frame, seed, offset)
+        {
+            return Some((header, frame));
+        }
+        let ring = self.ring();
+        let at = to_usize(lsn.0).checked_rem(ring.len())?;
+        let frame = ring.get(at..at + to_usize(u64::from(bytes)))?;
+        let header = FrameHeader::decode_whole(frame, seed, offset).ok()?;
+        Some((header, frame.to_vec()))
+    }
+}

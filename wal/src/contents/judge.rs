@@ -1,0 +1,172 @@
+//! The log's unsealed end: which gaps are holes, which are damage, and where it ends.
+
+use super::Contents;
+use crate::frame::{FrameKind, HEADER_BYTES, flags};
+use crate::geometry::Geometry;
+use crate::lsn::Lsn;
+use crate::segment::Row;
+use crate::verdict::{GapFacts, GapVerdict, judge_gap};
+use crate::walk::{FrameItem, GapItem, Item};
+
+/// A segment of the log's unsealed end, walked and judged.
+#[derive(Debug)]
+pub(crate) struct OpenEnd {
+    /// Index in the chain.
+    pub(crate) index: usize,
+    /// The accepted items, holes included.
+    pub(crate) items: Vec<(Item, Option<GapVerdict>)>,
+    /// Where the accepted frames end.
+    pub(crate) end: u64,
+    /// The last frame is a mark that ends the segment.
+    pub(crate) finished: bool,
+}
+
+impl Contents<'_> {
+    /// The highest stable LSN that anything that proves itself attests: headers, trailers, marks, the tail's head, and
+    /// the join of a life, which was made after everything before it had been synced.
+    pub(super) fn known_stable(&self, walked: &[(usize, Vec<Item>)]) -> Lsn {
+        let segment_bytes = self.geometry.segment_bytes;
+        let headers = self.found.chain.iter().map(|s| s.header.stable);
+        let joins = self.found.chain.iter().filter_map(|s| {
+            let last = s.header.joins.last()?;
+            (s.header.joins.len() > 1)
+                .then(|| Lsn::new(s.header.number, u64::from(last.end), segment_bytes))
+        });
+        let marks = walked
+            .iter()
+            .flat_map(|(_, items)| items)
+            .filter_map(|item| match item {
+                Item::Frame(frame) if frame.header.kind == FrameKind::Mark => {
+                    Some(frame.header.mark_stable())
+                }
+                _ => None,
+            });
+        let trailer = self.newest_trailer.as_ref().map(|(_, t)| t.stable);
+        let tail = self.tail.head.as_ref().and_then(|head| head.stable);
+        headers
+            .chain(joins)
+            .chain(marks)
+            .chain(trailer)
+            .chain(tail)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Drops gaps that are only the unwritten rest behind the last frame.
+    pub(super) fn trim(&self, walked: &mut [(usize, Vec<Item>)]) {
+        for (_, items) in walked.iter_mut().rev() {
+            if let Some(Item::Gap(gap)) = items.last()
+                && gap.trailing
+                && gap.key.is_none()
+                && gap.lsn >= self.stable
+                && !self.was_complete(gap)
+            {
+                items.pop();
+            }
+            if !items.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// True when no writer can have left the gap, as the descriptors of this boot say, or as they no longer say.
+    fn was_complete(&self, gap: &GapItem) -> bool {
+        let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
+        head.is_some_and(|head| {
+            // Behind what was reserved of a segment there is nothing to be missed.
+            let next = gap.lsn.segment(self.geometry.segment_bytes).0 + 1;
+            let next = Lsn(next * self.geometry.segment_bytes);
+            let reserved = head.descriptors.reserved_end(next).filter(|_| gap.trailing);
+            let end = reserved.map_or(gap.end, |end| end.min(gap.end));
+            !head.descriptors.may_be_a_hole(gap.lsn, end)
+        })
+    }
+
+    pub(super) fn facts(&self, gap: &GapItem) -> GapFacts {
+        GapFacts {
+            below_stable: gap.lsn < self.stable,
+            same_boot: self.tail.same_boot,
+            buffer_complete: self.was_complete(gap),
+            key_known: gap.key.is_some(),
+        }
+    }
+
+    pub(super) fn judge(&mut self, walked: Vec<(usize, Vec<Item>)>) {
+        let mut ended = false;
+        for (index, items) in walked {
+            let begin = u64::from(self.found.chain[index].header.joins[0].begin);
+            let mut open = OpenEnd {
+                index,
+                items: Vec::new(),
+                end: begin,
+                finished: false,
+            };
+            for item in items {
+                let verdict = match item {
+                    Item::Frame(_) => None,
+                    Item::Gap(gap) => Some(judge_gap(self.facts(&gap))),
+                };
+                ended |= verdict == Some(GapVerdict::End);
+                if ended {
+                    break;
+                }
+                self.count(verdict);
+                open.push(item, verdict, self.geometry);
+            }
+            if ended && open.items.is_empty() && !self.ends.is_empty() {
+                self.verdicts.cut_segments += 1;
+            }
+            self.clean = open.is_clean().unwrap_or(self.clean);
+            self.ends.push(open);
+        }
+        // Whatever follows the last segment with a frame was only prepared, or is cut off.
+        while self.ends.len() > 1 && self.ends.last().is_some_and(|end| end.items.is_empty()) {
+            self.ends.pop();
+        }
+    }
+
+    pub(super) fn count(&mut self, verdict: Option<GapVerdict>) {
+        match verdict {
+            Some(GapVerdict::Hole) => self.verdicts.holes += 1,
+            Some(GapVerdict::DamagedKey) => self.verdicts.damaged_keys += 1,
+            Some(GapVerdict::DamagedUnknown) => self.verdicts.damaged_unknown += 1,
+            Some(GapVerdict::End) | None => {}
+        }
+    }
+}
+
+impl OpenEnd {
+    fn push(&mut self, item: Item, verdict: Option<GapVerdict>, geometry: Geometry) {
+        let offset = |lsn: Lsn| lsn.offset(geometry.segment_bytes);
+        self.end = match item {
+            Item::Frame(FrameItem {
+                lsn, bytes, header, ..
+            }) => {
+                self.finished = header.kind == FrameKind::Mark && header.flags & flags::LAST != 0;
+                offset(lsn) + bytes
+            }
+            Item::Gap(gap) if !gap.trailing => offset(gap.end),
+            // Nothing comes behind: room for the frame that will say what was lost is enough.
+            Item::Gap(gap) if verdict == Some(GapVerdict::Hole) => offset(gap.lsn),
+            Item::Gap(gap) => offset(gap.lsn) + HEADER_BYTES,
+        };
+        self.items.push((item, verdict));
+    }
+
+    /// Whether the last frame says that the log was closed cleanly; `None` without frames.
+    fn is_clean(&self) -> Option<bool> {
+        let (item, _) = self.items.last()?;
+        Some(
+            matches!(item, Item::Frame(f) if f.header.kind == FrameKind::Mark && f.header.flags & flags::CLEAN != 0),
+        )
+    }
+
+    /// The rows of the frames that count.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let row = |(item, verdict): &(Item, Option<GapVerdict>)| match item {
+            Item::Frame(frame) => frame.row,
+            Item::Gap(gap) => crate::repair::stand_in(gap, *verdict)?.row(gap.lsn),
+        };
+        self.items.iter().filter_map(row).collect()
+    }
+}

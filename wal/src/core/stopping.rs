@@ -1,0 +1,93 @@
+//! How a log ends: closed, stopped, or poisoned.
+
+use super::LogCore;
+use crate::buffer::NoRoom;
+use crate::error::{Result, WalError};
+use crate::lsn::Lsn;
+use crate::sync::Ordering;
+
+impl LogCore {
+    /// Stops the log: everything is made stable, a mark says so, and whoever waits or comes later is told.
+    ///
+    /// # Errors
+    /// When the last commit fails; the log is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        let closed = self.close_cleanly();
+        self.stop(WalError::Closed);
+        closed
+    }
+
+    fn close_cleanly(&self) -> Result<()> {
+        self.check()?;
+        let end = self.flush()?;
+        // A life that appended nothing leaves nothing, not even a mark: the next one begins in the same place.
+        if end == self.start {
+            return Ok(());
+        }
+        loop {
+            match self.buffers.append_clean_mark(&self.tail, &self.store) {
+                Ok(()) => {
+                    self.flush()?;
+                    return self.attest_stable();
+                }
+                Err(NoRoom::Ring) => self.make_ring_room()?,
+                // The mark is a courtesy; the log is stable without it.
+                Err(NoRoom::Segment) => return self.attest_stable(),
+            }
+        }
+    }
+
+    /// Notes the stable LSN in the header of the segment where the log ends. The tail says it too, but a tail on the heap
+    /// or in a file system of memory is gone after a restart: damage in the last sectors would look like a torn end then,
+    /// and what the last frames replaced would show again.
+    fn attest_stable(&self) -> Result<()> {
+        let stable = self.stable_lsn();
+        let last = Lsn(stable.0.saturating_sub(1)).segment(self.geometry().segment_bytes);
+        let Some(segment) = self.store.get(last) else {
+            return Ok(());
+        };
+        let mut header = segment.header.clone();
+        header.stable = stable;
+        self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
+    }
+
+    /// Stops the log without making anything stable, as a dying process would.
+    pub fn stop(&self, why: WalError) {
+        self.commit.fail(why);
+        self.stopped.store(true, Ordering::Release);
+        self.buffers.handover().background.stop();
+        self.buffers.handover().wake_waiters();
+    }
+
+    /// Why the log takes no more, if so.
+    #[must_use]
+    pub fn failed(&self) -> Option<WalError> {
+        if self.stopped.load(Ordering::Acquire) {
+            Some(self.why_stopped())
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn why_stopped(&self) -> WalError {
+        self.commit.failed().unwrap_or(WalError::Closed)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.failed().map_or(Ok(()), Err)
+    }
+
+    /// An error of writing or syncing stops the log for good: what the device kept is unknown, and nothing is retried
+    /// (PROTOCOL hole 21).
+    pub(crate) fn poison_on_error<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| {
+            if matches!(error, WalError::Closed | WalError::Poisoned(_)) {
+                return error;
+            }
+            tracing::error!(%error, "the log is poisoned");
+            let poisoned = WalError::Poisoned(error.to_string().into());
+            self.stop(poisoned.clone());
+            poisoned
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! Steps 2 and 3 of a repair: segments are closed, and the last one joined.
+
+use perennial_failpoints::fs::read_exact_at;
+
+use crate::aligned::AlignedBuf;
+use crate::contents::{Contents, OpenEnd};
+use crate::error::Result;
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
+use crate::geometry::{Geometry, Life};
+use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
+use crate::segment::{
+    FIXED_BYTES, Join, MAX_JOINS, ROW_BYTES, Row, SegmentHeader, SegmentStore, Trailer, zone_begin,
+};
+
+/// A segment is gone on with only while this fraction of it is left.
+const WORTH_JOINING: u64 = 16;
+
+impl Contents<'_> {
+    /// The mark that ends a segment behind its last accepted frame, or a sector that a life began and left empty. Returns
+    /// where the frames end now. Where there is no room for it, or the sector cannot be read, the trailer must do.
+    pub(super) fn finish(
+        &self,
+        store: &SegmentStore,
+        geometry: Geometry,
+        end: &OpenEnd,
+    ) -> Result<u64> {
+        let segment = self.segment(end);
+        let at = segment.header.next_place(end.end);
+        let data_end = at + HEADER_BYTES;
+        let zone = zone_begin(
+            end.rows().len() as u64,
+            geometry.segment_bytes,
+            geometry.sector,
+        );
+        if end.finished || data_end > zone {
+            return Ok(end.end);
+        }
+        let from = align_down(at, geometry.sector);
+        let mut image = AlignedBuf::zeroed(to_usize(align_up(data_end, geometry.sector) - from));
+        let before = to_usize(at - from);
+        // What step 1 left there is written again as it is.
+        let read = self
+            .file(segment)
+            .map(|file| read_exact_at(&*file, &mut image[..before], from));
+        if !matches!(read, Some(Ok(()))) {
+            return Ok(end.end);
+        }
+        let mark = FrameHeader::filler(FrameKind::Mark, flags::LAST, self.stable.0, 0);
+        image[before..before + to_usize(HEADER_BYTES)]
+            .copy_from_slice(&mark.encode(segment.header.seed_at(at), at));
+        let writer = store.writer(segment.slot)?;
+        perennial_failpoints::site!("wal::repair::mark");
+        writer.write(&image, from)?;
+        writer.sync()?;
+        Ok(data_end)
+    }
+
+    /// Step 2: a trailer for a segment that is written to its end. It names a life of `header`, the segment's header as it
+    /// is on disk by now: one of a life that gave up its place would not be taken for this segment's.
+    pub(super) fn close(
+        &self,
+        store: &SegmentStore,
+        geometry: Geometry,
+        header: &SegmentHeader,
+        end: &OpenEnd,
+        data_end: u64,
+    ) -> Result<()> {
+        let segment = self.segment(end);
+        let last_life = header.joins.last().map_or(0, |join| join.incarnation);
+        let rows = end.rows();
+        let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
+        if begin < data_end {
+            // Only damage makes frames that the trailer was not charged for; the segment stays without one.
+            return Ok(());
+        }
+        let trailer = Trailer {
+            cache_id: header.cache_id,
+            number: header.number,
+            incarnation: last_life,
+            data_end: to_u32(to_usize(data_end)),
+            stable: Lsn::new(header.number, data_end, geometry.segment_bytes),
+            rows,
+        };
+        let writer = store.writer(segment.slot)?;
+        perennial_failpoints::site!("wal::repair::trailer");
+        writer.write(
+            &AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector)),
+            begin,
+        )?;
+        writer.sync()
+    }
+
+    /// Step 3: the last segment is joined by the new life, or closed where that is not worth it.
+    pub(super) fn join(
+        &self,
+        store: &SegmentStore,
+        geometry: Geometry,
+        life: Life,
+        end: &OpenEnd,
+    ) -> Result<Option<(Lsn, Vec<Row>)>> {
+        let segment = self.segment(end);
+        let mut header = segment.header.clone();
+        let rows = end.rows();
+        let (mut data_end, mut begin) = (end.end, align_up(end.end, geometry.sector));
+        // A life that left nothing gives up its place, or opening and closing alone would fill segment after segment.
+        let gives_up = |last: &mut Join, begin: u64| u64::from(last.begin) == begin;
+        let kept = header.joins.len()
+            - usize::from(
+                header
+                    .joins
+                    .last_mut()
+                    .is_some_and(|last| gives_up(last, begin)),
+            );
+        let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
+        let room = geometry.segment_bytes.saturating_sub(taken);
+        let go_on =
+            !end.finished && room >= geometry.segment_bytes / WORTH_JOINING && kept + 1 < MAX_JOINS;
+        let void = self.found.max_number > header.number.0;
+        // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
+        let cut = !end.finished;
+        if cut && !go_on {
+            if !self.tail.same_boot {
+                // Before the mark is there, which hides the gap that cut them off: a recovery killed in between must not
+                // take them for what follows. In the same boot there are none: a gap is skipped then.
+                self.blank_cut_segments(store, geometry)?;
+            }
+            data_end = self.finish(store, geometry, end)?;
+            begin = align_up(data_end, geometry.sector);
+        }
+        header.joins.pop_if(|last| gives_up(last, begin));
+        if (go_on || void || cut) && header.joins.len() < MAX_JOINS {
+            header.joins.push(Join {
+                begin: to_u32(to_usize(begin)),
+                end: to_u32(to_usize(data_end)),
+                incarnation: life.incarnation,
+                void_through: self.found.max_number,
+            });
+            // What was given up before the crash stays given up, though the header that said so is void now.
+            header.oldest = store.oldest();
+            store.write_header_durably(segment.slot, &header)?;
+            store.set_header(header.clone());
+        } else if void {
+            self.blank_cut_segments(store, geometry)?;
+        }
+        if go_on {
+            return Ok(Some((
+                Lsn::new(header.number, begin, geometry.segment_bytes),
+                rows,
+            )));
+        }
+        self.close(store, geometry, &header, end, data_end)?;
+        Ok(None)
+    }
+
+    /// Where the last segment cannot say, or not in time, which numbers are void, their headers go, newest first: at no
+    /// moment is there a segment whose predecessor is missing.
+    fn blank_cut_segments(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
+        let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
+        for segment in self.found.chain[self.segments().len()..].iter().rev() {
+            let writer = store.writer(segment.slot)?;
+            perennial_failpoints::site!("wal::repair::blank");
+            writer.write(&zeros, 0)?;
+            writer.sync()?;
+        }
+        Ok(())
+    }
+}

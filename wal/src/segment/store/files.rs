@@ -1,0 +1,156 @@
+//! The handles that segments are written and read with.
+
+use std::sync::Arc;
+
+use perennial_failpoints::fs::{File, OpenMode, write_all_at};
+
+use super::{Segment, SegmentStore, file_name};
+use crate::aligned::AlignedBuf;
+use crate::error::{Result, WalError};
+use crate::lsn::to_usize;
+use crate::sync::{AtomicBool, Ordering};
+
+/// At most this many segment files are kept open for reading.
+const OPEN_FILES: usize = 512;
+
+impl SegmentStore {
+    /// A handle to write the file of `slot` with.
+    pub(crate) fn writer(&self, slot: u32) -> Result<Writer> {
+        let open = |mode| self.dir.open(&file_name(slot), mode);
+        let buffered =
+            open(OpenMode::ReadWrite).map_err(|e| WalError::io("open", self.path(slot), 0, e))?;
+        let mut direct = None;
+        if !self.refused.load(Ordering::Relaxed) {
+            direct = open(OpenMode::Direct).ok();
+            self.refused.store(direct.is_none(), Ordering::Relaxed);
+        }
+        let refused = Arc::clone(&self.refused);
+        Ok(Writer {
+            path: self.path(slot),
+            sector: self.geometry.sector,
+            refused,
+            buffered,
+            direct,
+        })
+    }
+
+    /// A handle to read the file of `slot` with; the last few hundred stay open.
+    pub(crate) fn reader(&self, slot: u32) -> Result<Arc<dyn File>> {
+        if let Some(file) = self.readers.lock().open.get(&slot) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self
+            .dir
+            .open(&file_name(slot), OpenMode::Read)
+            .map_err(|source| WalError::io("open", self.path(slot), 0, source))?;
+        // The next frame read is somewhere else; and what follows may still have to be written past the page cache.
+        file.advise_random();
+        let mut readers = self.readers.lock();
+        readers.open.insert(slot, Arc::clone(&file));
+        readers.order.push_back(slot);
+        while readers.open.len() > OPEN_FILES {
+            let Some(oldest) = readers.order.pop_front() else {
+                break;
+            };
+            readers.open.remove(&oldest);
+        }
+        Ok(file)
+    }
+
+    /// Reads `len` bytes of a segment; fewer where the file ends.
+    ///
+    /// # Errors
+    /// What the file reports.
+    pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let file = self.reader(segment.slot)?;
+        let mut bytes = vec![0; len];
+        let mut done = 0;
+        while done < len {
+            match file.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => {
+                    return Err(WalError::io(
+                        "read",
+                        self.path(segment.slot),
+                        offset,
+                        source,
+                    ));
+                }
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
+
+    /// Reads from a segment past the page cache, for a second opinion. `bytes` must lie inside the segment.
+    ///
+    /// # Errors
+    /// What the file reports.
+    pub fn reread(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let sector = self.geometry.sector;
+        let from = crate::lsn::align_down(offset, sector);
+        let to = crate::lsn::align_up(offset + len as u64, sector);
+        let mut buf = AlignedBuf::zeroed(to_usize(to - from));
+        let name = file_name(segment.slot);
+        let file = self
+            .dir
+            .open(&name, OpenMode::Direct)
+            .or_else(|_| self.dir.open(&name, OpenMode::Read));
+        let read = file.and_then(|f| perennial_failpoints::fs::read_exact_at(&*f, &mut buf, from));
+        read.map_err(|source| WalError::io("read", self.path(segment.slot), from, source))?;
+        let skip = to_usize(offset - from);
+        Ok(buf[skip..skip + len].to_vec())
+    }
+
+    /// The path of a slot's file, for messages.
+    #[must_use]
+    pub fn path(&self, slot: u32) -> String {
+        self.dir.path().join(file_name(slot)).display().to_string()
+    }
+}
+
+/// Writes and syncs one segment file. Kept as long as the segment is being written, so that an error that the system
+/// reports once per handle is seen.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    path: String,
+    sector: u64,
+    refused: Arc<AtomicBool>,
+    buffered: Arc<dyn File>,
+    direct: Option<Arc<dyn File>>,
+}
+
+impl Writer {
+    /// Writes whole sectors.
+    pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        debug_assert!(
+            (bytes.len() as u64).is_multiple_of(self.sector) && offset.is_multiple_of(self.sector)
+        );
+        let failed = |source| WalError::io("write", self.path.as_str(), offset, source);
+        if let Some(direct) = &self.direct
+            && !self.refused.load(Ordering::Relaxed)
+        {
+            match write_all_at(&**direct, bytes, offset, to_usize(self.sector)) {
+                // The device's sectors are larger than ours: refused before anything was written.
+                Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
+                    tracing::info!(
+                        path = self.path,
+                        "unbuffered writes are refused here; going on buffered"
+                    );
+                    self.refused.store(true, Ordering::Relaxed);
+                }
+                other => return other.map_err(failed),
+            }
+        }
+        write_all_at(&*self.buffered, bytes, offset, 1).map_err(failed)
+    }
+
+    /// Makes everything written to the file so far durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.buffered
+            .sync_data()
+            .map_err(|source| WalError::io("sync", self.path.as_str(), 0, source))
+    }
+}

@@ -1,0 +1,158 @@
+//! The next segment: a free file or a new one, a header on disk, then LSNs.
+
+use std::sync::Arc;
+
+use perennial_failpoints::fs::{File, OpenMode, write_all_at};
+
+use super::{MAX_SLOT, Segment, SegmentStore, file_name};
+use crate::aligned::AlignedBuf;
+use crate::error::{Result, WalError};
+use crate::lsn::{Lsn, SegmentId, to_u32, to_usize};
+use crate::segment::{Join, SegmentHeader};
+use crate::sync::Ordering;
+
+impl SegmentStore {
+    /// Prepares one more segment: a free file, or a new one. `Ok(false)`: there is neither.
+    ///
+    /// The header is durable before the segment counts as prepared: else a power loss could keep the header of a later
+    /// segment and lose this one's, and the chain would be broken though nothing was damaged.
+    ///
+    /// # Errors
+    /// When the header cannot be written. A new file that cannot be made (a full disk) is no error: the log does with
+    /// the files it has; [`why_no_file`](Self::why_no_file) tells.
+    pub fn prepare(&self, stable: Lsn) -> Result<bool> {
+        let _one = self.preparing.lock();
+        let Some(slot) = self.free_slot() else {
+            return Ok(false);
+        };
+        let (number, newest) = {
+            let inner = self.inner.lock();
+            (SegmentId(inner.next_number), inner.newest)
+        };
+        let predecessor = if newest.0 == 0 { number } else { newest };
+        let header = self.header(number, predecessor, stable);
+        if let Err(error) = self.write_header_durably(slot, &header) {
+            self.inner.lock().free.push(slot);
+            return Err(error);
+        }
+        let mut inner = self.inner.lock();
+        inner.next_number += 1;
+        inner.newest = number;
+        self.live
+            .write()
+            .insert(number, Arc::new(Segment { slot, header }));
+        inner.prepared.push_back(number);
+        Ok(true)
+    }
+
+    /// A file of full size. Only for the holder of `preparing`.
+    fn free_slot(&self) -> Option<u32> {
+        let (slot, new) = {
+            let mut inner = self.inner.lock();
+            match inner.free.pop() {
+                Some(slot) => (slot, false),
+                None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
+                None => return None,
+            }
+        };
+        let (slot, made) = if new {
+            self.create_next(slot)
+        } else {
+            (slot, self.give_full_size(slot))
+        };
+        let mut inner = self.inner.lock();
+        if let Err(error) = made {
+            tracing::warn!(%error, "cannot make another segment");
+            inner.no_file = Some(error);
+            if !new {
+                inner.free.push(slot);
+            }
+            return None;
+        }
+        if new {
+            inner.next_slot = slot + 1;
+            inner.files += 1;
+        }
+        Some(slot)
+    }
+
+    /// A process killed while it made the file leaves it short.
+    fn give_full_size(&self, slot: u32) -> Result<()> {
+        let sized = self
+            .dir
+            .open(&file_name(slot), OpenMode::ReadWrite)
+            .and_then(|file| {
+                if file.len()? == self.geometry.segment_bytes {
+                    return Ok(());
+                }
+                self.blank(&*file)
+            });
+        sized.map_err(|source| WalError::io("size", self.path(slot), 0, source))
+    }
+
+    fn header(&self, number: SegmentId, predecessor: SegmentId, stable: Lsn) -> SegmentHeader {
+        let begin = to_u32(to_usize(self.geometry.data_begin()));
+        SegmentHeader {
+            cache_id: self.life.cache_id,
+            number,
+            predecessor,
+            oldest: SegmentId(self.oldest.load(Ordering::Acquire).min(number.0)),
+            stable,
+            checkpoint: Lsn(self.checkpoint.load(Ordering::Relaxed)),
+            segment_bytes: to_u32(to_usize(self.geometry.segment_bytes)),
+            sector: to_u32(to_usize(self.geometry.sector)),
+            joins: vec![Join {
+                begin,
+                end: begin,
+                incarnation: self.life.incarnation,
+                void_through: number.0,
+            }],
+        }
+    }
+
+    /// Makes a file in `slot`, or in the next one whose name is free: what came under a name since the directory was
+    /// listed is somebody else's.
+    fn create_next(&self, mut slot: u32) -> (u32, Result<()>) {
+        loop {
+            let made = self.create(slot);
+            let taken = matches!(&made, Err(WalError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::AlreadyExists);
+            if !taken || slot == MAX_SLOT {
+                return (slot, made);
+            }
+            slot += 1;
+        }
+    }
+
+    /// Makes the file of `slot`, with all its space, under a durable name.
+    fn create(&self, slot: u32) -> Result<()> {
+        let name = file_name(slot);
+        let failed = |source| WalError::io("create", self.path(slot), 0, source);
+        let file = self.dir.open(&name, OpenMode::CreateNew).map_err(failed)?;
+        self.blank(&*file).map_err(|source| {
+            // A half-made file would count against the capacity; its name may be gone already.
+            let _ = self.dir.remove(&name);
+            failed(source)
+        })
+    }
+
+    /// Gives a new file its space. The header zone is zeros on the media before the file has its full size: its first
+    /// header then *re*writes sectors, which show old or new after a power loss, never junk. So a file of full size
+    /// whose header is damaged had a header once, and a shorter one never had.
+    fn blank(&self, file: &dyn File) -> std::io::Result<()> {
+        let zeros = vec![0; to_usize(self.geometry.data_begin())];
+        write_all_at(file, &zeros, 0, 1)?;
+        file.sync_data()?;
+        file.allocate(self.geometry.segment_bytes)?;
+        self.dir.sync()
+    }
+
+    /// Writes a segment's header zone and syncs it.
+    pub(crate) fn write_header_durably(&self, slot: u32, header: &SegmentHeader) -> Result<()> {
+        let writer = self.writer(slot)?;
+        perennial_failpoints::site!("wal::segment::header_write");
+        writer.write(&AlignedBuf::copied_from(&header.encode()), 0)?;
+        perennial_failpoints::site!("wal::segment::header_sync");
+        writer.sync()
+    }
+}
