@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use perennial_wal::frame::FrameKind;
 use perennial_wal::segment::Row;
-use perennial_wal::{Contents, Event, Lsn, SegmentId};
+use perennial_wal::{Contents, Event, Events, Lsn, SegmentId};
 
 use crate::checkpoint::{Entry, Head, PartRef, decode_part};
 use crate::decide::{
@@ -76,7 +76,7 @@ struct Replay<'a, 'c> {
     segment_bytes: u64,
     identity_bits: u8,
     /// What was read of the segments, so that none is read twice.
-    events: HashMap<usize, Vec<Event>>,
+    events: HashMap<usize, Events>,
 }
 
 /// A checkpoint that can be used, its parts' bodies read and verified.
@@ -136,7 +136,7 @@ impl Replay<'_, '_> {
         seen.len() as u64 * SAMPLE
     }
 
-    fn events(&mut self, index: usize) -> Vec<Event> {
+    fn events(&mut self, index: usize) -> Events {
         self.events
             .remove(&index)
             .unwrap_or_else(|| self.contents.events(index))
@@ -146,7 +146,11 @@ impl Replay<'_, '_> {
     fn find_checkpoint(&mut self, outcome: &mut Outcome) -> Option<Found> {
         for index in (0..self.segments.len()).rev() {
             let events = self.events(index);
-            let heads: Vec<Row> = events.iter().rev().filter_map(head_row).collect();
+            let heads: Vec<Row> = events
+                .iter()
+                .rev()
+                .filter_map(|event| head_row(&event))
+                .collect();
             self.events.insert(index, events);
             for row in heads {
                 if let Some(found) = self.try_checkpoint(&row, outcome) {
@@ -191,10 +195,14 @@ impl Replay<'_, '_> {
             .position(|id| *id == lsn.segment(self.segment_bytes))
     }
 
-    /// Replays whole segments: beginning before C repeats what the image knows, in order, and changes nothing.
+    /// Replays from C on, or a little before: that repeats what the image knows, in order, and changes nothing.
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
-            for event in self.events(index) {
+            let events = self.events(index);
+            let known = |event: &Event| is_before(event, outcome.checkpoint);
+            let new = events.iter().rev().position(|event| known(&event));
+            let skipped = new.map_or(0, |new| events.len() - new);
+            for event in events.iter().skip(skipped) {
                 outcome.replayed += 1;
                 outcome.replayed_operations += u64::from(is_behind(&event, outcome.checkpoint));
                 match event {
@@ -248,6 +256,16 @@ pub(crate) fn head_row(event: &Event) -> Option<Row> {
     match event {
         Event::Row(row) if row.kind == FrameKind::Head => Some(*row),
         _ => None,
+    }
+}
+
+/// True for an operation that the checkpoint knows, and with it everything before it in the log.
+fn is_before(event: &Event, checkpoint: Option<(Lsn, Lsn)>) -> bool {
+    match event {
+        Event::Row(row) if matches!(row.kind, FrameKind::Put | FrameKind::Remove) => {
+            checkpoint.is_some_and(|(_, c)| row.target.position() < c)
+        }
+        _ => false,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::lsn::{Lsn, SegmentId};
 use crate::scan::{Found, TailEvidence, find};
 use crate::segment::{Row, Trailer};
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
-use crate::walk::{GapItem, Item};
+use crate::walk::Item;
 
 /// A step of replay, in the order of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,34 +132,67 @@ impl<'a> Contents<'a> {
 
     /// What happened in the segment at `index` of [`segments`](Self::segments), in the order of the log.
     #[must_use]
-    pub fn events(&mut self, index: usize) -> Vec<Event> {
+    pub fn events(&mut self, index: usize) -> Events {
         if let Some(end) = self.ends.iter().find(|end| end.index == index) {
-            return end
-                .items
-                .iter()
-                .flat_map(|(item, verdict)| event_of(item, *verdict))
-                .collect();
+            return Events::judged(&end.items);
         }
         let segment = self.found.chain[index].clone();
         let kept = self.newest_trailer.take_if(|(newest, _)| *newest == index);
         let trailer = kept.map_or_else(|| self.trailer_of(&segment), |(_, trailer)| Some(trailer));
         if let Some(trailer) = trailer {
-            return trailer.rows.into_iter().map(Event::from).collect();
+            return Events {
+                rows: trailer.rows,
+                judged: Vec::new(),
+            };
         }
         // A segment whose trailer is gone though later ones are sealed: everything in it was stable.
-        let mut events = Vec::new();
-        for item in self.walk(&segment) {
-            let verdict = match item {
-                Item::Frame(_) => None,
-                Item::Gap(gap) => Some(judge_gap(GapFacts {
-                    below_stable: true,
-                    ..self.facts(&gap)
-                })),
-            };
+        let mut items = self.walk(&segment);
+        for item in &mut items {
+            let Item::Gap(gap) = item else { continue };
+            let verdict = judge_gap(GapFacts {
+                below_stable: true,
+                ..self.facts(gap)
+            });
             self.count(verdict);
-            events.extend(event_of(&item, verdict));
+            gap.verdict = Some(verdict);
         }
-        events
+        Events::judged(&items)
+    }
+}
+
+/// What happened in a segment.
+#[derive(Debug)]
+pub struct Events {
+    /// Of a sealed segment, as its trailer says.
+    rows: Vec<Row>,
+    /// Of any other.
+    judged: Vec<Event>,
+}
+
+impl Events {
+    fn judged(items: &[Item]) -> Self {
+        Self {
+            rows: Vec::new(),
+            judged: items.iter().filter_map(event_of).collect(),
+        }
+    }
+
+    /// In the order of the log.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Event> + '_ {
+        let rows = self.rows.iter().copied().map(Event::from);
+        rows.chain(self.judged.iter().copied())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.judged.len()
+    }
+
+    /// True when nothing happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -173,13 +206,13 @@ impl From<Row> for Event {
     }
 }
 
-fn event_of(item: &Item, verdict: Option<GapVerdict>) -> Option<Event> {
-    match (item, verdict) {
-        (Item::Frame(frame), _) => frame.row.map(Event::from),
-        (Item::Gap(GapItem { key: Some(key), .. }), Some(GapVerdict::DamagedKey)) => {
-            Some(Event::ForgetKey(*key))
-        }
-        (Item::Gap(_), Some(GapVerdict::DamagedUnknown)) => Some(Event::ForgetAll),
-        (Item::Gap(_), _) => None,
+fn event_of(item: &Item) -> Option<Event> {
+    match item {
+        Item::Frame(frame) => frame.row.map(Event::from),
+        Item::Gap(gap) => match (gap.verdict?, gap.key) {
+            (GapVerdict::DamagedKey, key) => key.map(Event::ForgetKey),
+            (GapVerdict::DamagedUnknown, _) => Some(Event::ForgetAll),
+            (GapVerdict::Hole | GapVerdict::End, _) => None,
+        },
     }
 }

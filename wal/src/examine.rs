@@ -9,7 +9,7 @@ use crate::segment::{
     FIXED_BYTES, HeaderFound, ROW_BYTES, Row, SegmentHeader, Trailer, zone_begin,
 };
 use crate::verdict::GapVerdict;
-use crate::walk::{FrameItem, Item};
+use crate::walk::{FrameItem, GapItem, Item};
 
 /// What a segment of the chain is to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,10 +114,13 @@ impl Contents<'_> {
         let segment = &self.found.chain[index];
         if let Some(end) = self.ends.iter().find(|end| end.index == index) {
             examined.state = SegmentState::Unsealed;
-            for (item, verdict) in &end.items {
+            for item in &end.items {
                 let damaged = matches!(
-                    verdict,
-                    Some(GapVerdict::DamagedKey | GapVerdict::DamagedUnknown)
+                    item,
+                    Item::Gap(GapItem {
+                        verdict: Some(GapVerdict::DamagedKey | GapVerdict::DamagedUnknown),
+                        ..
+                    })
                 );
                 self.take_item(item, damaged, file, examined);
             }

@@ -11,7 +11,7 @@ use crate::aligned::AlignedBuf;
 use crate::buffer::{Filled, Passed};
 use crate::core::LogCore;
 use crate::error::{Result, WalError};
-use crate::frame::{FrameHeader, FrameKind, flags};
+use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 use crate::rows::row_of;
 use crate::segment::{Row, Trailer, Writer, zone_begin};
@@ -199,7 +199,7 @@ impl LogCore {
                     if header.has_row() {
                         segment.rows.push(row_of(&header, &bytes[at..], lsn));
                     }
-                    if header.kind == FrameKind::Mark && header.flags & flags::LAST != 0 {
+                    if header.is_last_mark() {
                         segment.data_end = Some(offset + len);
                     }
                     at += to_usize(len);

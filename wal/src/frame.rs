@@ -165,6 +165,12 @@ impl FrameHeader {
         }
     }
 
+    /// True for the mark that ends its segment.
+    #[must_use]
+    pub const fn is_last_mark(&self) -> bool {
+        matches!(self.kind, FrameKind::Mark) && self.flags & flags::LAST != 0
+    }
+
     /// Bytes of the chunk table.
     #[must_use]
     pub const fn table_bytes(&self) -> u64 {

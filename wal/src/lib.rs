@@ -79,7 +79,7 @@ pub use background::Background;
 #[cfg(not(loom))]
 pub use buffer::{Class, NoRoom};
 #[cfg(not(loom))]
-pub use contents::{Contents, Event, Verdicts};
+pub use contents::{Contents, Event, Events, Verdicts};
 pub use descriptors::{Descriptors, FoundDescriptor};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};

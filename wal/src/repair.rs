@@ -40,8 +40,8 @@ pub struct Mended {
 }
 
 /// The frame that takes the place of a gap: `None` where it cannot be told or needs none.
-pub(crate) fn stand_in(gap: &GapItem, verdict: Option<GapVerdict>) -> Option<StandIn> {
-    let (kind, flags, hash) = match (verdict?, gap.key) {
+pub(crate) fn stand_in(gap: &GapItem) -> Option<StandIn> {
+    let (kind, flags, hash) = match (gap.verdict?, gap.key) {
         (GapVerdict::DamagedKey, Some(key)) => (FrameKind::Remove, 0, key),
         (GapVerdict::Hole, _) if gap.trailing => return None,
         (GapVerdict::Hole, _) => (FrameKind::Pad, 0, 0),
@@ -61,7 +61,7 @@ pub(crate) fn stand_in(gap: &GapItem, verdict: Option<GapVerdict>) -> Option<Sta
 
 /// Where the frame begins that reaches across `from`, or `from`.
 fn first_touched(end: &OpenEnd, from: u64, geometry: Geometry) -> u64 {
-    let begin = |(item, _): &(Item, _)| item.lsn().offset(geometry.segment_bytes);
+    let begin = |item: &Item| item.lsn().offset(geometry.segment_bytes);
     let begins = end.items.iter().map(begin);
     begins
         .take_while(|begin| *begin < from)
@@ -185,7 +185,7 @@ impl Contents<'_> {
         let mut image = AlignedBuf::zeroed(to_usize(to - from));
         let accepted = to_usize(end.end - from);
         image[..accepted].copy_from_slice(&file[to_usize(from)..to_usize(end.end)]);
-        for (item, verdict) in &end.items {
+        for item in &end.items {
             let offset = item.lsn().offset(geometry.segment_bytes);
             let Some(at) = offset.checked_sub(from).map(to_usize) else {
                 continue;
@@ -201,7 +201,7 @@ impl Contents<'_> {
                 }
                 Item::Frame(_) => {}
                 Item::Gap(gap) => {
-                    if let Some(StandIn(header)) = stand_in(gap, *verdict) {
+                    if let Some(StandIn(header)) = stand_in(gap) {
                         let bytes = header.encode(segment.header.seed_at(offset), offset);
                         image[at..at + bytes.len()].copy_from_slice(&bytes);
                     }
@@ -219,7 +219,7 @@ impl Contents<'_> {
     /// must not be written over frames that counted.
     fn check_again(&self, end: &OpenEnd, source: &SegmentBytes<'_>, from: u64) -> Result<()> {
         self.check_read()?;
-        for (item, _) in &end.items {
+        for item in &end.items {
             let Item::Frame(frame) = item else { continue };
             let offset = frame.lsn.offset(u64::from(source.header.segment_bytes));
             if frame.in_ring || offset + frame.bytes <= from {
@@ -244,8 +244,8 @@ impl Contents<'_> {
         } else {
             (self.stable < lsn(end.end)).then(|| self.stable.offset(geometry.segment_bytes))
         };
-        let mended = end.items.iter().filter_map(|(item, verdict)| match item {
-            Item::Gap(gap) if verdict.is_some() => Some(gap.lsn.offset(geometry.segment_bytes)),
+        let mended = end.items.iter().filter_map(|item| match item {
+            Item::Gap(gap) if gap.verdict.is_some() => Some(gap.lsn.offset(geometry.segment_bytes)),
             // Stable once, but its segment has lost it: the ring, which is about to be reset, has it still.
             Item::Frame(frame) if frame.in_ring => Some(frame.lsn.offset(geometry.segment_bytes)),
             _ => None,

@@ -12,7 +12,7 @@ use crate::error::{Result, WalError};
 use crate::geometry::Geometry;
 use crate::lsn::{Lsn, SegmentId, to_usize};
 use crate::segment::{
-    FIXED_BYTES, HeaderFound, ROW_BYTES, SegmentHeader, Trailer, slot_of, zone_begin,
+    FIXED_BYTES, HeaderFound, ROW_BYTES, SegmentHeader, Trailer, TrailerRows, slot_of,
 };
 use crate::tail_head::TailHead;
 
@@ -223,12 +223,21 @@ pub(crate) fn read_trailer(
     let mut fixed = [0; to_usize(FIXED_BYTES)];
     read_exact_at(file, &mut fixed, geometry.segment_bytes - FIXED_BYTES)?;
     let rows = Trailer::claimed_rows(&fixed).map_or(u64::MAX, u64::from);
-    if rows.saturating_mul(ROW_BYTES) > geometry.segment_bytes {
+    if rows.saturating_mul(ROW_BYTES) > geometry.segment_bytes - FIXED_BYTES {
         return Ok(None);
     }
-    let begin = zone_begin(rows, geometry.segment_bytes, geometry.sector);
-    let mut bytes = vec![0; to_usize(geometry.segment_bytes - begin)];
-    read_exact_at(file, &mut bytes, begin)?;
+    let end = geometry.segment_bytes - FIXED_BYTES;
+    let mut read = TrailerRows::with_capacity(to_usize(rows));
+    let mut piece = [0; to_usize(ROW_BYTES) * 2048];
+    let mut at = end - rows * ROW_BYTES;
+    while at < end {
+        let bytes = to_usize(end - at).min(piece.len());
+        read_exact_at(file, &mut piece[..bytes], at)?;
+        if read.take(&piece[..bytes]).is_none() {
+            return Ok(None);
+        }
+        at += bytes as u64;
+    }
     let ours = |trailer: &Trailer| {
         trailer.cache_id == header.cache_id
             && trailer.number == header.number
@@ -237,5 +246,5 @@ pub(crate) fn read_trailer(
                 .iter()
                 .any(|join| join.incarnation == trailer.incarnation)
     };
-    Ok(Trailer::decode(&bytes).filter(ours))
+    Ok(read.finish(&fixed).filter(ours))
 }

@@ -1,9 +1,10 @@
 //! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
 
-use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags, names_place};
+use crate::frame::{FrameHeader, HEADER_BYTES, names_place};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
 use crate::rows::row_of;
 use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
+use crate::verdict::GapVerdict;
 
 /// One step of the walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct GapItem {
     pub key: Option<u64>,
     /// No frame of this segment comes behind it.
     pub trailing: bool,
+    /// What it means, once that was judged.
+    pub verdict: Option<GapVerdict>,
 }
 
 /// A segment's bytes from its file, and the ring where it may hold newer ones.
@@ -136,7 +139,7 @@ impl<'a> SegmentBytes<'a> {
                     let item = self.frame_item(at, header, in_ring);
                     items.push(Item::Frame(item));
                     at += item.bytes;
-                    if header.kind == FrameKind::Mark && header.flags & flags::LAST != 0 {
+                    if header.is_last_mark() {
                         break;
                     }
                 }
@@ -158,6 +161,7 @@ impl<'a> SegmentBytes<'a> {
                         // its hash is 0, and to forget that costs nothing.
                         key: known.map(|h| h.hash),
                         trailing: next >= limit,
+                        verdict: None,
                     };
                     items.push(Item::Gap(gap));
                     at = next;

@@ -53,7 +53,12 @@ pub fn verify(
 #[must_use]
 pub fn newest_head(contents: &mut Contents<'_>, identity: &Identity) -> Option<(Lsn, Head)> {
     for index in (0..contents.segments().len()).rev() {
-        for row in contents.events(index).iter().rev().filter_map(head_row) {
+        for row in contents
+            .events(index)
+            .iter()
+            .rev()
+            .filter_map(|event| head_row(&event))
+        {
             let at = row.target.position();
             if let Some(head) = read_head(contents, at, row.bytes, identity.identity_bits) {
                 return Some((at, head));

@@ -6,7 +6,7 @@ use crate::geometry::Geometry;
 use crate::lsn::Lsn;
 use crate::segment::Row;
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
-use crate::walk::{FrameItem, GapItem, Item};
+use crate::walk::{GapItem, Item};
 
 /// A segment of the log's unsealed end, walked and judged.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct OpenEnd {
     /// Index in the chain.
     pub(crate) index: usize,
     /// The accepted items, holes included.
-    pub(crate) items: Vec<(Item, Option<GapVerdict>)>,
+    pub(crate) items: Vec<Item>,
     /// Where the accepted frames end.
     pub(crate) end: u64,
     /// The last frame is a mark that ends the segment.
@@ -93,26 +93,17 @@ impl Contents<'_> {
 
     pub(super) fn judge(&mut self, walked: Vec<(usize, Vec<Item>)>) {
         let mut ended = false;
-        for (index, items) in walked {
-            let begin = u64::from(self.found.chain[index].header.joins[0].begin);
-            let mut open = OpenEnd {
-                index,
-                items: Vec::new(),
-                end: begin,
-                finished: false,
+        for (index, mut items) in walked {
+            let accepted = if ended {
+                0
+            } else {
+                self.judge_items(&mut items)
             };
-            for item in items {
-                let verdict = match item {
-                    Item::Frame(_) => None,
-                    Item::Gap(gap) => Some(judge_gap(self.facts(&gap))),
-                };
-                ended |= verdict == Some(GapVerdict::End);
-                if ended {
-                    break;
-                }
-                self.count(verdict);
-                open.push(item, verdict, self.geometry);
-            }
+            ended |= accepted < items.len();
+            // In place: of small frames there are a million in few segments.
+            items.truncate(accepted);
+            let begin = u64::from(self.found.chain[index].header.joins[0].begin);
+            let open = OpenEnd::new(index, begin, items, self.geometry);
             if ended && open.items.is_empty() && !self.ends.is_empty() {
                 self.verdicts.cut_segments += 1;
             }
@@ -125,37 +116,44 @@ impl Contents<'_> {
         }
     }
 
-    pub(super) fn count(&mut self, verdict: Option<GapVerdict>) {
+    /// Judges gaps up to the log's end, and says how many items come before it.
+    fn judge_items(&mut self, items: &mut [Item]) -> usize {
+        for (at, item) in items.iter_mut().enumerate() {
+            let Item::Gap(gap) = item else { continue };
+            let verdict = judge_gap(self.facts(gap));
+            if verdict == GapVerdict::End {
+                return at;
+            }
+            self.count(verdict);
+            gap.verdict = Some(verdict);
+        }
+        items.len()
+    }
+
+    pub(super) fn count(&mut self, verdict: GapVerdict) {
         match verdict {
-            Some(GapVerdict::Hole) => self.verdicts.holes += 1,
-            Some(GapVerdict::DamagedKey) => self.verdicts.damaged_keys += 1,
-            Some(GapVerdict::DamagedUnknown) => self.verdicts.damaged_unknown += 1,
-            Some(GapVerdict::End) | None => {}
+            GapVerdict::Hole => self.verdicts.holes += 1,
+            GapVerdict::DamagedKey => self.verdicts.damaged_keys += 1,
+            GapVerdict::DamagedUnknown => self.verdicts.damaged_unknown += 1,
+            GapVerdict::End => {}
         }
     }
 }
 
 impl OpenEnd {
-    fn push(&mut self, item: Item, verdict: Option<GapVerdict>, geometry: Geometry) {
-        let offset = |lsn: Lsn| lsn.offset(geometry.segment_bytes);
-        self.end = match item {
-            Item::Frame(FrameItem {
-                lsn, bytes, header, ..
-            }) => {
-                self.finished = header.kind == FrameKind::Mark && header.flags & flags::LAST != 0;
-                offset(lsn) + bytes
-            }
-            Item::Gap(gap) if !gap.trailing => offset(gap.end),
-            // Nothing comes behind: room for the frame that will say what was lost is enough.
-            Item::Gap(gap) if verdict == Some(GapVerdict::Hole) => offset(gap.lsn),
-            Item::Gap(gap) => offset(gap.lsn) + HEADER_BYTES,
-        };
-        self.items.push((item, verdict));
+    fn new(index: usize, begin: u64, items: Vec<Item>, geometry: Geometry) -> Self {
+        let last = |item: &Item| matches!(item, Item::Frame(f) if f.header.is_last_mark());
+        Self {
+            index,
+            end: items.last().map_or(begin, |item| end_of(item, geometry)),
+            finished: items.last().is_some_and(last),
+            items,
+        }
     }
 
     /// Whether the last frame says that the log was closed cleanly; `None` without frames.
     fn is_clean(&self) -> Option<bool> {
-        let (item, _) = self.items.last()?;
+        let item = self.items.last()?;
         Some(
             matches!(item, Item::Frame(f) if f.header.kind == FrameKind::Mark && f.header.flags & flags::CLEAN != 0),
         )
@@ -163,10 +161,22 @@ impl OpenEnd {
 
     /// The rows of the frames that count.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let row = |(item, verdict): &(Item, Option<GapVerdict>)| match item {
+        let row = |item: &Item| match item {
             Item::Frame(frame) => frame.row,
-            Item::Gap(gap) => crate::repair::stand_in(gap, *verdict)?.row(gap.lsn),
+            Item::Gap(gap) => crate::repair::stand_in(gap)?.row(gap.lsn),
         };
         self.items.iter().filter_map(row).collect()
+    }
+}
+
+/// Where an accepted item ends in its segment.
+fn end_of(item: &Item, geometry: Geometry) -> u64 {
+    let offset = |lsn: Lsn| lsn.offset(geometry.segment_bytes);
+    match item {
+        Item::Frame(frame) => offset(frame.lsn) + frame.bytes,
+        Item::Gap(gap) if !gap.trailing => offset(gap.end),
+        // Nothing comes behind: room for the frame that will say what was lost is enough.
+        Item::Gap(gap) if gap.verdict == Some(GapVerdict::Hole) => offset(gap.lsn),
+        Item::Gap(gap) => offset(gap.lsn) + HEADER_BYTES,
     }
 }

@@ -110,30 +110,61 @@ impl Trailer {
         let count = to_usize(u64::from(Self::claimed_rows(bytes)?));
         let fixed_at = bytes.len() - to_usize(FIXED_BYTES);
         let rows_at = fixed_at.checked_sub(count.checked_mul(to_usize(ROW_BYTES))?)?;
-        let fixed = &bytes[fixed_at..];
-        if u32_at(fixed, 8) != crc_of(&bytes[rows_at..]) {
-            return None;
+        let mut rows = TrailerRows::with_capacity(count);
+        rows.take(&bytes[rows_at..fixed_at])?;
+        rows.finish(&bytes[fixed_at..])
+    }
+}
+
+/// The rows of a trailer that is read piece by piece: memory for the bytes of all of them costs more than decoding them.
+pub(crate) struct TrailerRows {
+    rows: Vec<Row>,
+    crc: crc32fast::Hasher,
+}
+
+impl TrailerRows {
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(rows),
+            crc: crc32fast::Hasher::new(),
         }
-        let row = |b: &[u8]| {
-            Some(Row {
-                hash: u64_at(b, 0),
-                target: Addr::from_bits(u64_at(b, 8)),
-                bytes: u32_at(b, 16),
-                kind: FrameKind::from_byte(b[20])?,
-                flags: b[21],
-                key_bytes: u16::from_le_bytes([b[22], b[23]]),
-            })
-        };
-        Some(Self {
+    }
+
+    /// The next rows' bytes; `None` when one says what no row says.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<()> {
+        debug_assert!(bytes.len().is_multiple_of(to_usize(ROW_BYTES)));
+        self.crc.update(bytes);
+        for row in bytes.chunks_exact(to_usize(ROW_BYTES)) {
+            self.rows.push(Row::decode(row)?);
+        }
+        Some(())
+    }
+
+    /// The trailer, if its last [`FIXED_BYTES`] prove it.
+    pub(crate) fn finish(mut self, fixed: &[u8]) -> Option<Trailer> {
+        self.crc.update(&fixed[..8]);
+        self.crc.update(&fixed[12..]);
+        let good = u32_at(fixed, 8) == self.crc.finalize();
+        good.then(|| Trailer {
             cache_id: u64_at(fixed, 16),
             number: SegmentId(u64_at(fixed, 24)),
             incarnation: u64_at(fixed, 32),
             data_end: u32_at(fixed, 40),
             stable: Lsn(u64_at(fixed, 48)),
-            rows: bytes[rows_at..fixed_at]
-                .chunks_exact(to_usize(ROW_BYTES))
-                .map(row)
-                .collect::<Option<_>>()?,
+            rows: self.rows,
+        })
+    }
+}
+
+impl Row {
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
+            hash: u64_at(bytes, 0),
+            target: Addr::from_bits(u64_at(bytes, 8)),
+            bytes: u32_at(bytes, 16),
+            kind: FrameKind::from_byte(bytes[20])?,
+            flags: bytes[21],
+            key_bytes: u16::from_le_bytes([bytes[22], bytes[23]]),
         })
     }
 }
