@@ -247,7 +247,9 @@ impl Engine {
 
     fn checkpoint_if_changed(&self) -> Result<()> {
         let mut state = self.lock_upkeep()?;
-        if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
+        let nothing_new =
+            self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed);
+        if nothing_new || self.checkpoint_is_fresh(&state) {
             return Ok(());
         }
         self.write_checkpoint(&mut state)

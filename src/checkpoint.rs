@@ -16,11 +16,16 @@ use crate::upkeep::RESERVE;
 /// Checkpoints should cost at most this fraction of what is written.
 const MAX_COST: u64 = 20;
 
+/// A log behind a checkpoint is little below this fraction of the checkpoint's bytes.
+const LITTLE: u64 = 4;
+
 /// What is known of the checkpoints so far; whoever holds it does the upkeep.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointState {
     /// The C of the newest checkpoint.
     pub(crate) newest_c: Lsn,
+    /// The place of its head.
+    pub(crate) newest_head: Lsn,
     /// The head of the newest checkpoint, until it is stable and segment headers may point at it.
     pub(crate) unstable_head: Option<Lsn>,
     pub(crate) generation: u64,
@@ -47,6 +52,13 @@ impl Engine {
         let half = self.log.store().max_files() * self.log.geometry().segment_bytes / 2;
         let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
         logged >= every.min(half)
+    }
+
+    /// True when so little was logged behind the newest checkpoint that replaying it is quicker than writing another:
+    /// whoever opens a large cache to store one entry does not write the whole index.
+    pub(crate) fn checkpoint_is_fresh(&self, state: &CheckpointState) -> bool {
+        let logged = self.log.reserved_end().0 - state.newest_head.0;
+        logged < state.bytes / LITTLE
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
@@ -127,6 +139,7 @@ impl Engine {
         let at = self.append_meta(state, FrameKind::Head, &head)?;
         state.generation += 1;
         state.newest_c = c;
+        state.newest_head = at;
         state.unstable_head = Some(at);
         state.bytes = begun.bytes + head.len() as u64;
         self.counters.checkpoints.add(1);

@@ -210,6 +210,8 @@ impl Opening {
         let start = log.reserved_end();
         let state = CheckpointState {
             newest_c: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
+            newest_head: outcome.checkpoint.map_or(Lsn(0), |(head, _)| head),
+            bytes: outcome.checkpoint_bytes,
             generation: outcome.generation,
             time_seen_s: outcome.time_seen_s,
             ..CheckpointState::default()
@@ -247,7 +249,9 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
     while !store.shrink()? {
         let live = store.live();
-        let Some(oldest) = live.first().filter(|_| live.len() > 1) else {
+        // Not the one that the log goes on in.
+        let spare = live.len().saturating_sub(store.prepared() + 1);
+        let Some(oldest) = live.first().filter(|_| spare > 0) else {
             break;
         };
         let through = oldest.header.number;

@@ -45,6 +45,8 @@ pub struct Outcome {
     pub replayed_operations: u64,
     /// The checkpoint that was used: its head and its C.
     pub checkpoint: Option<(Lsn, Lsn)>,
+    /// Bytes of its parts.
+    pub checkpoint_bytes: u64,
     /// The generation of the newest checkpoint seen, used or not.
     pub generation: u64,
     /// The newest wall-clock second that the checkpoint had seen.
@@ -303,6 +305,7 @@ fn load(found: &Found, machine: &mut impl Machine, outcome: &mut Outcome) {
         }
     }
     outcome.loaded = found.head.entries;
+    outcome.checkpoint_bytes = found.parts.iter().map(|part| part.len() as u64).sum();
     outcome.checkpoint = Some((found.at, found.head.c));
     outcome.time_seen_s = found.head.time_seen_s;
 }

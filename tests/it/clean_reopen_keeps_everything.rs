@@ -1,12 +1,12 @@
 //! A cache that was closed is found as it was: nothing lost, nothing back, nothing old.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::scope;
 
 use perennial::{Cache, Options};
-use perennial_failpoints::SimFs;
+use perennial_failpoints::{Action, Call, CallKind, FaultFs, Plan, SimFs};
 
 use crate::oracle::{identify, value};
 use crate::small::{self, Rng};
@@ -172,4 +172,66 @@ fn the_defaults_on_a_real_disk_keep_everything() {
         assert_eq!(cache.stats().evicted, 0);
         cache.close().unwrap();
     }
+}
+
+/// A program that opens the cache to store one entry leaves a cache with all of them: a life that ended cleanly is gone on
+/// with. When each of them joined a segment, sixteen filled one, and the oldest entries went after a hundred.
+#[test]
+fn four_hundred_lives_of_one_entry_each_fit_where_their_bytes_do() {
+    let options = Options::new()
+        .capacity_bytes(2 << 20)
+        .segment_bytes(64 << 10)
+        .background(false);
+    let mut fs = SimFs::new(3);
+    for n in 0..400_u64 {
+        let cache = small::open(&fs, options.clone()).unwrap();
+        let key = n.to_le_bytes();
+        cache.insert(key, value(&key, n, 100)).unwrap();
+        if n % 3 == 0 {
+            cache.remove((n / 3).to_le_bytes()).unwrap();
+        }
+        cache.close().unwrap();
+        if n % 7 == 0 {
+            fs = fs.power_loss(n);
+        }
+    }
+    let cache = small::open(&fs, options).unwrap();
+    for n in 0..400_u64 {
+        let found = cache.get(n.to_le_bytes()).unwrap();
+        assert_eq!(found.is_some(), n > 133, "{n}");
+    }
+    assert_eq!(cache.stats().evicted, 0);
+}
+
+/// An open and a close that store nothing write nothing to the log, and one that stores little writes no image of the index.
+#[test]
+fn a_close_costs_what_was_stored_and_not_what_is_there() {
+    let fs = SimFs::new(4);
+    let cache = small::open(&fs, options()).unwrap();
+    for n in 0..50_000_u64 {
+        cache.insert(n.to_le_bytes(), [7; 20]).unwrap();
+    }
+    cache.close().unwrap();
+    let written = Arc::new(AtomicU64::new(0));
+    for n in 0..4_u64 {
+        let written = Arc::clone(&written);
+        let count = move |call: &Call<'_>| {
+            if call.kind == CallKind::Write {
+                written.fetch_add(call.len, Ordering::Relaxed);
+            }
+            Action::Pass
+        };
+        let fs = FaultFs::new(Arc::new(fs.clone()), Plan::new(count));
+        let cache = Cache::open_with(Arc::new(fs), small::DIR, options()).unwrap();
+        assert!(cache.stats().replayed < 10, "{}", cache.stats());
+        assert_eq!(cache.stats().entries, 50_000);
+        cache.insert(n.to_le_bytes(), [8; 20]).unwrap();
+        cache.close().unwrap();
+    }
+    let cache = small::open(&fs, options()).unwrap();
+    let written = written.load(Ordering::Relaxed);
+    assert!(written < 4 * 20_000, "{written} bytes");
+    assert_eq!(cache.stats().recovered_from_checkpoint, 50_000);
+    let newest = cache.get(3_u64.to_le_bytes()).unwrap().unwrap();
+    assert_eq!(newest[..], [8; 20]);
 }

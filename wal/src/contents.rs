@@ -55,7 +55,7 @@ pub struct Contents<'a> {
     pub(crate) ends: Vec<OpenEnd>,
     /// What was judged so far.
     pub verdicts: Verdicts,
-    /// The log was closed cleanly.
+    /// The log was closed cleanly, and nothing was written since.
     pub clean: bool,
     /// Why something could not be read though the media did not fail: then nothing may be changed.
     trouble: OnceCell<WalError>,

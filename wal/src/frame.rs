@@ -73,7 +73,7 @@ pub mod flags {
     pub const CHUNKED: u8 = 0x10;
     /// On a `Mark`: the last frame of its segment.
     pub const LAST: u8 = 0x20;
-    /// On a `Mark`: the log was closed cleanly behind this frame.
+    /// On a `Mark`: the log was closed cleanly behind this frame. It goes on at the next sector.
     pub const CLEAN: u8 = 0x40;
     /// On a `Pad`: damage lay here, to an operation on a key nobody could tell. Everything older is forgotten.
     pub const FORGET: u8 = 0x80;
@@ -163,6 +163,12 @@ impl FrameHeader {
             expiry: 0,
             body_crc: 0,
         }
+    }
+
+    /// True for the mark of a clean close.
+    #[must_use]
+    pub const fn is_clean_mark(&self) -> bool {
+        matches!(self.kind, FrameKind::Mark) && self.flags & flags::CLEAN != 0
     }
 
     /// True for the mark that ends its segment.

@@ -124,7 +124,7 @@ impl Mended {
 fn first_segment(store: &SegmentStore) -> Result<SegmentId> {
     use crate::buffer::{Class, Segments};
     store.set_reserve(Reserve::default());
-    if !store.prepare(Lsn(0))? {
+    if store.prepared() == 0 && !store.prepare(Lsn(0))? {
         if let Some(oldest) = store.live().first().filter(|_| store.live().len() > 1) {
             store.release_through(oldest.header.number);
         }

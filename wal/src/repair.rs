@@ -12,10 +12,13 @@
 //! 4. The tail is reset: last, so that until then all of this can be done again with the same result.
 
 mod closing;
+mod going_on;
 
 use std::sync::Arc;
 
 use perennial_failpoints::fs::Dir;
+
+use going_on::numbers;
 
 use crate::aligned::AlignedBuf;
 use crate::contents::{Contents, OpenEnd};
@@ -105,6 +108,11 @@ impl Contents<'_> {
         // A file that the dead process had just made may have a name that is not durable yet.
         dir.sync()
             .map_err(|source| WalError::io("sync", dir.path().display().to_string(), 0, source))?;
+        let life = if forget {
+            life
+        } else {
+            self.life_that_goes_on(life)
+        };
         let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
         let mut start = None;
         if going_on {
@@ -141,12 +149,15 @@ impl Contents<'_> {
         forget: bool,
     ) -> (SegmentStore, bool) {
         let count = if forget { 0 } else { self.segments().len() };
+        let prepared = self.prepared(life);
         let (live, cut) = self.found.chain.split_at(count);
+        let cut = &cut[..cut.len() - prepared.len()];
         let mut free = self.found.free.clone();
         free.extend(cut.iter().map(|s| s.slot));
-        // The last live segment goes on with one more join; see `join`.
+        // The last live segment goes on; see `join`.
         let live = live
             .iter()
+            .chain(prepared)
             .map(|s| Segment {
                 slot: s.slot,
                 header: s.header.clone(),
@@ -154,6 +165,7 @@ impl Contents<'_> {
             .collect();
         let inventory = Inventory {
             live,
+            prepared: numbers(prepared),
             free,
             next_slot: self.found.next_slot,
             next_number: self.found.max_number + 1,

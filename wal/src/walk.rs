@@ -139,6 +139,9 @@ impl<'a> SegmentBytes<'a> {
                     let item = self.frame_item(at, header, in_ring);
                     items.push(Item::Frame(item));
                     at += item.bytes;
+                    if header.is_clean_mark() {
+                        at = align_up(at, self.sector());
+                    }
                     if header.is_last_mark() {
                         break;
                     }

@@ -191,6 +191,32 @@ fn hole_14_the_tail_of_another_boot_brings_nothing_back() {
     assert_eq!(get(&cache, "in the tail alone"), None);
 }
 
+/// What the ring kept over a reboot, behind a clean mark, must not prove itself to the recovery after the next.
+#[test]
+fn hole_10_a_clean_end_is_not_gone_on_with_after_a_reboot() {
+    let machine = SimFs::new(10);
+    let cache = open(&machine, roomy());
+    cache.insert("stable", "v").unwrap();
+    cache.close().unwrap();
+    let cache = open(&machine, roomy());
+    cache.insert("in the tail alone", "v").unwrap();
+    machine.mark_all_durable();
+    let dark = machine.power_loss(0);
+    drop(cache);
+    let tail = file_with(&dark, "tail-");
+    assert!(
+        find_in(&dark, &tail, b"in the tail alone").is_some(),
+        "the tail survived"
+    );
+    let mut machine = dark;
+    for life in 0..3 {
+        let cache = open(&machine, roomy());
+        assert!(get(&cache, "stable").is_some());
+        assert_eq!(get(&cache, "in the tail alone"), None, "life {life}");
+        machine = kill(&machine, cache);
+    }
+}
+
 /// A sync failed and the process died: what reads well may be on no disk. Recovery writes it again before it syncs.
 #[test]
 fn hole_15_recovery_writes_again_what_a_failed_sync_left() {

@@ -1,9 +1,9 @@
 //! The log's unsealed end: which gaps are holes, which are damage, and where it ends.
 
 use super::Contents;
-use crate::frame::{FrameKind, HEADER_BYTES, flags};
+use crate::frame::{FrameKind, HEADER_BYTES};
 use crate::geometry::Geometry;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, align_up};
 use crate::segment::Row;
 use crate::verdict::{GapFacts, GapVerdict, judge_gap};
 use crate::walk::{GapItem, Item};
@@ -110,6 +110,8 @@ impl Contents<'_> {
             self.clean = open.is_clean().unwrap_or(self.clean);
             self.ends.push(open);
         }
+        // What was cut off may still prove itself.
+        self.clean &= !ended;
         // Whatever follows the last segment with a frame was only prepared, or is cut off.
         while self.ends.len() > 1 && self.ends.last().is_some_and(|end| end.items.is_empty()) {
             self.ends.pop();
@@ -154,9 +156,16 @@ impl OpenEnd {
     /// Whether the last frame says that the log was closed cleanly; `None` without frames.
     fn is_clean(&self) -> Option<bool> {
         let item = self.items.last()?;
-        Some(
-            matches!(item, Item::Frame(f) if f.header.kind == FrameKind::Mark && f.header.flags & flags::CLEAN != 0),
-        )
+        Some(matches!(item, Item::Frame(frame) if frame.header.is_clean_mark()))
+    }
+
+    /// Where the frame behind the last one begins, if its life wrote one.
+    pub(crate) fn next_place(&self, geometry: Geometry) -> u64 {
+        if self.is_clean() == Some(true) {
+            align_up(self.end, geometry.sector)
+        } else {
+            self.end
+        }
     }
 
     /// The rows of the frames that count.

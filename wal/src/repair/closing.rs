@@ -25,7 +25,7 @@ impl Contents<'_> {
         end: &OpenEnd,
     ) -> Result<u64> {
         let segment = self.segment(end);
-        let at = segment.header.next_place(end.end);
+        let at = segment.header.next_place(end.next_place(geometry));
         let data_end = at + HEADER_BYTES;
         let zone = zone_begin(
             end.rows().len() as u64,
@@ -90,7 +90,8 @@ impl Contents<'_> {
         writer.sync()
     }
 
-    /// Step 3: the last segment is joined by the new life, or closed where that is not worth it.
+    /// Step 3: the last segment is joined by the new life, or closed where that is not worth it. A life that goes on
+    /// changes nothing.
     pub(super) fn join(
         &self,
         store: &SegmentStore,
@@ -113,13 +114,18 @@ impl Contents<'_> {
             );
         let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
         let room = geometry.segment_bytes.saturating_sub(taken);
-        let go_on =
-            !end.finished && room >= geometry.segment_bytes / WORTH_JOINING && kept + 1 < MAX_JOINS;
-        let void = self.found.max_number > header.number.0;
+        let has_room = !end.finished && room >= geometry.segment_bytes / WORTH_JOINING;
+        let same_life = self.goes_on(life);
+        if same_life && has_room {
+            let start = Lsn::new(header.number, begin, geometry.segment_bytes);
+            return Ok(Some((start, rows)));
+        }
+        let go_on = has_room && kept + 1 < MAX_JOINS;
+        let void = !same_life && self.found.max_number > header.number.0;
         // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
-        let cut = !end.finished;
-        if cut && !go_on {
-            if !self.tail.same_boot {
+        let cut = !same_life && !end.finished;
+        if !end.finished && !go_on {
+            if cut && !self.tail.same_boot {
                 // Before the mark is there, which hides the gap that cut them off: a recovery killed in between must not
                 // take them for what follows. In the same boot there are none: a gap is skipped then.
                 self.blank_cut_segments(store, geometry)?;

@@ -84,8 +84,10 @@ impl Reserve {
 /// What a log knows of its segment files when it starts.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// The chain of log segments, oldest first; the last one is where the log goes on.
+    /// The chain of log segments, oldest first.
     pub live: Vec<Segment>,
+    /// Those of them that are ready to be written, oldest first; they come behind all others.
+    pub prepared: Vec<SegmentId>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
     /// The first slot number that no file of the cache has.
@@ -152,7 +154,7 @@ impl SegmentStore {
             .map_or(inventory.next_number, |s| s.header.number.0);
         let inner = Inner {
             free: inventory.free,
-            prepared: VecDeque::new(),
+            prepared: inventory.prepared.into(),
             newest,
             next_number: inventory.next_number,
             next_slot: inventory.next_slot,
