@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::Xxh3Default;
+
 use super::SimFs;
 use super::inode::Inode;
 use super::sectors::SectorSet;
@@ -83,6 +85,27 @@ impl SimFs {
     #[must_use]
     pub fn pending_effects(&self) -> usize {
         self.state.lock().pending()
+    }
+
+    /// A number for everything that a reader could see: directories, names, contents. Machines that differ in it differ.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let state = self.state.lock();
+        let mut hasher = Xxh3Default::new();
+        for (path, dir) in &state.dirs {
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            for (name, number) in &dir.current {
+                hasher.update(&[0]);
+                hasher.update(name.as_bytes());
+                if let Some(inode) = state.inodes.get(number) {
+                    let content = inode.read_all();
+                    hasher.update(&content.len().to_le_bytes());
+                    hasher.update(&content);
+                }
+            }
+            hasher.update(&[1]);
+        }
+        hasher.digest()
     }
 
     /// Syncs every file and directory.

@@ -70,6 +70,14 @@ impl SimFs {
         Self::from_state(self.state.lock().after_power_loss(seed))
     }
 
+    /// The machine after a power loss that kept, of the [`pending_effects`](Self::pending_effects), those whose bit in
+    /// `kept` is set, each whole. Effects beyond the 64th are lost.
+    #[must_use]
+    pub fn power_loss_keeping(&self, kept: u64) -> Self {
+        let state = self.state.lock();
+        Self::from_state(state.after_power_loss_keeping(kept))
+    }
+
     /// Limits the bytes that files may hold together; `None`: no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;

@@ -30,6 +30,8 @@ enum Mode {
     /// Everything issued before this number, nothing after; the change of this number is torn. A disk that keeps
     /// the order.
     Until(u64),
+    /// Those whose bit is set, whole.
+    Just(u64),
     /// Each for itself.
     Coins,
 }
@@ -73,12 +75,25 @@ impl Chooser {
         }
     }
 
+    /// Keeps the changes whose bit is set, in the order in which they are asked for.
+    pub(super) const fn keeping(rng: Rng, kept: u64) -> Self {
+        Self {
+            rng,
+            mode: Mode::Just(kept),
+            eighths: 4,
+            granule: SECTOR_BYTES,
+            asked: 0,
+        }
+    }
+
     /// Decides on the next change; `issued` is its number if it has one (stores through a map have none).
     pub(super) fn next_effect(&mut self, issued: Option<u64>) -> Fate {
         let this = self.asked;
         self.asked += 1;
         match (self.mode, issued) {
             (Mode::All, _) => Fate::Keep,
+            (Mode::Just(kept), _) if this < 64 && kept >> this & 1 == 1 => Fate::Keep,
+            (Mode::Just(_), _) => Fate::Drop,
             (Mode::Nothing, _) => Fate::Drop,
             (Mode::AllBut(one), _) if one != this => Fate::Keep,
             (Mode::AllBut(_), _) => self.one_of(Fate::Drop, Fate::Torn),

@@ -201,7 +201,17 @@ impl State {
     /// The machine after a power loss: what was synced, and of the rest what `seed` leaves.
     pub(super) fn after_power_loss(&self, seed: u64) -> Self {
         let rng = self.rng.fork(seed.wrapping_add(2));
-        let mut chooser = Chooser::new(rng.fork(0), self.pending() as u64, self.issued());
+        let chooser = Chooser::new(rng.fork(0), self.pending() as u64, self.issued());
+        self.left_by(chooser, rng)
+    }
+
+    /// The machine after a power loss that kept just these effects.
+    pub(super) fn after_power_loss_keeping(&self, kept: u64) -> Self {
+        let rng = self.rng.fork(kept.wrapping_add(2));
+        self.left_by(Chooser::keeping(rng.fork(0), kept), rng)
+    }
+
+    fn left_by(&self, mut chooser: Chooser, rng: Rng) -> Self {
         let mut dirs = BTreeMap::new();
         let mut inodes = BTreeMap::new();
         for (path, dir) in &self.dirs {

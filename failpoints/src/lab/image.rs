@@ -1,0 +1,134 @@
+//! The machines that a crash may leave, at every point of a script.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::life::Journal;
+use super::oracle::{Crash, Oracle};
+use crate::fs::sim_fs::SimFs;
+use crate::plan::{Action, Call, CallKind, FaultFs, Plan};
+
+/// The machine at one moment of a script, and what had returned by then.
+#[derive(Debug, Clone)]
+pub(super) struct Moment {
+    pub(super) machine: SimFs,
+    pub(super) oracle: Oracle,
+    /// The call that was about to be made, or the step that had returned.
+    pub(super) at: String,
+}
+
+/// Collects moments.
+pub(super) type Moments = Arc<Mutex<Vec<Moment>>>;
+
+/// `machine`, a moment of which is taken before every call that changes what a crash may leave.
+pub(super) fn watched(machine: &SimFs, journal: &Journal, moments: &Moments) -> FaultFs {
+    let (watched, journal, moments) = (machine.clone(), journal.clone(), moments.clone());
+    let plan = Plan::new(move |call| {
+        if changes(call.kind) {
+            take(&watched, &journal, &moments, describe(call));
+        }
+        Action::Pass
+    });
+    FaultFs::new(Arc::new(machine.clone()), plan)
+}
+
+pub(super) fn take(machine: &SimFs, journal: &Journal, moments: &Moments, at: String) {
+    let moment = Moment {
+        machine: machine.process_crash(),
+        oracle: journal.lock().clone(),
+        at,
+    };
+    moments.lock().push(moment);
+}
+
+fn changes(kind: CallKind) -> bool {
+    matches!(
+        kind,
+        CallKind::Create
+            | CallKind::Rename
+            | CallKind::Remove
+            | CallKind::SyncDir
+            | CallKind::TryLock
+            | CallKind::Write
+            | CallKind::SetLen
+            | CallKind::Allocate
+            | CallKind::SyncData
+    )
+}
+
+fn describe(call: &Call<'_>) -> String {
+    let Call { n, kind, name, .. } = call;
+    format!("before call {n}, {kind:?} of {name}")
+}
+
+/// Which machines of a moment are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Breadth {
+    /// With at most so many effects pending, every subset of them is tried. Range: 0 to 16; default 12.
+    pub exhaustive_up_to: u32,
+    /// Of every moment so many more machines, torn ones among them, by seed. Default 16.
+    pub sampled: u64,
+}
+
+impl Default for Breadth {
+    fn default() -> Self {
+        Self {
+            exhaustive_up_to: 12,
+            sampled: 16,
+        }
+    }
+}
+
+/// A machine after a crash.
+pub(super) struct Image {
+    pub(super) machine: SimFs,
+    pub(super) crash: Crash,
+    /// Which of the moment's machines it is.
+    pub(super) which: String,
+}
+
+impl Moment {
+    /// Every machine that is looked at.
+    pub(super) fn images(&self, breadth: Breadth) -> impl Iterator<Item = Image> + '_ {
+        let pending = self.machine.pending_effects();
+        let all = u32::try_from(pending)
+            .ok()
+            .filter(|n| *n <= breadth.exhaustive_up_to);
+        let kill = std::iter::once_with(|| Image {
+            machine: self.machine.process_crash(),
+            crash: Crash::Kill,
+            which: "killed".to_owned(),
+        });
+        let subsets = all.into_iter().flat_map(|n| 0..1_u64 << n);
+        let subsets = subsets.map(|kept| Image {
+            machine: self.machine.power_loss_keeping(kept),
+            crash: Crash::Power,
+            which: format!("power lost, kept effects {kept:#b}"),
+        });
+        let sampled = (0..breadth.sampled).map(|seed| Image {
+            machine: self.machine.power_loss(seed),
+            crash: Crash::Power,
+            which: format!("power lost, seed {seed}"),
+        });
+        kill.chain(subsets).chain(sampled)
+    }
+}
+
+/// The states seen so far, by a number of 64 bits for image and oracle.
+#[derive(Debug, Default)]
+pub(super) struct Seen(HashSet<u64>);
+
+impl Seen {
+    /// True the first time.
+    pub(super) fn first_time(&mut self, image: &Image, oracle: u64) -> bool {
+        let crash = u64::from(image.crash == Crash::Kill);
+        let state = image.machine.digest() ^ oracle.rotate_left(17) ^ crash.rotate_left(40);
+        self.0.insert(state)
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+}

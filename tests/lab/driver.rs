@@ -1,0 +1,92 @@
+//! The cache as the lab drives it.
+
+use std::sync::Arc;
+
+use perennial::{Cache, Inserted, Options};
+use perennial_failpoints::Fs;
+use perennial_failpoints::lab::{Driver, Store};
+
+/// [`Store::other`]: a checkpoint.
+pub(crate) const CHECKPOINT: u8 = 0;
+/// [`Store::other`]: an insert whose closure fails.
+pub(crate) const FAILED_INSERT: u8 = 1;
+
+pub(crate) struct Perennial(pub(crate) Options);
+
+/// The smallest geometry, all work inline.
+pub(crate) fn small(capacity_bytes: u64) -> Options {
+    Options::new()
+        .capacity_bytes(capacity_bytes)
+        .segment_bytes(8 << 10)
+        .tail_bytes(4 << 10)
+        .memory_tier_bytes(0)
+        .index_shards(1)
+        .checkpoint_every_bytes(16 << 10)
+        .background(false)
+}
+
+impl Driver for Perennial {
+    type Store = Open;
+
+    fn open(&self, fs: Arc<dyn Fs>) -> Result<Open, String> {
+        Cache::open_with(fs, "/cache", self.0.clone())
+            .map(Open)
+            .map_err(|e| e.to_string())
+    }
+}
+
+pub(crate) struct Open(Cache);
+
+fn told<T>(result: perennial::Result<T>) -> Result<T, String> {
+    result.map_err(|e| e.to_string())
+}
+
+impl Store for Open {
+    fn put(&self, key: &[u8], value: &[u8], durable: bool) -> Result<(), String> {
+        let inserted = if durable {
+            self.0.insert_durable(key, value)
+        } else {
+            self.0.insert(key, value)
+        };
+        match told(inserted)? {
+            Inserted::Stored => Ok(()),
+            rejected => Err(format!("{rejected:?}")),
+        }
+    }
+
+    fn remove(&self, key: &[u8], durable: bool) -> Result<(), String> {
+        told(if durable {
+            self.0.remove_durable(key)
+        } else {
+            self.0.remove(key)
+        })
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let found = told(self.0.get(key))?;
+        let there = told(self.0.contains(key))?;
+        if there != found.is_some() {
+            return Err(format!("contains says {there}, get {}", found.is_some()));
+        }
+        Ok(found.map(|value| value.to_vec()))
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        told(self.0.flush())
+    }
+
+    fn other(&self, what: u8) -> Result<(), String> {
+        match what {
+            CHECKPOINT => told(self.0.checkpoint()),
+            FAILED_INSERT => {
+                let filled = self.0.insert_with_len("abandoned", 200, |_| Err("no"));
+                filled.map_or(Ok(()), |_| Err("it was stored".to_owned()))
+            }
+            _ => Err(format!("there is no step {what}")),
+        }
+    }
+
+    fn close(self) -> Result<(), String> {
+        told(self.0.close())
+    }
+}
