@@ -133,7 +133,7 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let gate = self.index.gate_stats();
+        let filter = self.index.filter_stats();
         let counted = self.counters.snapshot();
         let opened = self.opened.clone();
         Stats {
@@ -143,8 +143,8 @@ impl Engine {
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
             capacity_bytes: self.plan.capacity_bytes,
             index_bytes: self.index.memory_bytes() as u64,
-            filter_negatives: gate.negatives,
-            filter_false_positives: gate.false_positives,
+            filter_negatives: filter.negatives,
+            filter_false_positives: filter.false_positives,
             recovered_from_checkpoint: opened.recovered_from_checkpoint,
             replayed: opened.replayed,
             holes: opened.holes,
