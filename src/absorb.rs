@@ -7,7 +7,7 @@ use perennial_wal::segment::Row;
 use perennial_wal::{Addr, Contents, Geometry, SegmentId};
 
 use crate::fetch::Flights;
-use crate::index::{ImageEntry, Index, size_class};
+use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 
 /// Sets and removes entries as the log says, counting what lives where.
@@ -88,22 +88,8 @@ impl Machine for Absorb<'_> {
 
     fn load(&mut self, entry: Entry) {
         if self.counts(entry.addr) && entry.size_class != 0 {
-            let Entry {
-                identity,
-                addr,
-                size_class,
-                visited,
-            } = entry;
-            self.index.load(
-                ImageEntry {
-                    identity,
-                    addr,
-                    size_class,
-                    visited,
-                },
-                &|addr| self.counts(addr),
-            );
-            self.ledger.add(addr);
+            self.index.load(entry, &|addr| self.counts(addr));
+            self.ledger.add(entry.addr);
         }
     }
 

@@ -4,7 +4,7 @@
 //! stable up to E: where the head is, everything the image points at is, after a power cut and after a `kill -9` alike.
 //! Nothing has to be published; a checkpoint exists when its head is found in the log.
 
-use perennial_recovery::{Entry, Head, PartRef, encode_part, entries_that_fit};
+use perennial_recovery::{Head, PartRef, encode_part, entries_that_fit};
 use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
 use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
 
@@ -142,10 +142,9 @@ impl Engine {
         &self,
         state: &mut CheckpointState,
         shard: u32,
-        image: &[ImageEntry],
+        entries: &[ImageEntry],
     ) -> Result<PartRef> {
-        let entries: Vec<Entry> = image.iter().map(Entry::from).collect();
-        let part = encode_part(shard, &entries);
+        let part = encode_part(shard, entries);
         perennial_failpoints::site!("checkpoint::part");
         let lsn = self.append_meta(state, FrameKind::Part, &part)?;
         Ok(PartRef {
@@ -184,17 +183,6 @@ impl Engine {
                 }
                 Err(Refused::Stopped(why)) => return Err(why.into()),
             }
-        }
-    }
-}
-
-impl From<&ImageEntry> for Entry {
-    fn from(entry: &ImageEntry) -> Self {
-        Self {
-            identity: entry.identity,
-            addr: entry.addr,
-            size_class: entry.size_class,
-            visited: entry.visited,
         }
     }
 }
