@@ -26,7 +26,7 @@ const LOOKS: usize = 64;
 /// What a look at an entry's place found.
 enum Look<T> {
     /// The entry, and where it came from.
-    Found(T, From),
+    Found(T, FoundIn),
     /// Not this key, or not a value any more.
     Absent,
     /// The frame is being written: look again.
@@ -36,7 +36,7 @@ enum Look<T> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
+enum FoundIn {
     Tail,
     Memory,
     Disk,
@@ -101,15 +101,15 @@ impl Engine {
         Self::check_key(key)?;
         let found = self.look_up(key, want)?;
         match &found {
-            Some((_, From::Tail)) => self.counters.hits_tail.add(1),
-            Some((_, From::Memory)) => self.counters.hits_memory.add(1),
-            Some((_, From::Disk)) => self.counters.hits_disk.add(1),
+            Some((_, FoundIn::Tail)) => self.counters.hits_tail.add(1),
+            Some((_, FoundIn::Memory)) => self.counters.hits_memory.add(1),
+            Some((_, FoundIn::Disk)) => self.counters.hits_disk.add(1),
             None => self.counters.misses.add(1),
         }
         Ok(found.map(|(out, _)| out))
     }
 
-    fn look_up<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<(W::Out, From)>> {
+    fn look_up<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<(W::Out, FoundIn)>> {
         let hash = self.hash(key);
         let mut unproved: Option<Entry> = None;
         let mut looks = 0;
@@ -138,7 +138,7 @@ impl Engine {
             if unproved.is_some_and(|before| before.addr == entry.addr) || looks == LOOKS {
                 return Ok(self
                     .last_look(key, hash, &entry, want)
-                    .map(|out| (out, From::Disk)));
+                    .map(|out| (out, FoundIn::Disk)));
             }
             unproved = Some(entry);
         }
@@ -152,14 +152,14 @@ impl Engine {
                     .then(|| want.whole(header, frame))
             });
             match read {
-                TailRead::Frame(Some(out)) => return Look::Found(out, From::Tail),
+                TailRead::Frame(Some(out)) => return Look::Found(out, FoundIn::Tail),
                 TailRead::Frame(None) => return Look::Absent,
                 TailRead::Pending => return Look::Pending,
                 TailRead::Gone | TailRead::Other => {}
             }
         }
         if let Some(value) = self.tier.get(entry.addr, key) {
-            return Look::Found(want.value(value), From::Memory);
+            return Look::Found(want.value(value), FoundIn::Memory);
         }
         self.look_on_disk(key, entry, want)
     }
