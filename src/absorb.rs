@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use perennial_recovery::{Entry, Machine};
 use perennial_wal::segment::Row;
-use perennial_wal::{Addr, Contents, Geometry, SegmentId};
+use perennial_wal::{ALIGN, Addr, Contents, Geometry, SegmentId};
 
 use crate::fetch::Flights;
 use crate::index::{Index, size_class};
@@ -39,7 +39,7 @@ impl<'a> Absorb<'a> {
     ) -> Self {
         let segments = contents.segments();
         // Every address that will come lies below the end of the newest segment ever seen.
-        let end = (contents.found.max_number + 1) * geometry.segment_bytes / 16;
+        let end = (contents.found.max_number + 1) * geometry.segment_bytes / ALIGN;
         index.set_horizon(false, end);
         let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
         Self {

@@ -10,7 +10,7 @@ use perennial_failpoints::fs::Fs;
 use perennial_wal::may_wait;
 
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::options::Options;
 use crate::stats::Stats;
 use crate::sync::{Mutex, Ordering};
@@ -170,9 +170,7 @@ impl Cache {
     /// # Errors
     /// [`ErrorKind::Poisoned`] when the device fails, [`ErrorKind::Closed`].
     pub fn flush(&self) -> Result<()> {
-        self.engine().check_open()?;
-        self.engine().log.flush()?;
-        Ok(())
+        self.engine().flush()
     }
 
     /// Writes a checkpoint of the index now and makes it durable, so that the next open has nothing to replay.
@@ -180,7 +178,6 @@ impl Cache {
     /// # Errors
     /// As [`flush`](Self::flush).
     pub fn checkpoint(&self) -> Result<()> {
-        self.engine().check_open()?;
         self.engine().checkpoint_now()
     }
 
@@ -226,31 +223,6 @@ impl Drop for Handle {
         {
             tracing::error!(%error, "closing the cache failed");
         }
-    }
-}
-
-impl Engine {
-    fn checkpoint_now(&self) -> Result<()> {
-        let mut state = self.lock_upkeep()?;
-        self.write_checkpoint(&mut state)?;
-        self.log.flush()?;
-        Ok(())
-    }
-
-    /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
-    fn close_log(&self) -> Result<()> {
-        if let Err(error) = self.checkpoint_if_changed() {
-            tracing::warn!(%error, "no checkpoint at close");
-        }
-        self.log.close().map_err(Error::from)
-    }
-
-    fn checkpoint_if_changed(&self) -> Result<()> {
-        let mut state = self.lock_upkeep()?;
-        if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.write_checkpoint(&mut state)
     }
 }
 

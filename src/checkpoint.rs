@@ -11,6 +11,7 @@ use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::ImageEntry;
+use crate::sync::Ordering;
 use crate::upkeep::RESERVE;
 
 /// Checkpoints should cost at most this fraction of what is written.
@@ -40,9 +41,34 @@ pub(crate) struct Begun {
 }
 
 impl Engine {
+    /// What [`Cache::checkpoint`](crate::Cache::checkpoint) does: a checkpoint, durable when this returns.
+    pub(crate) fn checkpoint_now(&self) -> Result<()> {
+        self.check_open()?;
+        let mut state = self.lock_upkeep()?;
+        self.write_checkpoint(&mut state)?;
+        self.log.flush()?;
+        Ok(())
+    }
+
+    /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
+    pub(crate) fn close_log(&self) -> Result<()> {
+        if let Err(error) = self.checkpoint_if_changed() {
+            tracing::warn!(%error, "no checkpoint at close");
+        }
+        Ok(self.log.close()?)
+    }
+
+    fn checkpoint_if_changed(&self) -> Result<()> {
+        let mut state = self.lock_upkeep()?;
+        if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.write_checkpoint(&mut state)
+    }
+
     /// True when enough was logged since the newest checkpoint: never more than half of the log, for the replay must stay
     /// short and the log must reach back to it.
-    pub(crate) fn checkpoint_is_due(&self, state: &CheckpointState) -> bool {
+    fn checkpoint_is_due(&self, state: &CheckpointState) -> bool {
         let logged = self.log.reserved_end().0.saturating_sub(state.newest_c.0);
         let half = self.log.store().max_files() * self.log.geometry().segment_bytes / 2;
         let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
@@ -50,7 +76,7 @@ impl Engine {
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
-    pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+    fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
         self.log.make_stable(begun.head.e)?;
@@ -115,7 +141,7 @@ impl Engine {
     fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<()> {
         let c = begun.head.c;
         let head = begun.head.encode();
-        if HEADER_BYTES + head.len() as u64 + CHUNK_BYTES / 1024 > self.max_ring_frame() {
+        if !self.goes_through_the_ring(&meta_spec(FrameKind::Head, head.len())) {
             tracing::warn!(
                 bytes = head.len(),
                 "the tail is too small for a checkpoint of so many entries"
@@ -162,15 +188,11 @@ impl Engine {
         kind: FrameKind,
         body: &[u8],
     ) -> Result<Lsn> {
-        let spec = FrameSpec {
-            kind,
-            hash: 0,
-            key_bytes: 0,
-            value_bytes: to_u32(body.len()),
-            expiry: 0,
-        };
         loop {
-            match self.log.try_reserve(spec, Class::Meta) {
+            match self
+                .log
+                .try_reserve(meta_spec(kind, body.len()), Class::Meta)
+            {
                 Ok(mut reservation) => {
                     let lsn = reservation.lsn();
                     reservation.body().value.copy_from_slice(body);
@@ -184,5 +206,15 @@ impl Engine {
                 Err(Refused::Stopped(why)) => return Err(why.into()),
             }
         }
+    }
+}
+
+fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
+    FrameSpec {
+        kind,
+        hash: 0,
+        key_bytes: 0,
+        value_bytes: to_u32(body_bytes),
+        expiry: 0,
     }
 }

@@ -50,8 +50,9 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* ..Stats::default() }
+            /// The counters as they are, and everything else as in `rest`.
+            pub(crate) fn snapshot(&self, rest: &Stats) -> Stats {
+                Stats { $($name: self.$name.get(),)* ..rest.clone() }
             }
         }
     };

@@ -222,10 +222,6 @@ impl Engine {
         value.saturating_sub(value.div_ceil(perennial_wal::frame::CHUNK_BYTES) * 4)
     }
 
-    fn goes_through_the_ring(&self, spec: &FrameSpec) -> bool {
-        spec.header().frame_bytes(1) <= self.max_ring_frame()
-    }
-
     fn write_extent(&self, spec: FrameSpec, key: &[u8], value: &[u8]) -> Result<ExtentRef> {
         loop {
             match self.log.append_extent(spec, key, value) {
