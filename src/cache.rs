@@ -74,9 +74,11 @@ impl Cache {
         self.engine().insert(key.as_ref(), value.as_ref(), true)
     }
 
-    /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before.
+    /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before. A value too
+    /// large for the tail's buffers (about 1.8 MiB, or a fifth of the tail) is filled in memory and then copied.
     ///
-    /// Inside the closure other keys can be used; whatever would wait for this entry answers [`ErrorKind::Invalid`].
+    /// Inside the closure other keys can be used; whatever would wait for this entry answers [`ErrorKind::Invalid`]. Until
+    /// it returns, flushes and durable calls wait for it, and everybody once the tail is full: do what is slow before.
     ///
     /// # Errors
     /// As [`insert`](Self::insert), and [`ErrorKind::Origin`] when `fill` fails. If it fails or panics nothing is stored,
@@ -168,7 +170,8 @@ impl Cache {
     /// Makes everything that returned before it survive a power cut.
     ///
     /// # Errors
-    /// [`ErrorKind::Poisoned`] when the device fails, [`ErrorKind::Closed`].
+    /// [`ErrorKind::Poisoned`] when the device fails, [`ErrorKind::Closed`], [`ErrorKind::Invalid`] inside a closure of
+    /// [`insert_with_len`](Self::insert_with_len).
     pub fn flush(&self) -> Result<()> {
         self.engine().flush()
     }
@@ -176,7 +179,7 @@ impl Cache {
     /// Writes a checkpoint of the index now and makes it durable, so that the next open has nothing to replay.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// As [`flush`](Self::flush), and [`ErrorKind::Full`] where no segment can be reclaimed for it.
     pub fn checkpoint(&self) -> Result<()> {
         self.engine().checkpoint_now()
     }
@@ -191,7 +194,8 @@ impl Cache {
     /// [`ErrorKind::Closed`]. Dropping the last clone does the same, but can only log.
     ///
     /// # Errors
-    /// When the device fails; the cache is closed all the same.
+    /// When the device fails; the cache is closed all the same. Inside a closure of
+    /// [`insert_with_len`](Self::insert_with_len) [`ErrorKind::Invalid`], and the cache stays open.
     pub fn close(self) -> Result<()> {
         self.0.close()
     }
