@@ -32,7 +32,7 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) plan: Plan,
     pub(crate) hash_seed: u64,
-    /// One at a time: preparing segments, giving them up, checkpoints.
+    /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
     pub(crate) signal: Signal,
     /// The end of the newest segment that an address was seen in, in units of [`ALIGN`] bytes.

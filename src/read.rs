@@ -1,7 +1,7 @@
 //! Reads: filter, index, then the tail, the memory tier, or one read of a segment.
 //!
 //! Whatever is read is proved before it is believed: header crc with its place and life, body crc, the full key. Where
-//! that fails the key is looked up again, for the frame may have been moved or given up meanwhile. Only when the index
+//! that fails the key is looked up again, for its segment may have been reclaimed meanwhile. Only when the index
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
 mod want;
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// The frame still does not prove itself, and the index still points there: once more past the page cache, then it
-    /// is damage (PROTOCOL hole 25).
+    /// is damage.
     fn last_look<W: Want>(&self, key: &[u8], hash: u64, entry: &Entry, want: &W) -> Option<W::Out> {
         let geometry = self.log.geometry();
         let position = entry.addr.position();

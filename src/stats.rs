@@ -77,7 +77,7 @@ counters! {
     removes,
     /// Entries dropped to make room.
     evicted,
-    /// Segments given up to make room.
+    /// Segments reclaimed to make room.
     reclaimed_segments,
     /// Fetches made by `get_or_fetch`.
     fetches,
