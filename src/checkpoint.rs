@@ -1,8 +1,8 @@
 //! Writing a checkpoint: the index, shard by shard, as frames of the log.
 //!
-//! C is read before the first shard is imaged, E after the last (PROTOCOL hole 1). The head is appended once the log is
-//! stable up to E: where the head is, everything the image points at is, after a power cut and after a `kill -9` alike.
-//! Nothing has to be published; a checkpoint exists when its head is found in the log.
+//! C is read before the first shard is imaged, E after the last (hole 1 in `docs/recovery.md`). The head is appended once
+//! the log is stable up to E: where the head is, everything the image points at is, after a power cut and after a SIGKILL
+//! alike. Nothing has to be published; a checkpoint exists when its head is found in the log.
 
 use perennial_recovery::{Head, PartRef, encode_part, entries_that_fit};
 use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};

@@ -168,7 +168,8 @@ impl Engine {
         }
     }
 
-    /// Appends a remove, found or not: the index says nothing about what a recovery may find (PROTOCOL hole 30).
+    /// Appends a remove, found or not: the index says nothing about what a recovery may find (hole 30 in
+    /// `docs/recovery.md`).
     ///
     /// Its frame is complete before the entry goes: whoever sees the key absent sees what a killed process leaves, too.
     fn remove_hash(&self, key: &[u8], hash: u64) -> Result<Lsn> {
