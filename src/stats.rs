@@ -29,7 +29,8 @@ macro_rules! counters {
             pub capacity_bytes: u64,
             /// Bytes of memory for index and filter.
             pub index_bytes: u64,
-            /// Lookups that the filter answered.
+            /// Lookups that the filter answered: the key was not there. `get_or_fetch` looks twice, so there may be more of these
+            /// than misses.
             pub filter_negatives: u64,
             /// Lookups that the filter let through for a key that was not there.
             pub filter_false_positives: u64,
@@ -130,7 +131,7 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "{} hits ({} tail, {} memory, {} disk), {} misses ({} by the filter alone)",
+            "{} hits ({} tail, {} memory, {} disk), {} misses; the filter alone answered {} lookups",
             self.hits(),
             self.hits_tail,
             self.hits_memory,
