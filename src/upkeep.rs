@@ -102,13 +102,12 @@ impl Engine {
 
     fn drop_through(&self, state: &mut CheckpointState, through: SegmentId) {
         perennial_failpoints::site!("reclaim::drop");
-        let before = self.log.store().oldest();
+        let live = self.log.store().live();
+        let reclaimed = live.iter().filter(|s| s.header.number <= through).count();
         // First the addresses stop counting, then the files are free to be written over.
         self.log.store().release_through(through);
         self.counters.evicted.add(self.ledger.drop_through(through));
-        self.counters
-            .reclaimed_segments
-            .add(self.log.store().oldest().0.saturating_sub(before.0).min(1));
+        self.counters.reclaimed_segments.add(reclaimed as u64);
         tracing::debug!(%through, generation = state.generation, "reclaimed a segment");
     }
 }
