@@ -35,8 +35,13 @@ loom *ARGS:
 miri *ARGS:
     cargo +nightly miri test -p perennial-wal --lib -- {{ ARGS }}
 
+# The log's code under random schedules.
+shuttle *ARGS:
+    RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p perennial-wal --lib shuttle -- {{ ARGS }}
+
+# docs/benchmarks.md says what each number means.
 bench *ARGS:
-    cargo bench --workspace -- {{ ARGS }}
+    cargo bench --bench cache -- {{ ARGS }}
 
 # Kill a process that fills a cache, again and again; see what is left.
 demo *ARGS:

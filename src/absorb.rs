@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use perennial_recovery::{Entry, Machine};
 use perennial_wal::segment::Row;
-use perennial_wal::{Addr, Contents, Geometry, SegmentId};
+use perennial_wal::{ALIGN, Addr, Contents, Geometry, SegmentId};
 
 use crate::fetch::Flights;
-use crate::index::{ImageEntry, Index, size_class};
+use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 
 /// Sets and removes entries as the log says, counting what lives where.
@@ -39,7 +39,7 @@ impl<'a> Absorb<'a> {
     ) -> Self {
         let segments = contents.segments();
         // Every address that will come lies below the end of the newest segment ever seen.
-        let end = (contents.found.max_number + 1) * geometry.segment_bytes / 16;
+        let end = (contents.found.max_number + 1) * geometry.segment_bytes / ALIGN;
         index.set_horizon(false, end);
         let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
         Self {
@@ -88,22 +88,8 @@ impl Machine for Absorb<'_> {
 
     fn load(&mut self, entry: Entry) {
         if self.counts(entry.addr) && entry.size_class != 0 {
-            let Entry {
-                identity,
-                addr,
-                size_class,
-                visited,
-            } = entry;
-            self.index.load(
-                ImageEntry {
-                    identity,
-                    addr,
-                    size_class,
-                    visited,
-                },
-                &|addr| self.counts(addr),
-            );
-            self.ledger.add(addr);
+            self.index.load(entry, &|addr| self.counts(addr));
+            self.ledger.add(entry.addr);
         }
     }
 

@@ -10,7 +10,7 @@ use perennial_failpoints::fs::Fs;
 use perennial_wal::may_wait;
 
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::options::Options;
 use crate::stats::Stats;
 use crate::sync::{Mutex, Ordering};
@@ -74,9 +74,11 @@ impl Cache {
         self.engine().insert(key.as_ref(), value.as_ref(), true)
     }
 
-    /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before.
+    /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before. A value too
+    /// large for the tail's buffers (about 1.8 MiB, or a fifth of the tail) is filled in memory and then copied.
     ///
-    /// Inside the closure other keys can be used; whatever would wait for this entry answers [`ErrorKind::Invalid`].
+    /// Inside the closure other keys can be used; whatever would wait for this entry answers [`ErrorKind::Invalid`]. Until
+    /// it returns, flushes and durable calls wait for it, and everybody once the tail is full: do what is slow before.
     ///
     /// # Errors
     /// As [`insert`](Self::insert), and [`ErrorKind::Origin`] when `fill` fails. If it fails or panics nothing is stored,
@@ -168,19 +170,17 @@ impl Cache {
     /// Makes everything that returned before it survive a power cut.
     ///
     /// # Errors
-    /// [`ErrorKind::Poisoned`] when the device fails, [`ErrorKind::Closed`].
+    /// [`ErrorKind::Poisoned`] when the device fails, [`ErrorKind::Closed`], [`ErrorKind::Invalid`] inside a closure of
+    /// [`insert_with_len`](Self::insert_with_len).
     pub fn flush(&self) -> Result<()> {
-        self.engine().check_open()?;
-        self.engine().log.flush()?;
-        Ok(())
+        self.engine().flush()
     }
 
     /// Writes a checkpoint of the index now and makes it durable, so that the next open has nothing to replay.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// As [`flush`](Self::flush), and [`ErrorKind::Full`] where no segment can be reclaimed for it.
     pub fn checkpoint(&self) -> Result<()> {
-        self.engine().check_open()?;
         self.engine().checkpoint_now()
     }
 
@@ -194,7 +194,8 @@ impl Cache {
     /// [`ErrorKind::Closed`]. Dropping the last clone does the same, but can only log.
     ///
     /// # Errors
-    /// When the device fails; the cache is closed all the same.
+    /// When the device fails; the cache is closed all the same. Inside a closure of
+    /// [`insert_with_len`](Self::insert_with_len) [`ErrorKind::Invalid`], and the cache stays open.
     pub fn close(self) -> Result<()> {
         self.0.close()
     }
@@ -226,33 +227,6 @@ impl Drop for Handle {
         {
             tracing::error!(%error, "closing the cache failed");
         }
-    }
-}
-
-impl Engine {
-    fn checkpoint_now(&self) -> Result<()> {
-        let mut state = self.lock_upkeep()?;
-        self.write_checkpoint(&mut state)?;
-        self.log.flush()?;
-        Ok(())
-    }
-
-    /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
-    fn close_log(&self) -> Result<()> {
-        if let Err(error) = self.checkpoint_if_changed() {
-            tracing::warn!(%error, "no checkpoint at close");
-        }
-        self.log.close().map_err(Error::from)
-    }
-
-    fn checkpoint_if_changed(&self) -> Result<()> {
-        let mut state = self.lock_upkeep()?;
-        let nothing_new =
-            self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed);
-        if nothing_new || self.checkpoint_is_fresh(&state) {
-            return Ok(());
-        }
-        self.write_checkpoint(&mut state)
     }
 }
 

@@ -1,16 +1,17 @@
 //! Writing a checkpoint: the index, shard by shard, as frames of the log.
 //!
-//! C is read before the first shard is imaged, E after the last (PROTOCOL hole 1). The head is appended once the log is
-//! stable up to E: where the head is, everything the image points at is, after a power cut and after a `kill -9` alike.
-//! Nothing has to be published; a checkpoint exists when its head is found in the log.
+//! C is read before the first shard is imaged, E after the last (hole 1 in `docs/recovery.md`). The head is appended once
+//! the log is stable up to E: where the head is, everything the image points at is, after a power cut and after a SIGKILL
+//! alike. Nothing has to be published; a checkpoint exists when its head is found in the log.
 
-use perennial_recovery::{Entry, Head, PartRef, encode_part, entries_that_fit};
+use perennial_recovery::{Head, PartRef, encode_part, entries_that_fit};
 use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
 use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::ImageEntry;
+use crate::sync::Ordering;
 use crate::upkeep::RESERVE;
 
 /// Checkpoints should cost at most this fraction of what is written.
@@ -45,9 +46,36 @@ pub(crate) struct Begun {
 }
 
 impl Engine {
+    /// What [`Cache::checkpoint`](crate::Cache::checkpoint) does: a checkpoint, durable when this returns.
+    pub(crate) fn checkpoint_now(&self) -> Result<()> {
+        self.check_open()?;
+        let mut state = self.lock_upkeep()?;
+        self.write_checkpoint(&mut state)?;
+        self.log.flush()?;
+        Ok(())
+    }
+
+    /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
+    pub(crate) fn close_log(&self) -> Result<()> {
+        if let Err(error) = self.checkpoint_if_changed() {
+            tracing::warn!(%error, "no checkpoint at close");
+        }
+        Ok(self.log.close()?)
+    }
+
+    fn checkpoint_if_changed(&self) -> Result<()> {
+        let mut state = self.lock_upkeep()?;
+        let nothing_new =
+            self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed);
+        if nothing_new || self.checkpoint_is_fresh(&state) {
+            return Ok(());
+        }
+        self.write_checkpoint(&mut state)
+    }
+
     /// True when enough was logged since the newest checkpoint: never more than half of the log, for the replay must stay
     /// short and the log must reach back to it.
-    pub(crate) fn checkpoint_is_due(&self, state: &CheckpointState) -> bool {
+    fn checkpoint_is_due(&self, state: &CheckpointState) -> bool {
         let logged = self.log.reserved_end().0.saturating_sub(state.newest_c.0);
         let half = self.log.store().max_files() * self.log.geometry().segment_bytes / 2;
         let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
@@ -56,13 +84,13 @@ impl Engine {
 
     /// True when so little was logged behind the newest checkpoint that replaying it is quicker than writing another:
     /// whoever opens a large cache to store one entry does not write the whole index.
-    pub(crate) fn checkpoint_is_fresh(&self, state: &CheckpointState) -> bool {
+    fn checkpoint_is_fresh(&self, state: &CheckpointState) -> bool {
         let logged = self.log.reserved_end().0 - state.newest_head.0;
         logged < state.bytes / LITTLE
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
-    pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+    fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
         self.log.make_stable(begun.head.e)?;
@@ -127,7 +155,7 @@ impl Engine {
     fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<()> {
         let c = begun.head.c;
         let head = begun.head.encode();
-        if HEADER_BYTES + head.len() as u64 + CHUNK_BYTES / 1024 > self.max_ring_frame() {
+        if !self.goes_through_the_ring(&meta_spec(FrameKind::Head, head.len())) {
             tracing::warn!(
                 bytes = head.len(),
                 "the tail is too small for a checkpoint of so many entries"
@@ -155,10 +183,9 @@ impl Engine {
         &self,
         state: &mut CheckpointState,
         shard: u32,
-        image: &[ImageEntry],
+        entries: &[ImageEntry],
     ) -> Result<PartRef> {
-        let entries: Vec<Entry> = image.iter().map(Entry::from).collect();
-        let part = encode_part(shard, &entries);
+        let part = encode_part(shard, entries);
         perennial_failpoints::site!("checkpoint::part");
         let lsn = self.append_meta(state, FrameKind::Part, &part)?;
         Ok(PartRef {
@@ -176,15 +203,11 @@ impl Engine {
         kind: FrameKind,
         body: &[u8],
     ) -> Result<Lsn> {
-        let spec = FrameSpec {
-            kind,
-            hash: 0,
-            key_bytes: 0,
-            value_bytes: to_u32(body.len()),
-            expiry: 0,
-        };
         loop {
-            match self.log.try_reserve(spec, Class::Meta) {
+            match self
+                .log
+                .try_reserve(meta_spec(kind, body.len()), Class::Meta)
+            {
                 Ok(mut reservation) => {
                     let lsn = reservation.lsn();
                     reservation.body().value.copy_from_slice(body);
@@ -201,13 +224,12 @@ impl Engine {
     }
 }
 
-impl From<&ImageEntry> for Entry {
-    fn from(entry: &ImageEntry) -> Self {
-        Self {
-            identity: entry.identity,
-            addr: entry.addr,
-            size_class: entry.size_class,
-            visited: entry.visited,
-        }
+fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
+    FrameSpec {
+        kind,
+        hash: 0,
+        key_bytes: 0,
+        value_bytes: to_u32(body_bytes),
+        expiry: 0,
     }
 }

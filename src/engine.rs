@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Fs, LockGuard};
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
-use perennial_wal::{Addr, Class, FrameSpec, LogCore, NoRoom, may_wait};
+use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, may_wait};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::checkpoint::CheckpointState;
@@ -32,14 +32,15 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) plan: Plan,
     pub(crate) hash_seed: u64,
-    /// One at a time: preparing segments, giving them up, checkpoints.
+    /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
     pub(crate) signal: Signal,
-    /// The end of the newest segment that an address was seen in, in 16-byte units.
+    /// The end of the newest segment that an address was seen in, in units of [`ALIGN`] bytes.
     pub(crate) horizon: AtomicU64,
     pub(crate) closed: AtomicBool,
     /// Up to here the newest checkpoint knows everything.
     pub(crate) nothing_new_below: AtomicU64,
+    /// What the open found; its counters are 0.
     pub(crate) opened: Stats,
     /// Bytes in the directory that are not segments.
     pub(crate) other_bytes: u64,
@@ -50,7 +51,9 @@ pub(crate) struct Engine {
 impl Engine {
     /// The hash of a key: the low half of xxh3-128 under the cache's secret seed.
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        hash_of(key, self.hash_seed)
+        let hash = xxh3_128_with_seed(key, self.hash_seed);
+        let [low @ .., _, _, _, _, _, _, _, _] = hash.to_le_bytes();
+        u64::from_le_bytes(low)
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -88,14 +91,19 @@ impl Engine {
         largest_bound_within(self.log.max_ring_frame())
     }
 
+    /// False for a frame that has to be an extent, or is too large for a checkpoint.
+    pub(crate) fn goes_through_the_ring(&self, spec: &FrameSpec) -> bool {
+        spec.header().frame_bytes(1) <= self.max_ring_frame()
+    }
+
     /// Notes that an address beyond the newest segment so far is about to be stored. True when a segment was entered.
     pub(crate) fn raise_horizon(&self, addr: Addr) -> bool {
         if addr.units() < self.horizon.load(Ordering::Relaxed) {
             return false;
         }
         let geometry = self.log.geometry();
-        let end =
-            (addr.position().segment(geometry.segment_bytes).0 + 1) * geometry.segment_bytes / 16;
+        let segment = addr.position().segment(geometry.segment_bytes);
+        let end = (segment.0 + 1) * geometry.segment_bytes / ALIGN;
         self.index.set_horizon(false, end);
         self.horizon.fetch_max(end, Ordering::Relaxed) < end
     }
@@ -110,8 +118,15 @@ impl Engine {
     }
 
     /// Returns once everything below `end` is durable.
-    pub(crate) fn make_durable(&self, end: perennial_wal::Lsn) -> Result<()> {
+    pub(crate) fn make_durable(&self, end: Lsn) -> Result<()> {
         Ok(self.log.make_stable(end)?)
+    }
+
+    /// Returns once everything that returned before is durable.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.check_open()?;
+        self.log.flush()?;
+        Ok(())
     }
 
     /// Work that is due, where no thread does it.
@@ -133,9 +148,7 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let gate = self.index.gate_stats();
-        let counted = self.counters.snapshot();
-        let opened = self.opened.clone();
+        let filter = self.index.filter_stats();
         Stats {
             entries: self.ledger.live(),
             segments: self.log.store().live().len() as u64,
@@ -143,27 +156,15 @@ impl Engine {
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
             capacity_bytes: self.plan.capacity_bytes,
             index_bytes: self.index.memory_bytes() as u64,
-            filter_negatives: gate.negatives,
-            filter_false_positives: gate.false_positives,
-            recovered_from_checkpoint: opened.recovered_from_checkpoint,
-            replayed: opened.replayed,
-            holes: opened.holes,
-            damaged: opened.damaged,
-            forgotten_all: opened.forgotten_all,
-            quarantined_files: opened.quarantined_files,
-            open_us: opened.open_us,
-            ..counted
+            filter_negatives: filter.negatives,
+            filter_false_positives: filter.false_positives,
+            ..self.counters.snapshot(&self.opened)
         }
     }
 }
 
-pub(crate) fn hash_of(key: &[u8], seed: u64) -> u64 {
-    let [low @ .., _, _, _, _, _, _, _, _] = xxh3_128_with_seed(key, seed).to_le_bytes();
-    u64::from_le_bytes(low)
-}
-
 /// The largest size-class bound that is at most `bytes`.
-pub(crate) fn largest_bound_within(bytes: u64) -> u64 {
+fn largest_bound_within(bytes: u64) -> u64 {
     let fits = |class: &u8| u64::from(size_class::class_bound(*class)) <= bytes;
     (1..=size_class::LARGEST)
         .rev()
@@ -171,7 +172,7 @@ pub(crate) fn largest_bound_within(bytes: u64) -> u64 {
         .map_or(0, |class| u64::from(size_class::class_bound(class)))
 }
 
-/// Bytes that a put of this key and value takes in the ring, without the alignment.
+/// The frame of this key and a value of `value_bytes`.
 pub(crate) fn put_spec(hash: u64, key: &[u8], value_bytes: u32) -> FrameSpec {
     let key_bytes = u16::try_from(key.len()).unwrap_or(u16::MAX);
     FrameSpec {
@@ -183,7 +184,7 @@ pub(crate) fn put_spec(hash: u64, key: &[u8], value_bytes: u32) -> FrameSpec {
     }
 }
 
-/// Bytes to read for a frame.
+/// Bytes to read to have the whole frame, without the alignment.
 pub(crate) fn read_bytes(spec: &FrameSpec) -> u64 {
     HEADER_BYTES + spec.header().body_bytes()
 }

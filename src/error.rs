@@ -14,7 +14,7 @@ pub enum ErrorKind {
     Invalid,
     /// Another process has the directory open: close that one, or choose another directory.
     Locked,
-    /// There was no room and the call may not wait: try again. Nothing happened.
+    /// There was no room and the call may not wait: try again. Nothing happened. No call answers this yet.
     Busy,
     /// The disk is full, or the cache too small for the entry: make room.
     Full,
@@ -69,18 +69,20 @@ impl Error {
     }
 
     pub(crate) fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
-        let full = matches!(
-            source.kind(),
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
-        );
-        let kind = if full { ErrorKind::Full } else { ErrorKind::Io };
-        Self::new(kind, format!("{what}: {source}")).with_source(source)
+        Self::new(kind_of(&source), format!("{what}: {source}")).with_source(source)
     }
 
     /// What to do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+}
+
+fn kind_of(error: &std::io::Error) -> ErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        _ => ErrorKind::Io,
     }
 }
 
@@ -110,9 +112,7 @@ impl std::error::Error for Error {
 impl From<WalError> for Error {
     fn from(error: WalError) -> Self {
         let kind = match &error {
-            WalError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
-                ErrorKind::Full
-            }
+            WalError::Io { source, .. } => kind_of(source),
             WalError::Poisoned(_) => ErrorKind::Poisoned,
             WalError::Full => ErrorKind::Full,
             WalError::TooLarge { .. } | WalError::Invalid(_) | WalError::Reentered => {
@@ -130,12 +130,7 @@ impl From<WalError> for Error {
 impl From<IdentityFileError> for Error {
     fn from(error: IdentityFileError) -> Self {
         let kind = match &error {
-            IdentityFileError::Io { source, .. }
-                if source.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                ErrorKind::Full
-            }
-            IdentityFileError::Io { .. } => ErrorKind::Io,
+            IdentityFileError::Io { source, .. } => kind_of(source),
             _ => ErrorKind::Corrupt,
         };
         Self::new(kind, error.to_string()).with_source(error)

@@ -1,8 +1,9 @@
-//! One fetch however many callers wait, and never a stale one stored.
+//! One fetch however many callers wait (a "single flight"), and never a stale one stored.
 //!
 //! A fetch is registered under the key's shard lock. An insert or remove of the key takes it out of the registry under the
 //! same lock: its result then goes to those who waited before and is not stored, and later callers begin a new one
-//! (PROTOCOL hole 33). The registration belongs to a guard: error, panic and success all deregister and wake.
+//! (hole 33 in `docs/recovery.md`). The registration belongs to a guard: error, panic and success all deregister and
+//! wake.
 
 use std::collections::HashMap;
 use std::sync::Arc;

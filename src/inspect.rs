@@ -50,7 +50,7 @@ pub struct SegmentSummary {
     pub frames: u64,
     /// Bytes of its frames.
     pub bytes: u64,
-    /// Where they end in the file.
+    /// Where they end in the file: an offset in bytes.
     pub data_end: u64,
 }
 
@@ -75,9 +75,9 @@ pub enum FileState {
 #[derive(Debug, Clone, Serialize)]
 #[non_exhaustive]
 pub struct CheckpointSummary {
-    /// Where its head is in the log.
+    /// Where its head is in the log: a position in bytes.
     pub head: u64,
-    /// The position in the log from which the log is replayed after it.
+    /// Where replay begins behind it: a position in bytes.
     pub c: u64,
     /// Entries in it.
     pub entries: u64,
@@ -97,7 +97,7 @@ pub struct TailSummary {
     pub ring_bytes: u64,
     /// It was written since the machine started, so what it holds counts.
     pub same_boot: bool,
-    /// Up to where the log is on stable storage, as far as is known.
+    /// Up to where the log is on stable storage, as far as is known: a position in bytes.
     pub stable: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How many live entries each log segment holds, so that giving one up can say what it cost.
+//! How many live entries each log segment holds, so that reclaiming one can say what it cost.
 
 use perennial_wal::{Addr, SegmentId};
 
@@ -113,6 +113,7 @@ mod tests {
         ledger.subtract(at(1040));
         assert_eq!(ledger.live(), 1);
     }
+
     #[test]
     fn what_comes_late_to_a_segment_that_is_gone_is_not_counted() {
         let ledger = Ledger::new(1024);

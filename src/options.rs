@@ -10,9 +10,9 @@ use crate::index::IndexGeometry;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-/// Fewer segments leave no room between what is written, what is read and what is given up.
+/// Fewer segments leave no room between what is written, what is read and what is reclaimed.
 pub(crate) const MIN_SEGMENTS: u64 = 6;
-/// The default has at least so many, so that giving one up costs little.
+/// The default has at least so many, so that reclaiming one costs little.
 const DEFAULT_SEGMENTS: u64 = 16;
 /// Kept free for the identity file and its replacement.
 pub(crate) const IDENTITY_BYTES: u64 = 4 * KIB;
@@ -85,9 +85,9 @@ impl Options {
         self
     }
 
-    /// Bytes of the ring that inserts go to before they are in a segment. Default: 64 MiB or an eighth of the capacity,
-    /// whichever is less. Range: 4 KiB (32 KiB with segments of 64 KiB and more) to half of the capacity, rounded down to
-    /// a multiple of 4 KiB.
+    /// Bytes of the ring that inserts go to before they are in a segment, rounded down to a multiple of 4 KiB, but not to
+    /// 0. Default: 64 MiB or an eighth of the capacity, whichever is less. Range: 4 KiB (32 KiB with segments of 64 KiB
+    /// and more), at least a 65,536th of the capacity, to 1 GiB, at most half of the capacity.
     pub fn tail_bytes(mut self, bytes: u64) -> Self {
         self.tail_bytes = Some(bytes);
         self
@@ -99,8 +99,9 @@ impl Options {
         self
     }
 
-    /// Another directory for the mapped tail, one on tmpfs for instance: it then survives the process at the price of no
-    /// write-back at all. Default: the cache directory.
+    /// Another directory for the mapped tail, made where there is none. On tmpfs the tail survives the process as well, and
+    /// the kernel never writes it back to a disk. It then does not count against the capacity. Without a meaning for
+    /// [`Tail::Heap`]. Default: the cache directory. Range: a path in UTF-8.
     pub fn tail_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.tail_dir = Some(dir.as_ref().to_owned());
         self
@@ -118,8 +119,8 @@ impl Options {
         self
     }
 
-    /// Shards of the index: inserts to different shards do not wait for each other. Default: up to 64, fewer in a small
-    /// cache. Range: a power of two from 1 to 4096.
+    /// Shards of the index: inserts to different shards do not wait for each other. Default: one for each 4 MiB of the
+    /// capacity, rounded down to a power of two, at most 64. Range: a power of two from 1 to 4096.
     pub fn index_shards(mut self, shards: u32) -> Self {
         self.index_shards = Some(shards);
         self
@@ -145,8 +146,8 @@ impl Options {
         self
     }
 
-    /// Threads write, give up segments and write checkpoints. Without them the callers do, step by step, in an order that
-    /// depends on nothing but the calls. Default: true.
+    /// Two threads write the log, reclaim segments and write checkpoints. Without them the callers do, step by step, in an
+    /// order that depends on nothing but the calls, and [`flush_every`](Self::flush_every) does nothing. Default: true.
     pub fn background(mut self, background: bool) -> Self {
         self.background = background;
         self
@@ -156,7 +157,7 @@ impl Options {
         let capacity = self.capacity_bytes;
         if capacity > 4 << 40 {
             return Err(Error::invalid(format!(
-                "capacity_bytes is {capacity}; at most 4 TiB"
+                "capacity_bytes is {capacity}; choose at most 4 TiB"
             )));
         }
         let ring_bytes = align_down(
@@ -235,11 +236,11 @@ fn default_shards(capacity: u64) -> u32 {
     1 << shards.ilog2()
 }
 
-/// Bits of a key's hash that the index tells keys apart by: 40 more than it takes to number the smallest entries that
-/// fit, so that two live keys of one identity are rare (PROTOCOL hole 35). At least 46, which every slot has anyway.
+/// Bits of a key's hash that the index tells keys apart by: 40 more than it takes to number entries of 512 bytes, so that
+/// two live keys of one identity are rare (hole 35 in `docs/recovery.md`). At least 46, which every slot has anyway.
 fn identity_bits(capacity: u64) -> u8 {
-    let extra = (capacity / 512 / 64).max(1).ilog2();
-    u8::try_from((46 + extra).min(64)).unwrap_or(64)
+    let numbering = (capacity / 512).max(1).ilog2();
+    u8::try_from((40 + numbering).clamp(46, 64)).unwrap_or(64)
 }
 
 /// Options, checked and worked out.
@@ -278,7 +279,7 @@ impl Plan {
     fn too_small(&self) -> Error {
         let (capacity, least) = (self.capacity_bytes, self.least_capacity());
         Error::invalid(format!(
-            "capacity_bytes is {capacity}; with these segments and this tail at least {least}"
+            "capacity_bytes is {capacity}; with these segments and this tail choose at least {least}"
         ))
     }
 
@@ -287,7 +288,7 @@ impl Plan {
         if self.ring_bytes < least_ring || self.ring_bytes > 1 << 30 {
             let ring = self.ring_bytes;
             let why = format!(
-                "tail_bytes is {ring}; with segments of this size from {least_ring} bytes to 1 GiB"
+                "tail_bytes is {ring}; with segments of this size choose from {least_ring} bytes to 1 GiB"
             );
             return Err(Error::invalid(why));
         }
@@ -297,13 +298,14 @@ impl Plan {
         if self.ring_bytes > self.capacity_bytes / 2 {
             let (ring, capacity) = (self.ring_bytes, self.capacity_bytes);
             return Err(Error::invalid(format!(
-                "tail_bytes is {ring}, more than half of the capacity of {capacity}"
+                "tail_bytes is {ring}, more than half of the capacity of {capacity}; choose less"
             )));
         }
         if self.ring_bytes < self.capacity_bytes / (64 * KIB) {
             let why = format!(
-                "tail_bytes is {}; at least a 65536th of the capacity, for the head of a checkpoint",
-                self.ring_bytes
+                "tail_bytes is {}; choose at least {}, a 65536th of the capacity, for the head of a checkpoint",
+                self.ring_bytes,
+                self.capacity_bytes.div_ceil(64 * KIB)
             );
             return Err(Error::invalid(why));
         }
@@ -311,20 +313,27 @@ impl Plan {
             return Err(self.too_small());
         }
         if self.checkpoint_every_bytes < 4 * KIB {
-            return Err(Error::invalid("checkpoint_every_bytes is less than 4 KiB"));
+            return Err(Error::invalid(format!(
+                "checkpoint_every_bytes is {}; choose at least 4 KiB",
+                self.checkpoint_every_bytes
+            )));
         }
         if self
             .flush_every
             .is_some_and(|every| every < Duration::from_millis(1))
         {
-            return Err(Error::invalid("flush_every is less than a millisecond"));
+            return Err(Error::invalid(
+                "flush_every is less than a millisecond; choose at least that",
+            ));
         }
         if self
             .tail_dir
             .as_ref()
             .is_some_and(|dir| dir.to_str().is_none())
         {
-            return Err(Error::invalid("tail_dir is not UTF-8"));
+            return Err(Error::invalid(
+                "tail_dir is not UTF-8; choose a path that is",
+            ));
         }
         Ok(())
     }
@@ -339,7 +348,7 @@ mod tests {
         for shift in 20..42 {
             let plan = Options::new().capacity_bytes(1 << shift).plan().unwrap();
             assert!(
-                plan.max_segments(0) >= 14,
+                plan.max_segments(0) >= DEFAULT_SEGMENTS,
                 "2^{shift}: {}",
                 plan.max_segments(0)
             );

@@ -1,7 +1,7 @@
 //! Reads: filter, index, then the tail, the memory tier, or one read of a segment.
 //!
 //! Whatever is read is proved before it is believed: header crc with its place and life, body crc, the full key. Where
-//! that fails the key is looked up again, for the frame may have been moved or given up meanwhile. Only when the index
+//! that fails the key is looked up again, for its segment may have been reclaimed meanwhile. Only when the index
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
 mod want;
@@ -26,7 +26,7 @@ const LOOKS: usize = 64;
 /// What a look at an entry's place found.
 enum Look<T> {
     /// The entry, and where it came from.
-    Found(T, From),
+    Found(T, FoundIn),
     /// Not this key, or not a value any more.
     Absent,
     /// The frame is being written: look again.
@@ -36,7 +36,7 @@ enum Look<T> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
+enum FoundIn {
     Tail,
     Memory,
     Disk,
@@ -101,15 +101,15 @@ impl Engine {
         Self::check_key(key)?;
         let found = self.look_up(key, want)?;
         match &found {
-            Some((_, From::Tail)) => self.counters.hits_tail.add(1),
-            Some((_, From::Memory)) => self.counters.hits_memory.add(1),
-            Some((_, From::Disk)) => self.counters.hits_disk.add(1),
+            Some((_, FoundIn::Tail)) => self.counters.hits_tail.add(1),
+            Some((_, FoundIn::Memory)) => self.counters.hits_memory.add(1),
+            Some((_, FoundIn::Disk)) => self.counters.hits_disk.add(1),
             None => self.counters.misses.add(1),
         }
         Ok(found.map(|(out, _)| out))
     }
 
-    fn look_up<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<(W::Out, From)>> {
+    fn look_up<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<(W::Out, FoundIn)>> {
         let hash = self.hash(key);
         let mut unproved: Option<Entry> = None;
         let mut looks = 0;
@@ -138,7 +138,7 @@ impl Engine {
             if unproved.is_some_and(|before| before.addr == entry.addr) || looks == LOOKS {
                 return Ok(self
                     .last_look(key, hash, &entry, want)
-                    .map(|out| (out, From::Disk)));
+                    .map(|out| (out, FoundIn::Disk)));
             }
             unproved = Some(entry);
         }
@@ -152,14 +152,14 @@ impl Engine {
                     .then(|| want.whole(header, frame))
             });
             match read {
-                TailRead::Frame(Some(out)) => return Look::Found(out, From::Tail),
+                TailRead::Frame(Some(out)) => return Look::Found(out, FoundIn::Tail),
                 TailRead::Frame(None) => return Look::Absent,
                 TailRead::Pending => return Look::Pending,
                 TailRead::Gone | TailRead::Other => {}
             }
         }
         if let Some(value) = self.tier.get(entry.addr, key) {
-            return Look::Found(want.value(value), From::Memory);
+            return Look::Found(want.value(value), FoundIn::Memory);
         }
         self.look_on_disk(key, entry, want)
     }
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// The frame still does not prove itself, and the index still points there: once more past the page cache, then it
-    /// is damage (PROTOCOL hole 25).
+    /// is damage.
     fn last_look<W: Want>(&self, key: &[u8], hash: u64, entry: &Entry, want: &W) -> Option<W::Out> {
         let geometry = self.log.geometry();
         let position = entry.addr.position();

@@ -29,7 +29,8 @@ macro_rules! counters {
             pub capacity_bytes: u64,
             /// Bytes of memory for index and filter.
             pub index_bytes: u64,
-            /// Lookups that the filter answered.
+            /// Lookups that the filter answered: the key was not there. `get_or_fetch` looks twice, so there may be more of these
+            /// than misses.
             pub filter_negatives: u64,
             /// Lookups that the filter let through for a key that was not there.
             pub filter_false_positives: u64,
@@ -50,8 +51,9 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self) -> Stats {
-                Stats { $($name: self.$name.get(),)* ..Stats::default() }
+            /// The counters as they are, and everything else as in `rest`.
+            pub(crate) fn snapshot(&self, rest: &Stats) -> Stats {
+                Stats { $($name: self.$name.get(),)* ..rest.clone() }
             }
         }
     };
@@ -76,7 +78,7 @@ counters! {
     removes,
     /// Entries dropped to make room.
     evicted,
-    /// Segments given up to make room.
+    /// Segments reclaimed to make room.
     reclaimed_segments,
     /// Fetches made by `get_or_fetch`.
     fetches,
@@ -129,7 +131,7 @@ impl fmt::Display for Stats {
         )?;
         writeln!(
             f,
-            "{} hits ({} tail, {} memory, {} disk), {} misses ({} by the filter alone)",
+            "{} hits ({} tail, {} memory, {} disk), {} misses; the filter alone answered {} lookups",
             self.hits(),
             self.hits_tail,
             self.hits_memory,

@@ -86,7 +86,7 @@ impl Opening {
     }
 
     /// The tail's options changed: what the old one held is in its segments by now. The identity names the new one before
-    /// anything is written to it (PROTOCOL hole 16).
+    /// anything is written to it (hole 16 in `docs/recovery.md`).
     pub(crate) fn move_tail(&mut self, wanted: TailPlace, old: TailMemory) -> Result<TailMemory> {
         let place = TailPlace {
             tail_id: self.fs.random_u64(),

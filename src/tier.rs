@@ -2,7 +2,7 @@
 //!
 //! By address and not by key: addresses are never used twice, so nothing here ever has to be invalidated. A reader that
 //! was slow fills in what it read at the address it had looked up, and whoever comes later looks up the newer address
-//! (PROTOCOL hole 34).
+//! (hole 34 in `docs/recovery.md`).
 
 use perennial_wal::Addr;
 use quick_cache::Weighter;

@@ -15,7 +15,10 @@ const VERSION: u8 = 1;
 
 /// A cache of `K` to `V`, encoded with serde and bincode.
 ///
-/// A value that does not decode as `V`, since the type has changed for instance, is a miss.
+/// A value that does not decode as `V`, since the type has changed for instance, is a miss. Bincode needs to know the
+/// length of what it writes and the type of what it reads: a key or value it cannot write (with a flattened field, for
+/// instance) is answered with [`ErrorKind::Invalid`](crate::ErrorKind::Invalid), one it cannot read (an untagged enum)
+/// is a miss.
 #[derive(Debug)]
 pub struct TypedCache<K, V> {
     cache: Cache,
@@ -52,7 +55,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::insert`].
     pub fn insert(&self, key: &K, value: &V) -> Result<Inserted> {
-        self.cache.insert(encode(key), encode(value))
+        self.cache.insert(encode(key)?, encode(value)?)
     }
 
     /// Stores a value that survives a power cut; see [`Cache::insert_durable`].
@@ -60,7 +63,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::insert_durable`].
     pub fn insert_durable(&self, key: &K, value: &V) -> Result<Inserted> {
-        self.cache.insert_durable(encode(key), encode(value))
+        self.cache.insert_durable(encode(key)?, encode(value)?)
     }
 
     /// The newest value of the key, or nothing.
@@ -70,14 +73,15 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         Ok(self
             .cache
-            .get(encode(key))?
+            .get(encode(key)?)?
             .and_then(|value| decode(&value)))
     }
 
     /// The value of the key, or what `fetch` returns; see [`Cache::get_or_fetch`].
     ///
     /// # Errors
-    /// As [`Cache::get_or_fetch`].
+    /// As [`Cache::get_or_fetch`]; [`ErrorKind::Origin`](crate::ErrorKind::Origin), too, for a fetched value that cannot
+    /// be encoded, and [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for a stored one that is not a `V`.
     pub fn get_or_fetch<E>(
         &self,
         key: &K,
@@ -86,10 +90,10 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let key = encode(key);
-        let stored = self
-            .cache
-            .get_or_fetch(&key, || fetch().map(|value| encode(&value)))?;
+        let stored = self.cache.get_or_fetch(encode(key)?, || {
+            let value = fetch().map_err(Into::into)?;
+            encode(&value).map_err(Box::<dyn std::error::Error + Send + Sync>::from)
+        })?;
         decode(&stored).ok_or_else(|| {
             Error::invalid("the value stored under this key is of another type; remove it")
         })
@@ -100,7 +104,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::remove`].
     pub fn remove(&self, key: &K) -> Result<()> {
-        self.cache.remove(encode(key))
+        self.cache.remove(encode(key)?)
     }
 
     /// Removes the key so that it stays removed after a power cut; see [`Cache::remove_durable`].
@@ -108,7 +112,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::remove_durable`].
     pub fn remove_durable(&self, key: &K) -> Result<()> {
-        self.cache.remove_durable(encode(key))
+        self.cache.remove_durable(encode(key)?)
     }
 
     /// True when the key is there; see [`Cache::contains`].
@@ -116,12 +120,14 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::contains`].
     pub fn contains(&self, key: &K) -> Result<bool> {
-        self.cache.contains(encode(key))
+        self.cache.contains(encode(key)?)
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    codec::encode(VERSION, value)
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    codec::try_encode(VERSION, value).map_err(|error| {
+        Error::invalid(format!("the key or value cannot be encoded: {error}")).with_source(error)
+    })
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

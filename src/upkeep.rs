@@ -1,4 +1,4 @@
-//! Keeping segments ready to be written: prepare free ones, give up old ones, checkpoint now and then.
+//! Keeping segments ready to be written: prepare free ones, reclaim old ones, checkpoint now and then.
 
 use perennial_wal::segment::Reserve;
 use perennial_wal::{Class, SegmentId, may_wait};
@@ -50,10 +50,10 @@ impl Engine {
         self.make_segments(&mut state, RESERVE.kept_from(class) + 1)
     }
 
-    /// Prepares segments until there are `wanted`, giving up old ones where no file is free.
+    /// Prepares segments until there are `wanted`, reclaiming old ones where no file is free.
     pub(crate) fn make_segments(&self, state: &mut CheckpointState, wanted: usize) -> Result<()> {
         while self.log.store().prepared() < wanted {
-            if !self.log.prepare_segment()? && !self.give_up_one(state)? {
+            if !self.log.prepare_segment()? && !self.reclaim_one(state)? {
                 let why = self
                     .log
                     .store()
@@ -61,15 +61,17 @@ impl Engine {
                     .map_or(String::new(), |error| format!(": {error}"));
                 return Err(Error::new(
                     ErrorKind::Full,
-                    format!("there is no segment to write to{why}"),
+                    format!(
+                        "there is no segment to write to, and none can be reclaimed{why}; make room on the disk or raise capacity_bytes"
+                    ),
                 ));
             }
         }
         Ok(())
     }
 
-    /// Gives up what the policy chooses. False: there is nothing.
-    fn give_up_one(&self, state: &mut CheckpointState) -> Result<bool> {
+    /// Reclaims what the policy chooses. False: there is nothing.
+    fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
         let mut step = self.policy.step(&self.candidates());
         if step == Step::Nothing {
             // A small log may lie in the tail as a whole.
@@ -100,13 +102,12 @@ impl Engine {
 
     fn drop_through(&self, state: &mut CheckpointState, through: SegmentId) {
         perennial_failpoints::site!("reclaim::drop");
-        let before = self.log.store().oldest();
+        let live = self.log.store().live();
+        let reclaimed = live.iter().filter(|s| s.header.number <= through).count();
         // First the addresses stop counting, then the files are free to be written over.
         self.log.store().release_through(through);
         self.counters.evicted.add(self.ledger.drop_through(through));
-        self.counters
-            .reclaimed_segments
-            .add(self.log.store().oldest().0.saturating_sub(before.0).min(1));
-        tracing::debug!(%through, generation = state.generation, "gave up a segment");
+        self.counters.reclaimed_segments.add(reclaimed as u64);
+        tracing::debug!(%through, generation = state.generation, "reclaimed a segment");
     }
 }

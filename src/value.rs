@@ -55,7 +55,8 @@ impl fmt::Debug for Value {
 pub enum Inserted {
     /// The entry is in the cache.
     Stored,
-    /// The entry is not kept, and neither is an older version of it.
+    /// The entry is not kept, and neither is an older version of it. What a caller inserts is never rejected so far; what
+    /// `get_or_fetch` fetched may be, and is returned and counted all the same.
     Rejected(Rejection),
 }
 

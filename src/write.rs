@@ -168,7 +168,8 @@ impl Engine {
         }
     }
 
-    /// Appends a remove, found or not: the index says nothing about what a recovery may find (PROTOCOL hole 30).
+    /// Appends a remove, found or not: the index says nothing about what a recovery may find (hole 30 in
+    /// `docs/recovery.md`).
     ///
     /// Its frame is complete before the entry goes: whoever sees the key absent sees what a killed process leaves, too.
     fn remove_hash(&self, key: &[u8], hash: u64) -> Result<Lsn> {
@@ -220,10 +221,6 @@ impl Engine {
         let around = perennial_wal::frame::HEADER_BYTES + key_bytes as u64;
         let value = frame.saturating_sub(around);
         value.saturating_sub(value.div_ceil(perennial_wal::frame::CHUNK_BYTES) * 4)
-    }
-
-    fn goes_through_the_ring(&self, spec: &FrameSpec) -> bool {
-        spec.header().frame_bytes(1) <= self.max_ring_frame()
     }
 
     fn write_extent(&self, spec: FrameSpec, key: &[u8], value: &[u8]) -> Result<ExtentRef> {

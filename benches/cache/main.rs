@@ -1,4 +1,4 @@
-//! What the cache costs, on real files: `cargo bench`. `docs/benchmarks.md` says what each number means.
+//! What the cache costs, on real files: `cargo bench --bench cache`. `docs/benchmarks.md` says what each number means.
 
 mod durable;
 mod get;

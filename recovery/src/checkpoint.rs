@@ -212,7 +212,7 @@ pub struct Head {
     #[serde(with = "LsnAsU64")]
     pub c: Lsn,
     /// The log's reserved end, read after the last shard was imaged. The images may point at any frame below, so the
-    /// head goes out only when the stable LSN has passed it (PROTOCOL hole 1).
+    /// head goes out only when the stable LSN has passed it (hole 1 in `docs/recovery.md`).
     #[serde(with = "LsnAsU64")]
     pub e: Lsn,
     /// Entries in all parts.

@@ -66,28 +66,39 @@ pub enum CodecError {
     Payload(String),
 }
 
-/// The bytes of `value`, a structure of this `version`.
+/// The bytes of `value`, a structure of ours of this `version`.
 ///
 /// # Panics
-/// When the payload would exceed [`MAX_PAYLOAD_BYTES`], or serde cannot write the value (a sequence that does not know
-/// its length).
+/// Where [`try_encode`] fails.
 #[must_use]
 pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
+    try_encode(version, value).expect("our structures know their lengths, and are short")
+}
+
+/// The bytes of `value`, a structure of anybody's.
+///
+/// # Errors
+/// [`CodecError::Payload`] when the payload would exceed [`MAX_PAYLOAD_BYTES`], or serde cannot write the value (a
+/// sequence that does not know its length, such as a flattened field).
+pub fn try_encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = vec![0; HEADER_BYTES];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG)
-        .expect("our structures know their lengths, and memory takes every byte");
+        .map_err(|e| CodecError::Payload(e.to_string()))?;
     let payload = &bytes[HEADER_BYTES..];
-    assert!(
-        payload.len() <= MAX_PAYLOAD_BYTES,
-        "a payload of {} bytes could not be read back",
-        payload.len()
-    );
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(too_long(payload));
+    }
     let (len, crc) = (to_u32(payload.len()), crc32fast::hash(payload));
     bytes[0] = BINCODE_2_FIXED;
     bytes[1] = version;
     bytes[2..6].copy_from_slice(&len.to_le_bytes());
     bytes[6..10].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    Ok(bytes)
+}
+
+fn too_long(payload: &[u8]) -> CodecError {
+    let bytes = payload.len();
+    CodecError::Payload(format!("{bytes} bytes, at most {MAX_PAYLOAD_BYTES}"))
 }
 
 /// Reads a structure of this `version` from exactly its bytes.
@@ -131,7 +142,7 @@ pub fn frame_bytes(bytes: &[u8]) -> Result<usize, CodecError> {
 
 fn decode_payload<T: DeserializeOwned>(payload: &[u8]) -> Result<T, CodecError> {
     if payload.len() > MAX_PAYLOAD_BYTES {
-        return Err(CodecError::Payload(format!("{} bytes", payload.len())));
+        return Err(too_long(payload));
     }
     let decoded = if payload.len() <= SMALL_PAYLOAD_BYTES {
         bincode::serde::decode_from_slice(payload, SMALL)

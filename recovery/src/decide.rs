@@ -105,52 +105,57 @@ mod tests {
 
     use super::*;
 
-    fn bits(n: u8) -> [bool; 4] {
-        [1, 2, 4, 8].map(|bit| n & bit != 0)
+    /// Every combination of three facts.
+    fn facts() -> impl Iterator<Item = [bool; 3]> {
+        (0..8).map(|n| [1, 2, 4].map(|bit| n & bit != 0))
     }
 
-    /// Every combination of every fact there is, through all three tables.
     #[test]
-    fn no_combination_of_facts_can_lie() {
-        for (a, b, c) in
-            (0..16).flat_map(|a| (0..8).flat_map(move |b| (0..8).map(move |c| (a, b, c))))
+    fn a_gap_is_damage_exactly_where_an_operation_may_have_returned() {
+        for ([below_stable, same_boot, buffer_complete], key_known) in
+            facts().flat_map(|facts| [(facts, false), (facts, true)])
         {
-            let [below_stable, same_boot, buffer_complete, key_known] = bits(a);
-            let gap = judge_gap(GapFacts {
+            let verdict = judge_gap(GapFacts {
                 below_stable,
                 same_boot,
                 buffer_complete,
                 key_known,
             });
-            let [head_good, parts_good, reached, _] = bits(b);
-            let checkpoint = judge_checkpoint(CheckpointFacts {
+            assert_eq!(
+                matches!(verdict, GapVerdict::DamagedKey | GapVerdict::DamagedUnknown),
+                below_stable || (same_boot && buffer_complete)
+            );
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_counts_only_whole_and_connected() {
+        for [head_good, parts_good, reached] in facts() {
+            let verdict = judge_checkpoint(CheckpointFacts {
                 head_good,
                 parts_good,
                 reached,
             });
-            let [end_missing, usable, broken, _] = bits(c);
-            let log = judge_log(LogFacts {
-                end_missing,
-                checkpoint: usable,
-                broken,
-            });
-
-            // What may have been acknowledged is neither skipped nor cut off.
-            let may_have_returned = below_stable || (same_boot && buffer_complete);
             assert_eq!(
-                may_have_returned,
-                matches!(gap, GapVerdict::DamagedKey | GapVerdict::DamagedUnknown)
-            );
-            // Only where nothing durable lies behind does the log end.
-            assert!(gap != GapVerdict::End || (!below_stable && !same_boot));
-            // A checkpoint counts only whole and connected.
-            assert_eq!(
-                checkpoint == CheckpointVerdict::Use,
+                verdict == CheckpointVerdict::Use,
                 head_good && parts_good && reached
             );
-            // Without the log's end nothing counts; a checkpoint is never more than an optimisation before that.
-            assert_eq!(log == LogVerdict::Nothing, end_missing);
-            assert!(log != LogVerdict::FromCheckpoint || usable);
+        }
+    }
+
+    #[test]
+    fn without_its_end_nothing_of_the_log_counts() {
+        for [end_missing, checkpoint, broken] in facts() {
+            let verdict = judge_log(LogFacts {
+                end_missing,
+                checkpoint,
+                broken,
+            });
+            assert_eq!(verdict == LogVerdict::Nothing, end_missing);
+            assert_eq!(
+                verdict == LogVerdict::FromCheckpoint,
+                checkpoint && !end_missing
+            );
         }
     }
 }

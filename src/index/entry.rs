@@ -2,6 +2,10 @@
 
 use perennial_wal::Addr;
 
+/// An entry as it leaves the index for a checkpoint and comes back from one. Its identity is the top bits of the key's
+/// hash, as many as the geometry says.
+pub(crate) use perennial_recovery::Entry as ImageEntry;
+
 use super::slot::{ADDRESS_BITS, Payload};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -12,16 +16,6 @@ pub(crate) struct Entry {
     /// How many bytes to read for it, see `size_class`.
     pub(crate) size_class: u8,
     /// How often readers touched it since it was stored: 0 to 3.
-    pub(crate) visited: u8,
-}
-
-/// An entry as it leaves the index for a checkpoint and comes back from one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ImageEntry {
-    /// The top bits of the key's hash, as many as the geometry calls its identity.
-    pub(crate) identity: u64,
-    pub(crate) addr: Addr,
-    pub(crate) size_class: u8,
     pub(crate) visited: u8,
 }
 

@@ -8,9 +8,9 @@ pub(crate) struct IndexGeometry {
     /// The number of shards, as a power of two. Range: 0 to 16.
     pub(crate) shards_log2: u8,
     /// How much of the hash tells keys apart. Two keys that agree in these bits are one entry
-    /// (PROTOCOL hole 35). Range: 46 to 64.
+    /// (hole 35 in `docs/recovery.md`). Range: 46 to 64.
     pub(crate) identity_bits: u8,
-    /// How often the gate may let an absent key pass. Range: above 0, below 1.
+    /// How often the filter may let an absent key pass. Range: above 0, below 1.
     pub(crate) fp_rate: f64,
 }
 

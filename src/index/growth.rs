@@ -1,7 +1,7 @@
 //! The entries of a table spread over more buckets.
 //!
 //! It is most of what a fresh key costs, since on its way to its place in the last table an entry is moved eight times.
-//! So it is done in order: homes rise with the keys, both tables and the gate are gone through from one end to the
+//! So it is done in order: homes rise with the keys, both tables and the filter are gone through from one end to the
 //! other, and of a slot nothing changes but the displacement.
 
 use super::bucket::{Bucket, SLOTS};

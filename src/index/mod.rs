@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   hash -> identity -> shard | x        shard: lock, published table
-//!                               |        table: gate (bloom filter), slots
+//!                               |        table: bloom filter, slots
 //!                               +-> home bucket, remainder -> slot: address, class, visited
 //! ```
 //!
@@ -12,13 +12,13 @@
 //! What must hold:
 //! - An entry changes only under its shard's lock; lookups take none. A reader sees an entry
 //!   whole, as it was at some moment during the lookup.
-//! - The gate of a published table knows every key in its slots, and every prepared one.
+//! - The filter of a published table knows every key in its slots, and every prepared one.
 //! - Every stored address is at most its horizon, and less than 8 TiB below it or dead.
 
 mod bucket;
 mod entry;
-mod gate;
-mod gate_shape;
+mod filter;
+mod filter_shape;
 mod geometry;
 mod growth;
 mod prefetch;
@@ -40,7 +40,7 @@ use perennial_wal::Addr;
 pub(crate) use entry::{Entry, ImageEntry};
 pub(crate) use geometry::IndexGeometry;
 pub(crate) use shard::{Live, ShardGuard};
-pub(crate) use tally::GateStats;
+pub(crate) use tally::FilterStats;
 
 use entry::Horizons;
 use geometry::Key;
@@ -103,7 +103,7 @@ impl<X> Index<X> {
 
     fn look_up(&self, key: Key) -> (Outcome, Option<Entry>) {
         self.shards[key.shard].published.read(|table| {
-            if !table.gate.may_contain(key.x) {
+            if !table.filter.may_contain(key.x) {
                 return (Outcome::Negative, None);
             }
             match table.slots.find(table.slots.spot(key.x)) {
@@ -116,19 +116,21 @@ impl<X> Index<X> {
         })
     }
 
-    /// What the gate alone says; not counted.
+    /// What the filter alone says; not counted.
     #[cfg(test)]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let key = self.geometry.key_of_hash(hash);
         let shard = &self.shards[key.shard];
-        shard.published.read(|table| table.gate.may_contain(key.x))
+        shard
+            .published
+            .read(|table| table.filter.may_contain(key.x))
     }
 
     /// Begins to load what an insert of this key will look at.
     pub(crate) fn prefetch(&self, hash: u64) {
         let key = self.geometry.key_of_hash(hash);
         self.shards[key.shard].published.read(|table| {
-            table.gate.prefetch(key.x);
+            table.filter.prefetch(key.x);
             table.slots.prefetch(table.slots.spot(key.x));
         });
     }
@@ -193,13 +195,13 @@ impl<X> Index<X> {
         self.shards.iter().map(used).sum()
     }
 
-    /// Bytes of the tables and their gates.
+    /// Bytes of the tables and their filters.
     pub(crate) fn memory_bytes(&self) -> usize {
         let bytes = |shard: &CachePadded<Shard<X>>| shard.published.read(|table| table.bytes());
         self.shards.iter().map(bytes).sum::<usize>() + size_of_val(&*self.shards)
     }
 
-    pub(crate) fn gate_stats(&self) -> GateStats {
+    pub(crate) fn filter_stats(&self) -> FilterStats {
         self.tally.stats()
     }
 }

@@ -76,7 +76,7 @@ impl<X> ShardGuard<'_, X> {
                 visited: entry.visited,
             });
         });
-        self.refresh_gate();
+        self.refresh_filter();
     }
 
     pub(super) fn clear(&mut self) {
@@ -105,11 +105,11 @@ impl<X> ShardGuard<'_, X> {
         self.replace_table(grown);
     }
 
-    /// A gate that lets too much through is built anew from what is stored.
-    pub(super) fn refresh_gate(&mut self) {
+    /// A filter that lets too much through is built anew from what is stored.
+    pub(super) fn refresh_filter(&mut self) {
         let table = &self.state.table;
         if self.state.removed > (table.slots.full() / 10).max(16) {
-            let fresh = table.with_fresh_gate(&self.index.table_shape);
+            let fresh = table.with_fresh_filter(&self.index.table_shape);
             self.replace_table(fresh);
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct State<X> {
     /// The same table that readers are shown.
     pub(super) table: Table,
     pub(super) phase: Phase,
-    /// Entries that are gone but still pass the gate.
+    /// Entries that are gone but still pass the filter.
     pub(super) removed: usize,
     extra: X,
 }
@@ -32,7 +32,7 @@ pub(super) struct State<X> {
 #[derive(Clone, Copy)]
 pub(super) struct Prepared {
     identity: u64,
-    /// The gate knew it before: it may have an entry.
+    /// The filter knew it before: it may have an entry.
     known: bool,
 }
 
@@ -81,10 +81,10 @@ impl<X> ShardGuard<'_, X> {
         self.find(self.key(hash)).map(|(_, entry)| entry)
     }
 
-    /// Tells the gate of a key that is about to be [`set`](Self::set), and begins to load what that will look at.
+    /// Tells the filter of a key that is about to be [`set`](Self::set), and begins to load what that will look at.
     ///
-    /// It comes before the key's LSN is reserved: a gate saved with an image that begins at a later LSN must not miss
-    /// the key (PROTOCOL hole 36).
+    /// It comes before the key's LSN is reserved (hole 36 in `docs/recovery.md`), and what it begins to load is there by
+    /// the time the entry is stored.
     pub(crate) fn prepare(&mut self, hash: u64) {
         self.prepare_key(self.key(hash));
     }
@@ -154,9 +154,9 @@ impl<X> ShardGuard<'_, X> {
     fn erase(&mut self, place: Place) {
         self.state.table.slots.erase(place);
         self.state.removed += 1;
-        // A fresh gate would not know of a key that was prepared and is not stored yet.
+        // A fresh filter would not know of a key that was prepared and is not stored yet.
         self.prepared = None;
-        self.refresh_gate();
+        self.refresh_filter();
     }
 }
 
@@ -176,8 +176,8 @@ impl<X> ShardGuard<'_, X> {
     fn prepare_key(&mut self, key: Key) {
         let table = &self.state.table;
         table.slots.prefetch(table.slots.spot(key.x));
-        let known = table.gate.may_contain(key.x);
-        table.gate.insert(key.x);
+        let known = table.filter.may_contain(key.x);
+        table.filter.insert(key.x);
         let identity = key.identity;
         self.prepared = Some(Prepared { identity, known });
     }
@@ -191,12 +191,12 @@ impl<X> ShardGuard<'_, X> {
             Some((place, _)) => place,
             None => self.make_place(key, live),
         };
-        // Again, for that may have grown a table, with a gate of the keys that are stored.
-        self.state.table.gate.insert(key.x);
+        // Again, for that may have grown a table, with a filter of the keys that are stored.
+        self.state.table.filter.insert(key.x);
         let slots = &self.state.table.slots;
         let old = slots.put(place, slots.spot(key.x), payload);
         let replaced = (!old.is_empty()).then(|| self.index.horizons.expand(old.payload()));
-        self.refresh_gate();
+        self.refresh_filter();
         replaced
     }
 }

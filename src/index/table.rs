@@ -1,9 +1,9 @@
-//! A shard's slots together with the gate in front of them.
+//! A shard's slots together with the filter in front of them.
 
 use std::sync::Arc;
 
-use super::gate::Gate;
-use super::gate_shape::GateShape;
+use super::filter::Filter;
+use super::filter_shape::FilterShape;
 use super::geometry::IndexGeometry;
 use super::quotient::Quotient;
 use super::slots::{self, Slots};
@@ -12,26 +12,26 @@ use super::slots::{self, Slots};
 #[derive(Clone, Copy)]
 pub(super) struct TableShape {
     place_bits: u8,
-    gate: GateShape,
+    filter: FilterShape,
 }
 
-/// What a shard publishes. A new gate over the same slots is a new table that shares them.
+/// What a shard publishes. A new filter over the same slots is a new table that shares them.
 #[derive(Clone)]
 pub(super) struct Table {
     pub(super) slots: Arc<Slots>,
-    pub(super) gate: Arc<Gate>,
+    pub(super) filter: Arc<Filter>,
 }
 
 impl TableShape {
     pub(super) fn new(geometry: &IndexGeometry) -> Self {
         Self {
             place_bits: geometry.place_bits(),
-            gate: GateShape::of(geometry.fp_rate),
+            filter: FilterShape::of(geometry.fp_rate),
         }
     }
 
-    fn gate(&self, slots: &Slots) -> Gate {
-        Gate::new(self.gate, slots.full(), self.place_bits)
+    fn filter(&self, slots: &Slots) -> Filter {
+        Filter::new(self.filter, slots.full(), self.place_bits)
     }
 }
 
@@ -41,29 +41,29 @@ impl Table {
         let bits = shape.place_bits;
         let slots = Slots::new(Quotient::new(Quotient::least_buckets(bits), bits));
         Self {
-            gate: Arc::new(shape.gate(&slots)),
+            filter: Arc::new(shape.filter(&slots)),
             slots: Arc::new(slots),
         }
     }
 
-    /// The same slots behind a gate that has forgotten what was removed.
-    pub(super) fn with_fresh_gate(&self, shape: &TableShape) -> Self {
-        let gate = shape.gate(&self.slots);
-        self.slots.entries().for_each(|(_, x, _)| gate.insert(x));
+    /// The same slots behind a filter that has forgotten what was removed.
+    pub(super) fn with_fresh_filter(&self, shape: &TableShape) -> Self {
+        let filter = shape.filter(&self.slots);
+        self.slots.entries().for_each(|(_, x, _)| filter.insert(x));
         Self {
             slots: Arc::clone(&self.slots),
-            gate: Arc::new(gate),
+            filter: Arc::new(filter),
         }
     }
 
     /// The same entries in at least `buckets` buckets.
     pub(super) fn grown(&self, shape: &TableShape, mut buckets: u64) -> Self {
         loop {
-            let gate = Gate::new(shape.gate, slots::full(buckets), shape.place_bits);
-            if let Some(slots) = self.slots.spread_over(buckets, |x| gate.insert(x)) {
+            let filter = Filter::new(shape.filter, slots::full(buckets), shape.place_bits);
+            if let Some(slots) = self.slots.spread_over(buckets, |x| filter.insert(x)) {
                 return Self {
                     slots: Arc::new(slots),
-                    gate: Arc::new(gate),
+                    filter: Arc::new(filter),
                 };
             }
             buckets = next_size(buckets, Phase::Spread);
@@ -71,7 +71,7 @@ impl Table {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        slots::bytes(self.slots.buckets()) + self.gate.bytes()
+        slots::bytes(self.slots.buckets()) + self.filter.bytes()
     }
 }
 

@@ -1,4 +1,4 @@
-//! How well the gates do, counted without threads getting in each other's way.
+//! How well the filters do, counted without threads getting in each other's way.
 
 use crossbeam_utils::CachePadded;
 
@@ -6,10 +6,10 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// What lookups met. The three are read one after the other, not at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct GateStats {
+pub(crate) struct FilterStats {
     /// Lookups.
     pub(crate) probes: u64,
-    /// Of these, answered by the gate: the key is not there.
+    /// Of these, answered by the filter: the key is not there.
     pub(crate) negatives: u64,
     /// Of these, let through in vain.
     pub(crate) false_positives: u64,
@@ -33,14 +33,14 @@ impl Tally {
         self.0[stripe()][outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn stats(&self) -> GateStats {
+    pub(super) fn stats(&self) -> FilterStats {
         let sum = |outcome: Outcome| -> u64 {
             let counters = self.0.iter().map(|stripe| &stripe[outcome as usize]);
             counters.map(|c| c.load(Ordering::Relaxed)).sum()
         };
         let negatives = sum(Outcome::Negative);
         let false_positives = sum(Outcome::FalsePositive);
-        GateStats {
+        FilterStats {
             probes: negatives + false_positives + sum(Outcome::Hit),
             negatives,
             false_positives,

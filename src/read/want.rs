@@ -7,7 +7,7 @@ use bytes::Bytes;
 use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES, chunks_fit};
 use perennial_wal::to_usize;
 
-use super::{From, Look, Place, Want};
+use super::{FoundIn, Look, Place, Want};
 use crate::engine::Engine;
 use crate::index::size_class;
 use crate::value::Value;
@@ -40,7 +40,7 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
     };
     match FrameHeader::decode_whole(&frame, place.segment.seed_at(place.offset), place.offset) {
         Ok(header) if is_value_of(&header, &frame, place.key) && !engine.expired(&header) => {
-            Look::Found((header, Bytes::from(frame)), From::Disk)
+            Look::Found((header, Bytes::from(frame)), FoundIn::Disk)
         }
         Ok(_) => Look::Absent,
         Err(_) => Look::Unproved,
@@ -103,7 +103,7 @@ impl Want for WantKey {
                 Look::Absent
             }
             Ok(header) if is_value_of(&header, &head, place.key) && !engine.expired(&header) => {
-                Look::Found((), From::Disk)
+                Look::Found((), FoundIn::Disk)
             }
             Ok(_) => Look::Absent,
             Err(_) => Look::Unproved,
@@ -132,7 +132,7 @@ impl Want for WantRange {
             return read_whole(engine, place).map(|(header, frame)| self.whole(&header, &frame));
         }
         match self.chunks(engine, place) {
-            Some(Some(value)) => Look::Found(value, From::Disk),
+            Some(Some(value)) => Look::Found(value, FoundIn::Disk),
             Some(None) => Look::Absent,
             None => Look::Unproved,
         }

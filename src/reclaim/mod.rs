@@ -1,4 +1,4 @@
-//! Which segment is given up when room is needed.
+//! Which segment is reclaimed when room is needed.
 
 mod fifo;
 
@@ -15,14 +15,14 @@ pub(crate) struct Candidate {
 /// What to do to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Give up the log's segments up to and including this one. The log goes strictly oldest first: a gap in it could
-    /// bring back what a lost remove had removed (PROTOCOL hole 4).
+    /// Reclaim the log's segments up to and including this one. The log goes strictly oldest first: a gap in it could
+    /// bring back what a lost remove had removed (hole 4 in `docs/recovery.md`).
     DropThrough(SegmentId),
-    /// There is nothing to give up.
+    /// There is nothing to reclaim.
     Nothing,
 }
 
-/// Chooses what to give up.
+/// Chooses what to reclaim.
 pub(crate) trait Policy: std::fmt::Debug + Send + Sync {
     /// The next step, given the log's segments that may go, oldest first.
     fn step(&self, log: &[Candidate]) -> Step;

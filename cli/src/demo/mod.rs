@@ -57,13 +57,13 @@ pub(crate) fn run(args: &args::Demo, verbosity: Verbosity) -> Result<Exit, Failu
     let input = gather(args)?;
     let report = Demo::new(args, verbosity, &place, &input).run()?;
     place.clear()?;
-    if !args.json {
-        output::line(&report)?;
-    } else if !verbosity.quiet {
-        eprintln!("{report}");
-    }
     if args.json {
+        if !verbosity.quiet {
+            eprintln!("{report}");
+        }
         output::json(&report.summary())?;
+    } else {
+        output::line(&report)?;
     }
     Ok(if report.is_clean() {
         Exit::Fine

@@ -19,6 +19,14 @@ fn sample() -> Sample {
     }
 }
 
+struct OfUnknownLength;
+
+impl Serialize for OfUnknownLength {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde::ser::SerializeSeq::end(serializer.serialize_seq(None)?)
+    }
+}
+
 /// A good frame around any payload.
 fn framed(payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![BINCODE_2_FIXED, 3];
@@ -128,4 +136,13 @@ fn a_payload_of_exactly_the_small_limit_is_read() {
         let text = "x".repeat(text_bytes);
         assert_eq!(decode(3, &encode(3, &text)), Ok(text));
     }
+}
+
+#[test]
+fn what_cannot_be_read_back_is_not_written() {
+    let refused = try_encode(3, &OfUnknownLength).unwrap_err();
+    assert!(matches!(refused, CodecError::Payload(_)), "{refused}");
+    let text = "x".repeat(MAX_PAYLOAD_BYTES);
+    let refused = try_encode(3, &text).unwrap_err().to_string();
+    assert_eq!(refused, "payload: 67108872 bytes, at most 67108864");
 }

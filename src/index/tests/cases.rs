@@ -47,7 +47,7 @@ fn dead_slots_are_used_again() {
 }
 
 #[test]
-fn removed_keys_do_not_fill_the_gate() {
+fn removed_keys_do_not_fill_the_filter() {
     let index = index(0, 46);
     for n in 0..20_000 {
         put(&index, hash(n), addr(n), 1);

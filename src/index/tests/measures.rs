@@ -1,4 +1,4 @@
-//! What an entry costs, and how good the gate is.
+//! What an entry costs, and how good the filter is.
 
 use super::{addr, all_live, hash, index, put};
 use crate::index::{ImageEntry, Index};
@@ -53,17 +53,17 @@ fn a_grown_index_of_few_shards_costs_little_more() {
 }
 
 #[test]
-fn the_gate_keeps_its_promise() {
+fn the_filter_keeps_its_promise() {
     let index = index(4, 60);
     for n in 0..100_000 {
         put(&index, hash(n), addr(n), 1);
     }
-    let before = index.gate_stats();
+    let before = index.filter_stats();
     assert_eq!(before.probes, 0);
     for n in 100_000..200_000 {
         assert_eq!(index.get(hash(n)), None);
     }
-    let stats = index.gate_stats();
+    let stats = index.filter_stats();
     assert_eq!(
         (stats.probes, stats.negatives + stats.false_positives),
         (100_000, 100_000)

@@ -1,4 +1,4 @@
-//! How many bits and hashes a gate needs for the rate it promises.
+//! How many bits and hashes a filter needs for the rate it promises.
 
 /// Bits of a block: one cache line.
 pub(super) const BLOCK_BITS: u32 = 512;
@@ -7,12 +7,12 @@ const MOST_HASHES: u32 = 7;
 
 /// The smallest filter that lets absent keys pass at a given rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct GateShape {
+pub(super) struct FilterShape {
     pub(super) hashes: u32,
     keys_per_block: f64,
 }
 
-impl GateShape {
+impl FilterShape {
     pub(super) fn of(fp_rate: f64) -> Self {
         let hashes = hashes(fp_rate);
         Self {

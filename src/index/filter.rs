@@ -3,7 +3,7 @@
 //! All bits of a key lie in one cache line, a *block* (Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient
 //! Bloom Filters", 2007): a lookup and an insert miss the processor's caches once, where a filter without blocks misses
 //! once for every hash. Blocks are in the order of the keys, as the table's buckets are: who fills a grown table fills
-//! its gate from one end to the other.
+//! its filter from one end to the other.
 //!
 //! It is fed with every key before the entry is stored, under the shard's lock, and is replaced together with the
 //! table: it never denies a key that is there. Its words are relaxed atomics, and that is enough. A reader who must see
@@ -11,7 +11,7 @@
 
 use perennial_wal::to_usize;
 
-use super::gate_shape::{BLOCK_BITS, GateShape};
+use super::filter_shape::{BLOCK_BITS, FilterShape};
 use super::prefetch::prefetch;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -23,16 +23,16 @@ struct Block([AtomicU64; WORDS]);
 
 const _: () = assert!(size_of::<Block>() == 64);
 
-pub(super) struct Gate {
+pub(super) struct Filter {
     hashes: u32,
     /// How far an `x` is shifted to have its first place bit on top.
     shift: u8,
     blocks: Box<[Block]>,
 }
 
-impl Gate {
+impl Filter {
     /// An empty filter with room for `capacity` keys of `place_bits` bits.
-    pub(super) fn new(shape: GateShape, capacity: usize, place_bits: u8) -> Self {
+    pub(super) fn new(shape: FilterShape, capacity: usize, place_bits: u8) -> Self {
         Self {
             hashes: shape.hashes,
             shift: 64 - place_bits,
@@ -106,13 +106,13 @@ mod tests {
     #[test]
     fn the_promised_rate_holds_at_every_rate() {
         for rate in [0.5, 0.1, 0.01, 0.001, 0.0001] {
-            let gate = Gate::new(GateShape::of(rate), 30_000, 56);
-            keys(0..30_000).for_each(|x| gate.insert(x));
-            assert!(keys(0..30_000).all(|x| gate.may_contain(x)));
-            let passed = keys(30_000..1_030_000).filter(|&x| gate.may_contain(x));
+            let filter = Filter::new(FilterShape::of(rate), 30_000, 56);
+            keys(0..30_000).for_each(|x| filter.insert(x));
+            assert!(keys(0..30_000).all(|x| filter.may_contain(x)));
+            let passed = keys(30_000..1_030_000).filter(|&x| filter.may_contain(x));
             let passed = u32::try_from(passed.count()).expect("of a million");
             let measured = f64::from(passed) / 1e6;
-            println!("{rate}: {measured}, {} bytes", gate.bytes());
+            println!("{rate}: {measured}, {} bytes", filter.bytes());
             assert!(measured < 1.15 * rate, "{rate}: {measured}");
             assert!(
                 measured > 0.5 * rate,
@@ -123,19 +123,19 @@ mod tests {
 
     #[test]
     fn keys_of_few_bits_are_told_apart_too() {
-        let gate = Gate::new(GateShape::of(0.01), 10_000, 30);
-        keys(0..10_000).for_each(|x| gate.insert(x >> 26));
-        let passed = keys(10_000..110_000).filter(|&x| gate.may_contain(x >> 26));
+        let filter = Filter::new(FilterShape::of(0.01), 10_000, 30);
+        keys(0..10_000).for_each(|x| filter.insert(x >> 26));
+        let passed = keys(10_000..110_000).filter(|&x| filter.may_contain(x >> 26));
         let passed = passed.count();
         assert!(passed < 1_300, "{passed} of 100000 passed");
     }
 
     #[test]
     fn a_key_is_let_in_as_soon_as_it_was_inserted() {
-        let gate = Gate::new(GateShape::of(0.001), 100, 64);
+        let filter = Filter::new(FilterShape::of(0.001), 100, 64);
         for x in keys(0..1000) {
-            gate.insert(x);
-            assert!(gate.may_contain(x));
+            filter.insert(x);
+            assert!(filter.may_contain(x));
         }
     }
 }
