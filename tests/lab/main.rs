@@ -1,33 +1,57 @@
-//! The cache in the crash lab: every crash state of small scripts.
+//! The cache in the crash lab: every crash state of small scripts, and many of larger ones.
 //!
-//! `PERENNIAL_LAB=n cargo test --release --test lab` takes all scripts of n steps instead of 2, and samples more.
+//! `PERENNIAL_LAB=n cargo test --release --test lab` goes n times as far as `cargo test` does. Every test prints how many
+//! distinct crash states it saw; a failure prints the shortest script that fails.
 
 mod driver;
+mod random;
+mod scenarios;
 mod small_scope;
 
-use perennial_failpoints::lab::{CrashLab, Keeps, Options, Step};
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{available_parallelism, scope};
 
-use driver::{CHECKPOINT, Perennial, small};
+use perennial_failpoints::lab::{CrashLab, Failure, Options, Report, Step};
 
-#[test]
-fn zz_speed() {
-    let driver = Perennial(small(1 << 20));
-    let mut lab = CrashLab::new(&driver, Options::new(Keeps::Everything));
-    let t = std::time::Instant::now();
-    let script = [
-        Step::put(0, 300),
-        Step::put(1, 40).durable(),
-        Step::put(0, 500),
-        Step::Other(CHECKPOINT),
-        Step::remove(1),
-        Step::put(1, 1000),
-        Step::Reopen,
-        Step::put(0, 2000),
-        Step::Flush,
-        Step::put(2, 3000),
-    ];
-    if let Err(failure) = lab.run(&script) {
+use driver::Perennial;
+
+/// How far to go, in multiples of what `cargo test` does.
+fn effort() -> u64 {
+    let set = std::env::var("PERENNIAL_LAB").ok();
+    set.map_or(1, |n| n.parse().expect("PERENNIAL_LAB is a number"))
+}
+
+/// A script, and the step from which on it is crashed.
+struct Case {
+    script: Vec<Step>,
+    from: usize,
+}
+
+/// Runs all cases on all cores; panics with the first failure.
+fn run_all(name: &str, driver: &Perennial, options: Options, cases: &[Case]) -> Report {
+    let next = AtomicUsize::new(0);
+    let sum = Mutex::new((Report::default(), None::<Failure>));
+    let threads = available_parallelism().map_or(1, NonZero::get);
+    scope(|s| {
+        for _ in 0..threads {
+            s.spawn(|| {
+                let mut lab = CrashLab::new(driver, options);
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(failure) = lab.run_from(&case.script, case.from) {
+                        next.store(cases.len(), Ordering::Relaxed);
+                        sum.lock().unwrap().1 = Some(failure);
+                    }
+                }
+                sum.lock().unwrap().0 += lab.report();
+            });
+        }
+    });
+    let (report, failure) = sum.into_inner().unwrap();
+    println!("{name}: {report}");
+    if let Some(failure) = failure {
         panic!("{failure}");
     }
-    println!("{} in {:?}", lab.report(), t.elapsed());
+    report
 }

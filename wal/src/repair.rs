@@ -116,6 +116,7 @@ impl Contents<'_> {
         let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
         let mut start = None;
         if going_on {
+            self.secure_prepared(&store, life)?;
             for end in &self.ends {
                 self.rewrite(&store, geometry, end)?;
             }

@@ -15,6 +15,16 @@ use crate::segment::{
 /// A segment is gone on with only while this fraction of it is left.
 const WORTH_JOINING: u64 = 16;
 
+impl OpenEnd {
+    /// True when a life can go on in the segment.
+    pub(super) fn has_room(&self, rows: &[Row], geometry: Geometry) -> bool {
+        let begin = align_up(self.end, geometry.sector);
+        let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
+        let room = geometry.segment_bytes.saturating_sub(taken);
+        !self.finished && room >= geometry.segment_bytes / WORTH_JOINING
+    }
+}
+
 impl Contents<'_> {
     /// The mark that ends a segment behind its last accepted frame, or a sector that a life began and left empty. Returns
     /// where the frames end now. Where there is no room for it, or the sector cannot be read, the trailer must do.
@@ -112,20 +122,17 @@ impl Contents<'_> {
                     .last_mut()
                     .is_some_and(|last| gives_up(last, begin)),
             );
-        let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
-        let room = geometry.segment_bytes.saturating_sub(taken);
-        let has_room = !end.finished && room >= geometry.segment_bytes / WORTH_JOINING;
-        let same_life = self.goes_on(life);
-        if same_life && has_room {
+        if self.goes_on(life) {
             let start = Lsn::new(header.number, begin, geometry.segment_bytes);
             return Ok(Some((start, rows)));
         }
+        let has_room = end.has_room(&rows, geometry);
         let go_on = has_room && kept + 1 < MAX_JOINS;
-        let void = !same_life && self.found.max_number > header.number.0;
+        let void = self.found.max_number > header.number.0;
         // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
-        let cut = !same_life && !end.finished;
-        if !end.finished && !go_on {
-            if cut && !self.tail.same_boot {
+        let cut = !end.finished;
+        if cut && !go_on {
+            if !self.tail.same_boot {
                 // Before the mark is there, which hides the gap that cut them off: a recovery killed in between must not
                 // take them for what follows. In the same boot there are none: a gap is skipped then.
                 self.blank_cut_segments(store, geometry)?;

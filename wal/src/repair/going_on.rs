@@ -1,9 +1,11 @@
 //! A log that was closed cleanly goes on as if its process had never ended.
 
 use crate::contents::Contents;
+use crate::error::Result;
 use crate::geometry::Life;
 use crate::lsn::SegmentId;
 use crate::scan::ChainSegment;
+use crate::segment::SegmentStore;
 
 impl Contents<'_> {
     /// The life that goes on: the last one's, where it was closed cleanly and nothing was written since, else a new one.
@@ -22,6 +24,11 @@ impl Contents<'_> {
         // would prove themselves to the next recovery.
         let sound = self.tail.same_boot && !self.found.broken && !self.found.end_missing;
         let last = self.ends.last().filter(|_| sound && self.clean)?;
+        // A life that does not go on here closes the segment, and it is the join that says where its frames end while
+        // the trailer is not on the disk yet.
+        if !last.has_room(&last.rows(), self.geometry) {
+            return None;
+        }
         let incarnation = last_incarnation(self.segment(last))?;
         let prepared = &self.found.chain[last.index + 1..];
         let of_this_life = |segment| last_incarnation(segment) == Some(incarnation);
@@ -31,6 +38,14 @@ impl Contents<'_> {
     /// True when the life `life` is the last one's.
     pub(super) fn goes_on(&self, life: Life) -> bool {
         self.incarnation_left() == Some(life.incarnation)
+    }
+
+    /// Headers are durable before LSNs are handed out, and a life that was killed may have written one and not synced it;
+    /// or the sync failed, and the bytes read well and are on no disk.
+    pub(super) fn secure_prepared(&self, store: &SegmentStore, life: Life) -> Result<()> {
+        self.prepared(life)
+            .iter()
+            .try_for_each(|segment| store.write_header_durably(segment.slot, &segment.header))
     }
 
     /// The segments that a log which goes on as `life` finds prepared.
