@@ -11,9 +11,8 @@ use perennial_failpoints::Dir;
 use perennial_wal::segment::{Trailer, file_name, zone_begin};
 use perennial_wal::{Contents, Examined, Lsn, SegmentId, SegmentState};
 
-use crate::checkpoint::Head;
+use crate::checkpoint::{Head, head_row, read_head};
 use crate::identity::{Identity, IdentityFileError};
-use crate::replay::{head_row, read_head};
 use crate::report::{Problem, VerifyReport};
 use crate::tail_file::TailFile;
 use proven::Proven;

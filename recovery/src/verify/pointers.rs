@@ -6,8 +6,7 @@ use perennial_wal::segment::Row;
 use perennial_wal::{FrameItem, Lsn};
 
 use super::Check;
-use crate::checkpoint::{Entry, Head, PartRef, decode_part};
-use crate::replay::{read_head, read_part};
+use crate::checkpoint::{Entry, Head, PartRef, decode_part, read_head, read_part};
 
 impl Check<'_, '_> {
     pub(super) fn frame(&mut self, frame: &FrameItem) {
