@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Fs, LockGuard};
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
-use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, may_wait};
+use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal, may_wait};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::checkpoint::CheckpointState;
@@ -17,7 +17,6 @@ use crate::reclaim::Policy;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
-use crate::workers::Signal;
 
 /// Keys are at most this long.
 pub(crate) const MAX_KEY_BYTES: usize = 65_535;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
-use perennial_wal::{Contents, Geometry, Life, Lsn};
+use perennial_wal::{Contents, Geometry, Life, Lsn, Signal};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -25,7 +25,6 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
 use crate::tier::Tier;
 use crate::upkeep::RESERVE;
-use crate::workers::Signal;
 
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
     let started = fs.monotonic_ns();

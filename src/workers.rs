@@ -6,42 +6,7 @@ use perennial_wal::Background;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::sync::{Condvar, JoinHandle, Mutex};
-
-/// Wakes the upkeep thread.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pending: bool,
-    stopped: bool,
-}
-
-impl Signal {
-    pub(crate) fn wake(&self) {
-        self.state.lock().pending = true;
-        self.wake.notify_one();
-    }
-
-    fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.wake.notify_one();
-    }
-
-    /// Waits for work. False: stop.
-    fn next(&self) -> bool {
-        let mut state = self.state.lock();
-        while !state.pending && !state.stopped {
-            state = self.wake.wait(state);
-        }
-        state.pending = false;
-        !state.stopped
-    }
-}
+use crate::sync::JoinHandle;
 
 /// Running threads: one writes the log, one does the upkeep.
 #[derive(Debug, Default)]
@@ -59,7 +24,7 @@ impl Workers {
         let flusher = Background::spawn(&engine.log, engine.plan.flush_every).map_err(failed)?;
         let shared = Arc::clone(engine);
         let upkeep = crate::sync::spawn("perennial-upkeep", move || {
-            while shared.signal.next() {
+            while shared.signal.next(None) {
                 if let Err(error) = shared.upkeep_step() {
                     // Whoever needs the room next makes it, or is told why not.
                     tracing::warn!(%error, "upkeep failed");

@@ -6,7 +6,7 @@ use perennial_wal::frame::FrameKind;
 use perennial_wal::segment::Row;
 use perennial_wal::{Contents, Event, Events, Lsn, SegmentId};
 
-use crate::checkpoint::{Entry, Head, PartRef, decode_part};
+use crate::checkpoint::{Entry, Head, decode_part, head_row, read_head, read_part};
 use crate::decide::{
     CheckpointFacts, CheckpointVerdict, LogFacts, LogVerdict, judge_checkpoint, judge_log,
 };
@@ -217,47 +217,6 @@ impl Replay<'_, '_> {
                 }
             }
         }
-    }
-}
-
-/// The checkpoint head at `at`, if its frame proves itself and it is of an index with `identity_bits`.
-pub(crate) fn read_head(
-    contents: &Contents<'_>,
-    at: Lsn,
-    bytes: u32,
-    identity_bits: u8,
-) -> Option<Head> {
-    let (header, frame) = contents.frame(at, bytes)?;
-    let head = Head::decode(header.value(&frame)).ok()?;
-    (header.kind == FrameKind::Head && head.identity_bits == identity_bits).then_some(head)
-}
-
-/// The body of a part, if its frame proves itself and it is what the head says.
-pub(crate) fn read_part(contents: &Contents<'_>, part: &PartRef) -> Option<Vec<u8>> {
-    let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
-    let around = header_bytes.checked_add(table_bytes(part.bytes))?;
-    let (header, frame) = contents.frame(part.lsn, part.bytes.checked_add(around)?)?;
-    let body = header.value(&frame).to_vec();
-    let good = decode_part(&body).is_ok_and(|found| {
-        found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
-    });
-    (header.kind == FrameKind::Part && good).then_some(body)
-}
-
-/// Bytes of the chunk table in the frame of a part with a body of `bytes`.
-fn table_bytes(bytes: u32) -> u32 {
-    let chunk = u32::try_from(perennial_wal::frame::CHUNK_BYTES).unwrap_or(u32::MAX);
-    if bytes > chunk {
-        bytes.div_ceil(chunk) * 4
-    } else {
-        0
-    }
-}
-
-pub(crate) fn head_row(event: &Event) -> Option<Row> {
-    match event {
-        Event::Row(row) if row.kind == FrameKind::Head => Some(*row),
-        _ => None,
     }
 }
 

@@ -17,6 +17,10 @@ pub struct Problem {
 
 /// What a verification found. What a power loss cut off and what a killed process left unfinished is no problem: it is
 /// in `unsealed_bytes`, and the next open puts it in order.
+///
+/// Each problem is one. What a reference or an entry of the newest checkpoint points at is looked up in a filter of the
+/// frames that proved themselves: about one bad pointer in a million passes (in a log of a billion frames one in 60),
+/// and none that is sound is ever reported.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct VerifyReport {

@@ -41,14 +41,14 @@ fn run_all(name: &str, driver: &Perennial, options: Options, cases: &[Case]) -> 
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if let Err(failure) = lab.run_from(&case.script, case.from) {
                         next.store(cases.len(), Ordering::Relaxed);
-                        sum.lock().unwrap().1 = Some(failure);
+                        sum.lock().expect("no thread panicked").1 = Some(failure);
                     }
                 }
-                sum.lock().unwrap().0 += lab.report();
+                sum.lock().expect("no thread panicked").0 += lab.report();
             });
         }
     });
-    let (report, failure) = sum.into_inner().unwrap();
+    let (report, failure) = sum.into_inner().expect("no thread panicked");
     println!("{name}: {report}");
     if let Some(failure) = failure {
         panic!("{failure}");

@@ -4,53 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::LogCore;
-use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
-
-/// Wakes the background thread.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    state: Mutex<State>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    pending: bool,
-    stopped: bool,
-}
-
-impl Signal {
-    pub(crate) fn wake(&self) {
-        self.state.lock().pending = true;
-        self.wake.notify_all();
-    }
-
-    pub(crate) fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.wake.notify_all();
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_pending(&self) -> bool {
-        self.state.lock().pending
-    }
-
-    /// Waits for work. False: stop.
-    fn next(&self, every: Option<Duration>) -> bool {
-        let mut state = self.state.lock();
-        while !state.pending && !state.stopped {
-            match every {
-                Some(every) => {
-                    state = self.wake.wait_for(state, every);
-                    state.pending = true;
-                }
-                None => state = self.wake.wait(state),
-            }
-        }
-        state.pending = false;
-        !state.stopped
-    }
-}
+use crate::sync::{JoinHandle, spawn};
 
 /// The running background thread; [`join`](Self::join) it after the log was closed.
 #[derive(Debug)]

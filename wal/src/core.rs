@@ -245,19 +245,16 @@ impl LogCore {
         self.buffers.reserved_end(&self.tail)
     }
 
-    /// Gives the frame at `lsn` to `read` if it is in the ring. Only for frames that went through the ring.
+    /// Gives the frame at `lsn` to `read` if it is in the ring. What no frame of the ring has as its address is
+    /// [`TailRead::Other`].
     pub fn read_tail<T>(
         &self,
         lsn: Lsn,
         read: impl FnOnce(&FrameHeader, &[u8]) -> T,
     ) -> TailRead<T> {
         let offset = lsn.offset(self.geometry().segment_bytes);
-        self.tail.read(
-            lsn,
-            offset,
-            || self.life().seed_of(lsn, &self.geometry()),
-            read,
-        )
+        let seed = || self.life().seed_of(lsn, &self.geometry());
+        self.tail.read(lsn, offset, seed, read)
     }
 
     /// The segment files.

@@ -3,7 +3,7 @@
 //! Whoever takes a sealed buffer's last writer away tells, and that may be the sealer itself. (It did not once: a commit
 //! that sealed the buffer while another thread, holding the flush state, waited for it left both asleep for ever.)
 
-use crate::background::Signal;
+use crate::signal::Signal;
 use crate::sync::{Condvar, Mutex};
 
 #[derive(Debug, Default)]

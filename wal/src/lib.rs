@@ -56,13 +56,13 @@ mod scan;
 pub mod segment;
 #[cfg(all(test, shuttle, not(loom)))]
 mod shuttle_tests;
-#[cfg(not(all(shuttle, not(loom))))]
+#[cfg(not(loom))]
+mod signal;
+#[cfg(loom)]
 mod sync;
-#[cfg(all(shuttle, not(loom)))]
+#[cfg(not(loom))]
 #[doc(hidden)]
 pub mod sync;
-#[cfg(not(loom))]
-pub use sync::spawn as spawn_thread;
 #[cfg(not(loom))]
 mod tail;
 #[cfg(not(loom))]
@@ -102,6 +102,8 @@ pub use reservation::{Body, FrameSpec, Reservation};
 pub use rows::{EXTENT_REF_BYTES, ExtentRef};
 #[cfg(not(loom))]
 pub use scan::{ChainSegment, Found, TailEvidence};
+#[cfg(not(loom))]
+pub use signal::Signal;
 #[cfg(not(loom))]
 pub use tail::TailRead;
 #[cfg(not(loom))]

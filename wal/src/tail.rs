@@ -18,7 +18,7 @@ use perennial_failpoints::fs::SharedMap;
 
 use crate::descriptors::UNUSED_BASE;
 use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
-use crate::lsn::{Lsn, to_usize};
+use crate::lsn::{ALIGN, Lsn, to_usize};
 use crate::sync::{AtomicU64, Ordering};
 use crate::tail_head::{
     DESCRIPTORS, DESCRIPTORS_AT, STABLE_AT, TAIL_HEAD_BYTES, TailHead, TailIdentity, stable_word,
@@ -139,8 +139,9 @@ impl Tail {
     fn u64_at(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(8));
         debug_assert!((offset as u64) < TAIL_HEAD_BYTES + self.ring_bytes);
-        // SAFETY: in bounds (asserted by the callers' constants and by I1), 8-aligned since `base` is 4096-aligned, and
-        // these words are only ever touched as atomics while the log runs.
+        // SAFETY: in bounds (by the callers' constants, by I1, or as `can_begin` saw), 8-aligned since `base` is
+        // 4096-aligned. Words of the head and ready words are only touched as atomics while the log runs; the other words
+        // of a header were stored before its ready word, which says so (I2).
         unsafe { AtomicU64::from_ptr(self.base.add(offset).cast()) }
     }
 
@@ -306,8 +307,31 @@ impl Tail {
         self.u64_at(self.position(lsn))
     }
 
-    /// Gives the frame at `lsn` to `read` if it is here and complete. `lsn` must be the address of a frame that this
-    /// life reserved in the ring, not an extent's. Never blocks.
+    /// True where a frame can begin: on a unit, its header before the ring's end. None begins where its segment does.
+    fn can_begin(&self, lsn: Lsn, offset: u64) -> bool {
+        let header_fits = lsn.0 % self.ring_bytes <= self.ring_bytes - HEADER_BYTES;
+        lsn.0.is_multiple_of(ALIGN) && header_fits && offset != 0
+    }
+
+    /// The header at `lsn`, where one can begin, behind this ready word. Loaded word by word and looked at as a copy: until
+    /// it has proved itself, these may be bytes that somebody is writing.
+    fn header_behind(&self, ready: u64, lsn: Lsn) -> [u8; to_usize(HEADER_BYTES)] {
+        let mut header = [0; to_usize(HEADER_BYTES)];
+        for (index, bytes) in header.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let word = match index {
+                0 => ready,
+                // Relaxed: the load of the ready word acquired them (I2).
+                _ => self
+                    .u64_at(self.position(lsn) + index * 8)
+                    .load(Ordering::Relaxed),
+            };
+            *bytes = word.to_le_bytes();
+        }
+        header
+    }
+
+    /// Gives the frame at `lsn` to `read` if it is here and complete. Never blocks. An `lsn` at which this life reserved
+    /// no frame of the ring gets nothing: no header there proves itself.
     pub(crate) fn read<T>(
         &self,
         lsn: Lsn,
@@ -315,6 +339,9 @@ impl Tail {
         seed: impl FnOnce() -> Seed,
         read: impl FnOnce(&FrameHeader, &[u8]) -> T,
     ) -> TailRead<T> {
+        if !self.can_begin(lsn, offset) {
+            return TailRead::Other;
+        }
         let _guard = epoch::pin();
         // SeqCst: pairs with the fetch_max in `advance`: either this load sees the new floor, or the pin was before the
         // deferral and holds the release back (I5).
@@ -322,20 +349,27 @@ impl Tail {
             return TailRead::Gone;
         }
         // Acquire: pairs with the Release store in `Reservation::finish`: the frame's bytes are there (I2).
-        if self.ready(lsn).load(Ordering::Acquire) == 0 {
-            return TailRead::Pending;
+        let ready = self.ready(lsn).load(Ordering::Acquire);
+        if ready == 0 {
+            // Behind the window nobody writes: who waited would wait for ever.
+            let reserved = lsn.0 < self.window_end();
+            return if reserved {
+                TailRead::Pending
+            } else {
+                TailRead::Other
+            };
         }
-        // SAFETY: the ready word says this frame's writer is finished; the window keeps its bytes until no reader
-        // pinned before the floor passed it is left (I5), and we are pinned.
-        let head = unsafe { self.complete(lsn, HEADER_BYTES) };
-        let Ok(header) = FrameHeader::decode(head, seed(), offset) else {
+        let Ok(header) = FrameHeader::decode(&self.header_behind(ready, lsn), seed(), offset)
+        else {
             return TailRead::Other;
         };
         let bytes = HEADER_BYTES + header.body_bytes();
         if lsn.0 % self.ring_bytes + bytes > self.ring_bytes {
             return TailRead::Other;
         }
-        // SAFETY: as above; the header is this frame's, so these are its bytes.
+        // SAFETY: I2 — the header proves itself, so the ready word, which is part of it, is this frame's: its writer is
+        // finished, and these are its bytes, before the ring's end as just seen. The window keeps them until no reader
+        // pinned before the floor passed it is left (I5), and we are pinned.
         TailRead::Frame(read(&header, unsafe { self.complete(lsn, bytes) }))
     }
 }

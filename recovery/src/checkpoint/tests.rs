@@ -1,4 +1,8 @@
+use perennial_wal::Addr;
+
+use super::part::UNITS_BITS;
 use super::*;
+use crate::codec::u64_at;
 
 fn entry(i: u64) -> Entry {
     let position = Lsn(i * 4096 + 16);

@@ -1,7 +1,8 @@
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use perennial_failpoints::{FaultFs, Fs, Plan, SimFs};
+use perennial_failpoints::{Dir, FaultFs, Fs, Plan, SimFs};
 
 use super::*;
 

@@ -19,25 +19,28 @@ fn is_whole(entry: Entry) -> bool {
 }
 
 /// Ends the readers' loops, also when a writer's assertion failed.
-#[derive(Default)]
-struct Done(AtomicBool);
+struct AtEnd<'a>(&'a AtomicBool);
 
-struct DoneAtEnd<'a>(&'a Done);
-
-impl Done {
-    fn at_end(&self) -> DoneAtEnd<'_> {
-        DoneAtEnd(self)
-    }
-
-    fn is(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
-impl Drop for DoneAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::Relaxed);
-    }
+/// Two readers look, again and again, while somebody writes.
+fn look_while(look: impl Fn() + Sync, write: impl FnOnce()) {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = AtEnd(&done);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    look();
+                }
+            });
+        }
+        write();
+    });
 }
 
 fn put_whole(index: &Index<()>, hash: u64, units: u64) {
@@ -99,19 +102,13 @@ fn keys_that_stay_are_found_while_others_are_moved() {
         for (n, &key) in (0..).zip(&stay) {
             put(&index, key, addr(n), 1);
         }
-        let done = Done::default();
-        thread::scope(|scope| {
-            let _end = done.at_end();
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !done.is() {
-                        for (n, &key) in (0..).zip(&stay) {
-                            assert_eq!(index.get(key).expect("never removed").addr, addr(n));
-                        }
-                    }
-                });
+        let look = || {
+            for (n, &key) in (0..).zip(&stay) {
+                assert_eq!(index.get(key).expect("never removed").addr, addr(n));
             }
-            let other = |n: u64| hash(round * 1_000_000 + 1_000 + n);
+        };
+        let other = |n: u64| hash(round * 1_000_000 + 1_000 + n);
+        look_while(look, || {
             for n in 0..10_000 {
                 put(&index, other(n), addr(n), 1);
                 if n >= 340 {
@@ -127,25 +124,17 @@ fn no_reader_sees_a_torn_slot() {
     let index = index(1, 60);
     // Two shards, few keys: the writers change the same buckets over and over.
     let keys = [0, 1 << 63].map(|shard| (0..8).map(|k| shard | k << 55).collect::<Vec<u64>>());
-    let done = Done::default();
-    thread::scope(|scope| {
-        let _end = done.at_end();
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.is() {
-                    for &key in keys.iter().flatten() {
-                        assert!(index.get(key).is_none_or(is_whole));
-                    }
-                }
-            });
+    let look = || {
+        for &key in keys.iter().flatten() {
+            assert!(index.get(key).is_none_or(is_whole));
         }
-        let writers = keys.each_ref().map(|mine| {
-            let index = &index;
-            scope.spawn(move || write_over(index, mine))
+    };
+    look_while(look, || {
+        thread::scope(|scope| {
+            for mine in &keys {
+                scope.spawn(|| write_over(&index, mine));
+            }
         });
-        for writer in writers {
-            writer.join().unwrap();
-        }
     });
 }
 
@@ -164,18 +153,12 @@ fn write_over(index: &Index<()>, keys: &[u64]) {
 fn a_touch_never_brings_an_old_address_back() {
     let index = index(0, 46);
     let key = 0x5555 << 48;
-    let done = Done::default();
-    thread::scope(|scope| {
-        let _end = done.at_end();
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.is() {
-                    if let Some(entry) = index.get(key) {
-                        index.touch(key, entry.addr);
-                    }
-                }
-            });
+    let touch = || {
+        if let Some(entry) = index.get(key) {
+            index.touch(key, entry.addr);
         }
+    };
+    look_while(touch, || {
         for n in 0..300_000 {
             let mut shard = index.lock(key);
             shard.prepare(key);

@@ -1,4 +1,4 @@
-//! What threads that meet in the flush state do to each other.
+//! What threads that meet in the flush state do to each other, and what a read of no frame's address finds.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
-use crate::{Log, LogOptions, WalError};
+use crate::{Log, LogOptions, Lsn, TailRead, WalError};
 
 /// The first sync fails while the background waits for the flush state, having found the log well. A sync that it made
 /// then would succeed, for the system reports an error once, and call stable what is on no disk.
@@ -51,4 +51,42 @@ fn nobody_syncs_after_a_sync_that_failed() {
     assert!(background.join().unwrap().is_err());
     assert_eq!(log.stable_lsn(), stable);
     assert!(log.make_stable(end).is_err());
+}
+
+/// Each of these addresses was read from memory that is not the ring's, not aligned, or being written.
+#[test]
+fn an_address_of_no_frame_finds_nothing() {
+    const RING: u64 = 4 << 10;
+    let options = LogOptions::new()
+        .segment_bytes(8 << 10)
+        .tail_bytes(RING)
+        .background(false);
+    let log = Log::open(&SimFs::new(1), Path::new("/log"), &options).unwrap();
+    let begin = log.log.reserved_end();
+    let mut frames = Vec::new();
+    while frames.len() < 100 {
+        frames.push(log.log.reserved_end());
+        log.append(&[0xff; 64]).unwrap();
+    }
+    let look = |lsn| {
+        log.log
+            .read_tail(Lsn(lsn), |header, frame| (header.kind, frame.len()))
+    };
+    let found = |lsn: &u64| matches!(look(*lsn), TailRead::Frame(_));
+    let end = log.log.reserved_end().0;
+    let in_the_ring: Vec<u64> = (begin.0..end).filter(found).collect();
+    // The marks of sealed buffers, too.
+    assert!(
+        in_the_ring
+            .iter()
+            .filter(|lsn| frames.contains(&Lsn(**lsn)))
+            .count()
+            > 10
+    );
+    assert!(in_the_ring.iter().all(|lsn| lsn % 16 == 0));
+    assert!((0..begin.0).all(|lsn| look(lsn) != TailRead::Pending && !found(&lsn)));
+    for lsn in (end..end + 8 * RING).chain(u64::MAX - 2 * RING..=u64::MAX) {
+        assert!(!found(&lsn), "{lsn:#x}");
+        assert!(lsn < end + RING || look(lsn) == TailRead::Other, "{lsn:#x}");
+    }
 }

@@ -95,6 +95,12 @@ const ALL: Tally = Tally {
     resurrected: 0,
 };
 
+const ONE_WRONG: Tally = Tally {
+    found: 5,
+    wrong: 1,
+    ..ALL
+};
+
 #[test]
 fn an_honest_cache_is_clean() {
     let mut lab = Lab::new();
@@ -202,14 +208,7 @@ fn a_cache_that_answers_with_other_bytes_is_wrong() {
 fn a_version_nobody_wrote_is_wrong() {
     let mut lab = Lab::new();
     lab.apply(insert(4, 99));
-    assert_eq!(
-        lab.compare(),
-        Tally {
-            found: 5,
-            wrong: 1,
-            ..ALL
-        }
-    );
+    assert_eq!(lab.compare(), ONE_WRONG);
 }
 
 #[test]
@@ -291,14 +290,7 @@ fn an_entry_of_a_file_that_has_changed_is_still_judged() {
     std::fs::write(lab.dir.path().join("sub/exact"), b"changed").unwrap();
     assert_eq!(lab.compare(), ALL);
     lab.cache.get_mut(&lab.input.key(2)).unwrap()[40] ^= 1;
-    assert_eq!(
-        lab.compare(),
-        Tally {
-            found: 5,
-            wrong: 1,
-            ..ALL
-        }
-    );
+    assert_eq!(lab.compare(), ONE_WRONG);
 }
 
 #[test]

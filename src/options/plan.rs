@@ -1,0 +1,243 @@
+//! The options checked, and what follows from them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
+
+use super::{MIB, Options, Tail};
+use crate::error::{Error, Result};
+use crate::index::IndexGeometry;
+
+const KIB: u64 = 1 << 10;
+/// Fewer segments leave no room between what is written, what is read and what is reclaimed.
+pub(crate) const MIN_SEGMENTS: u64 = 6;
+/// The default has at least so many, so that reclaiming one costs little.
+const DEFAULT_SEGMENTS: u64 = 16;
+/// Kept free for the identity file and its replacement.
+pub(crate) const IDENTITY_BYTES: u64 = 4 * KIB;
+
+impl Options {
+    pub(crate) fn plan(&self) -> Result<Plan> {
+        let capacity = self.capacity_bytes;
+        if capacity > 4 << 40 {
+            return Err(Error::invalid(format!(
+                "capacity_bytes is {capacity}; choose at most 4 TiB"
+            )));
+        }
+        let ring_bytes = align_down(
+            self.tail_bytes.unwrap_or((64 * MIB).min(capacity / 8)),
+            4096,
+        )
+        .max(4096);
+        let tail_in_capacity = self.tail == Tail::Mapped && self.tail_dir.is_none();
+        let fixed = IDENTITY_BYTES
+            + if tail_in_capacity {
+                TAIL_HEAD_BYTES + ring_bytes
+            } else {
+                0
+            };
+        let segment_bytes = match self.segment_bytes {
+            Some(bytes) => bytes,
+            None => default_segment_bytes(capacity.saturating_sub(fixed)),
+        };
+        if !segment_bytes.is_power_of_two() || !(8 * KIB..=64 * MIB).contains(&segment_bytes) {
+            let why = format!(
+                "segment_bytes is {segment_bytes}; choose a power of two from 8 KiB to 64 MiB"
+            );
+            return Err(Error::invalid(why));
+        }
+        let plan = Plan {
+            capacity_bytes: capacity,
+            fixed_bytes: fixed,
+            geometry: Geometry::of(segment_bytes),
+            ring_bytes,
+            tail: self.tail,
+            tail_dir: self.tail_dir.clone(),
+            memory_tier_bytes: self.memory_tier_bytes,
+            memory_tier_max_value_bytes: self.memory_tier_max_value_bytes,
+            index: self.index_geometry()?,
+            checkpoint_every_bytes: self.checkpoint_every_bytes.unwrap_or(capacity / 4),
+            flush_every: self.flush_every,
+            background: self.background,
+        };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    fn index_geometry(&self) -> Result<IndexGeometry> {
+        let shards = self
+            .index_shards
+            .unwrap_or_else(|| default_shards(self.capacity_bytes));
+        if !shards.is_power_of_two() || shards > 4096 {
+            return Err(Error::invalid(format!(
+                "index_shards is {shards}; choose a power of two from 1 to 4096"
+            )));
+        }
+        if !(0.0001..=0.5).contains(&self.bloom_fp_rate) {
+            let why = format!(
+                "bloom_fp_rate is {}; choose one from 0.0001 to 0.5",
+                self.bloom_fp_rate
+            );
+            return Err(Error::invalid(why));
+        }
+        let shards_log2 = u8::try_from(shards.ilog2()).unwrap_or(12);
+        Ok(IndexGeometry {
+            shards_log2,
+            identity_bits: identity_bits(self.capacity_bytes),
+            fp_rate: self.bloom_fp_rate,
+        })
+    }
+}
+
+/// The largest power of two that gives enough segments.
+fn default_segment_bytes(bytes: u64) -> u64 {
+    let each = (bytes / DEFAULT_SEGMENTS).clamp(8 * KIB, 64 * MIB);
+    1 << each.ilog2()
+}
+
+fn default_shards(capacity: u64) -> u32 {
+    let shards = (capacity / (4 * MIB)).clamp(1, 64);
+    1 << shards.ilog2()
+}
+
+/// Bits of a key's hash that the index tells keys apart by: 40 more than it takes to number entries of 512 bytes, so that
+/// two live keys of one identity are rare (hole 35 in `docs/recovery.md`). At least 46, which every slot has anyway.
+fn identity_bits(capacity: u64) -> u8 {
+    let numbering = (capacity / 512).max(1).ilog2();
+    u8::try_from((40 + numbering).clamp(46, 64)).unwrap_or(64)
+}
+
+/// Options, checked and worked out.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) capacity_bytes: u64,
+    /// Bytes of the capacity that are not segments.
+    pub(crate) fixed_bytes: u64,
+    pub(crate) geometry: Geometry,
+    pub(crate) ring_bytes: u64,
+    pub(crate) tail: Tail,
+    pub(crate) tail_dir: Option<PathBuf>,
+    pub(crate) memory_tier_bytes: u64,
+    pub(crate) memory_tier_max_value_bytes: u64,
+    pub(crate) index: IndexGeometry,
+    pub(crate) checkpoint_every_bytes: u64,
+    pub(crate) flush_every: Option<Duration>,
+    pub(crate) background: bool,
+}
+
+impl Plan {
+    /// Segment files that fit beside `foreign` bytes of other files.
+    pub(crate) fn max_segments(&self, foreign: u64) -> u64 {
+        (self
+            .capacity_bytes
+            .saturating_sub(self.fixed_bytes + foreign)
+            / self.geometry.segment_bytes)
+            .max(MIN_SEGMENTS)
+    }
+
+    /// What a cache with these segments needs at least.
+    fn least_capacity(&self) -> u64 {
+        self.fixed_bytes + MIN_SEGMENTS * self.geometry.segment_bytes
+    }
+
+    fn too_small(&self) -> Error {
+        let (capacity, least) = (self.capacity_bytes, self.least_capacity());
+        Error::invalid(format!(
+            "capacity_bytes is {capacity}; with these segments and this tail choose at least {least}"
+        ))
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let least_ring = TailMemory::min_ring_bytes(self.geometry.sector);
+        if self.ring_bytes < least_ring || self.ring_bytes > 1 << 30 {
+            let ring = self.ring_bytes;
+            let why = format!(
+                "tail_bytes is {ring}; with segments of this size choose from {least_ring} bytes to 1 GiB"
+            );
+            return Err(Error::invalid(why));
+        }
+        if self.capacity_bytes < MIN_SEGMENTS * self.geometry.segment_bytes {
+            return Err(self.too_small());
+        }
+        if self.ring_bytes > self.capacity_bytes / 2 {
+            let (ring, capacity) = (self.ring_bytes, self.capacity_bytes);
+            return Err(Error::invalid(format!(
+                "tail_bytes is {ring}, more than half of the capacity of {capacity}; choose less"
+            )));
+        }
+        if self.ring_bytes < self.capacity_bytes / (64 * KIB) {
+            let why = format!(
+                "tail_bytes is {}; choose at least {}, a 65536th of the capacity, for the head of a checkpoint",
+                self.ring_bytes,
+                self.capacity_bytes.div_ceil(64 * KIB)
+            );
+            return Err(Error::invalid(why));
+        }
+        if self.capacity_bytes < self.least_capacity() {
+            return Err(self.too_small());
+        }
+        if self.checkpoint_every_bytes < 4 * KIB {
+            return Err(Error::invalid(format!(
+                "checkpoint_every_bytes is {}; choose at least 4 KiB",
+                self.checkpoint_every_bytes
+            )));
+        }
+        if self
+            .flush_every
+            .is_some_and(|every| every < Duration::from_millis(1))
+        {
+            return Err(Error::invalid(
+                "flush_every is less than a millisecond; choose at least that",
+            ));
+        }
+        if self
+            .tail_dir
+            .as_ref()
+            .is_some_and(|dir| dir.to_str().is_none())
+        {
+            return Err(Error::invalid(
+                "tail_dir is not UTF-8; choose a path that is",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_have_at_least_sixteen_segments() {
+        for shift in 20..42 {
+            let plan = Options::new().capacity_bytes(1 << shift).plan().unwrap();
+            assert!(
+                plan.max_segments(0) >= DEFAULT_SEGMENTS,
+                "2^{shift}: {}",
+                plan.max_segments(0)
+            );
+        }
+    }
+
+    #[test]
+    fn the_smallest_cache_fits_in_64_kib() {
+        let options = Options::new()
+            .capacity_bytes(64 << 10)
+            .segment_bytes(8 << 10)
+            .tail_bytes(4 << 10);
+        assert_eq!(options.plan().unwrap().max_segments(0), MIN_SEGMENTS);
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_with_the_limit() {
+        let refused = |options: Options| options.plan().unwrap_err().to_string();
+        assert!(refused(Options::new().capacity_bytes(1000)).contains("at least"));
+        assert!(refused(Options::new().segment_bytes(3 << 20)).contains("power of two"));
+        assert!(refused(Options::new().segment_bytes(4 << 10)).contains("8 KiB"));
+        assert!(refused(Options::new().tail_bytes(1 << 30)).contains("half"));
+        assert!(refused(Options::new().index_shards(3)).contains("power of two"));
+        assert!(refused(Options::new().bloom_fp_rate(0.9)).contains("0.5"));
+        assert!(refused(Options::new().flush_every(Duration::ZERO)).contains("millisecond"));
+    }
+}
