@@ -16,4 +16,5 @@ mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;
 mod the_format_is_as_documented;
+mod typed_faces;
 mod verify;
