@@ -30,6 +30,7 @@ use crate::workers::Signal;
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
     let started = fs.monotonic_ns();
     let mut plan = options.plan()?;
+    plan.refuse_tail_beside(path)?;
     let (dir, lock) = lock_directory(&*fs, path)?;
     let identity = match identity::read(&*dir)? {
         Some(identity) => {
