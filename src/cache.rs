@@ -138,7 +138,21 @@ impl Cache {
         T: Into<Value>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.engine().get_or_fetch(key.as_ref(), fetch)
+        self.engine().get_or_fetch(key.as_ref(), |_| false, fetch)
+    }
+
+    /// Like [`get_or_fetch`](Self::get_or_fetch), where a value that `useless` says so of is as good as none.
+    pub(crate) fn get_or_fetch_unless<T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        useless: impl Fn(&Value) -> bool,
+        fetch: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<Value>
+    where
+        T: Into<Value>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.engine().get_or_fetch(key.as_ref(), useless, fetch)
     }
 
     /// Removes the key, there or not. Like an insert it survives the end of the process from the moment this returns.

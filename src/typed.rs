@@ -8,14 +8,16 @@ use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::value::Inserted;
+use crate::value::{Inserted, Value};
 
 /// The version byte of encoded keys and values; another one is another entry, or a miss.
 const VERSION: u8 = 1;
 
 /// A cache of `K` to `V`, encoded with serde and bincode.
 ///
-/// A value that does not decode as `V`, since the type has changed for instance, is a miss.
+/// A value that does not decode as `V`, since the type has changed for instance, is a miss. bincode does not describe
+/// what it writes, so nothing decodes whose type has to look at its bytes first: serde's `untagged`, `tag`, and
+/// `skip_serializing_if`.
 #[derive(Debug)]
 pub struct TypedCache<K, V> {
     cache: Cache,
@@ -52,7 +54,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::insert`].
     pub fn insert(&self, key: &K, value: &V) -> Result<Inserted> {
-        self.cache.insert(encode(key), encode(value))
+        self.cache.insert(encode(key)?, encode(value)?)
     }
 
     /// Stores a value that survives a power cut; see [`Cache::insert_durable`].
@@ -60,7 +62,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::insert_durable`].
     pub fn insert_durable(&self, key: &K, value: &V) -> Result<Inserted> {
-        self.cache.insert_durable(encode(key), encode(value))
+        self.cache.insert_durable(encode(key)?, encode(value)?)
     }
 
     /// The newest value of the key, or nothing.
@@ -70,7 +72,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         Ok(self
             .cache
-            .get(encode(key))?
+            .get(encode(key)?)?
             .and_then(|value| decode(&value)))
     }
 
@@ -86,11 +88,21 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let key = encode(key);
-        let stored = self
-            .cache
-            .get_or_fetch(&key, || fetch().map(|value| encode(&value)))?;
-        decode(&stored).ok_or_else(|| {
+        let key = encode(key)?;
+        let mut fetched = None;
+        let useless = |stored: &Value| decode::<V>(stored).is_none();
+        let fetch = || -> std::result::Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+            let value = fetch().map_err(Into::into)?;
+            let encoded = encode(&value);
+            fetched = Some(value);
+            Ok(encoded?)
+        };
+        let stored = self.cache.get_or_fetch_unless(&key, useless, fetch);
+        // What was fetched is handed out whether it can be stored or not.
+        if let Some(value) = fetched {
+            return Ok(value);
+        }
+        decode(&stored?).ok_or_else(|| {
             Error::invalid("the value stored under this key is of another type; remove it")
         })
     }
@@ -100,7 +112,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::remove`].
     pub fn remove(&self, key: &K) -> Result<()> {
-        self.cache.remove(encode(key))
+        self.cache.remove(encode(key)?)
     }
 
     /// Removes the key so that it stays removed after a power cut; see [`Cache::remove_durable`].
@@ -108,7 +120,7 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::remove_durable`].
     pub fn remove_durable(&self, key: &K) -> Result<()> {
-        self.cache.remove_durable(encode(key))
+        self.cache.remove_durable(encode(key)?)
     }
 
     /// True when the key is there; see [`Cache::contains`].
@@ -116,12 +128,14 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     /// # Errors
     /// As [`Cache::contains`].
     pub fn contains(&self, key: &K) -> Result<bool> {
-        self.cache.contains(encode(key))
+        self.cache.contains(encode(key)?)
     }
 }
 
-fn encode<T: Serialize>(value: &T) -> Vec<u8> {
-    codec::encode(VERSION, value)
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    codec::try_encode(VERSION, value).map_err(|error| {
+        Error::invalid(format!("it cannot be encoded: {error}")).with_source(error)
+    })
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {

@@ -73,21 +73,30 @@ pub enum CodecError {
 /// its length).
 #[must_use]
 pub fn encode<T: Serialize>(version: u8, value: &T) -> Vec<u8> {
+    try_encode(version, value).expect("our structures know their lengths and are small")
+}
+
+/// Like [`encode`], of a structure that is not ours.
+///
+/// # Errors
+/// [`CodecError::Payload`] where `encode` panics.
+pub fn try_encode<T: Serialize>(version: u8, value: &T) -> Result<Vec<u8>, CodecError> {
     let mut bytes = vec![0; HEADER_BYTES];
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG)
-        .expect("our structures know their lengths, and memory takes every byte");
+        .map_err(|e| CodecError::Payload(e.to_string()))?;
     let payload = &bytes[HEADER_BYTES..];
-    assert!(
-        payload.len() <= MAX_PAYLOAD_BYTES,
-        "a payload of {} bytes could not be read back",
-        payload.len()
-    );
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        let bytes = payload.len();
+        return Err(CodecError::Payload(format!(
+            "{bytes} bytes, at most {MAX_PAYLOAD_BYTES}"
+        )));
+    }
     let (len, crc) = (to_u32(payload.len()), crc32fast::hash(payload));
     bytes[0] = BINCODE_2_FIXED;
     bytes[1] = version;
     bytes[2..6].copy_from_slice(&len.to_le_bytes());
     bytes[6..10].copy_from_slice(&crc.to_le_bytes());
-    bytes
+    Ok(bytes)
 }
 
 /// Reads a structure of this `version` from exactly its bytes.
