@@ -233,8 +233,29 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// From within a closure that fills an entry, which can only be another cache's: this thread must not wait, and the
+    /// threads and the lock must not stay for ever.
+    fn close_elsewhere(&self) {
+        let late = Self {
+            engine: Arc::clone(&self.engine),
+            workers: Mutex::new(std::mem::take(&mut *self.workers.lock())),
+        };
+        let late = Arc::new(Mutex::new(Some(late)));
+        let theirs = Arc::clone(&late);
+        let started = crate::sync::spawn("perennial-close", move || drop(theirs.lock().take()));
+        if let Err(error) = started {
+            tracing::error!(%error, "closing the cache failed");
+            std::mem::forget(late.lock().take());
+        }
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
+        if may_wait().is_err() {
+            return self.close_elsewhere();
+        }
         if let Err(error) = self.close()
             && error.kind() != ErrorKind::Poisoned
         {
