@@ -192,7 +192,7 @@ impl Cache {
     /// Writes a checkpoint of the index now and makes it durable, so that the next open has nothing to replay.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush).
+    /// As [`flush`](Self::flush), and [`ErrorKind::Invalid`] where the tail is too small for one of so many shards.
     pub fn checkpoint(&self) -> Result<()> {
         self.engine().check_open()?;
         self.engine().checkpoint_now()
@@ -267,9 +267,15 @@ impl Drop for Handle {
 impl Engine {
     fn checkpoint_now(&self) -> Result<()> {
         let mut state = self.lock_upkeep()?;
-        self.write_checkpoint(&mut state)?;
+        let written = self.write_checkpoint(&mut state)?;
         self.log.flush()?;
-        Ok(())
+        if written {
+            Ok(())
+        } else {
+            Err(Error::invalid(
+                "the tail is too small for the head of a checkpoint; choose larger tail_bytes or fewer index_shards",
+            ))
+        }
     }
 
     /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
@@ -285,7 +291,7 @@ impl Engine {
         if self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.write_checkpoint(&mut state)
+        self.write_checkpoint(&mut state).map(drop)
     }
 }
 

@@ -50,7 +50,8 @@ impl Engine {
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
-    pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+    /// False: the tail has no room for its head.
+    pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
         self.log.make_stable(begun.head.e)?;
@@ -69,11 +70,11 @@ impl Engine {
             None => return Ok(()),
         };
         if self.log.make_stable_if_complete(begun.head.e)? {
-            self.finish_checkpoint(state, begun)
+            self.finish_checkpoint(state, begun)?;
         } else {
             state.begun = Some(begun);
-            Ok(())
         }
+        Ok(())
     }
 
     /// The parts: the image of every shard.
@@ -112,7 +113,7 @@ impl Engine {
     /// The head, once the log is stable up to E. The image may point at inserts that are under way. Should the process
     /// die now, they are holes, and what they replaced is in the log only: the head must not come before they are all
     /// there.
-    fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<()> {
+    fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<bool> {
         let c = begun.head.c;
         let head = begun.head.encode();
         if HEADER_BYTES + head.len() as u64 + CHUNK_BYTES / 1024 > self.max_ring_frame() {
@@ -121,7 +122,9 @@ impl Engine {
                 "the tail is too small for a checkpoint of so many entries"
             );
             state.newest_c = c;
-            return Ok(());
+            // What it took in vain counts as what it would have cost.
+            state.bytes = begun.bytes + head.len() as u64;
+            return Ok(false);
         }
         perennial_failpoints::site!("checkpoint::head");
         let at = self.append_meta(state, FrameKind::Head, &head)?;
@@ -131,7 +134,7 @@ impl Engine {
         state.bytes = begun.bytes + head.len() as u64;
         self.counters.checkpoints.add(1);
         self.counters.checkpoint_bytes.add(state.bytes);
-        Ok(())
+        Ok(true)
     }
 
     fn entries_per_part(&self) -> usize {
