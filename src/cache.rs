@@ -140,7 +140,21 @@ impl Cache {
         T: Into<Value>,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.engine().get_or_fetch(key.as_ref(), fetch)
+        self.engine().get_or_fetch(key.as_ref(), |_| false, fetch)
+    }
+
+    /// Like [`get_or_fetch`](Self::get_or_fetch), where a value that `useless` says so of is as good as none.
+    pub(crate) fn get_or_fetch_unless<T, E>(
+        &self,
+        key: impl AsRef<[u8]>,
+        useless: impl Fn(&Value) -> bool,
+        fetch: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> Result<Value>
+    where
+        T: Into<Value>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.engine().get_or_fetch(key.as_ref(), useless, fetch)
     }
 
     /// Removes the key, there or not. Like an insert it survives the end of the process from the moment this returns.
@@ -179,7 +193,8 @@ impl Cache {
     /// Writes a checkpoint of the index now and makes it durable, so that the next open has nothing to replay.
     ///
     /// # Errors
-    /// As [`flush`](Self::flush), and [`ErrorKind::Full`] where no segment can be reclaimed for it.
+    /// As [`flush`](Self::flush); [`ErrorKind::Full`] where no segment can be reclaimed for it, [`ErrorKind::Invalid`]
+    /// where the tail is too small for one of so many shards.
     pub fn checkpoint(&self) -> Result<()> {
         self.engine().checkpoint_now()
     }
@@ -220,8 +235,29 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// From within a closure that fills an entry, which can only be another cache's: this thread must not wait, and the
+    /// threads and the lock must not stay for ever.
+    fn close_elsewhere(&self) {
+        let late = Self {
+            engine: Arc::clone(&self.engine),
+            workers: Mutex::new(std::mem::take(&mut *self.workers.lock())),
+        };
+        let late = Arc::new(Mutex::new(Some(late)));
+        let theirs = Arc::clone(&late);
+        let started = crate::sync::spawn("perennial-close", move || drop(theirs.lock().take()));
+        if let Err(error) = started {
+            tracing::error!(%error, "closing the cache failed");
+            std::mem::forget(late.lock().take());
+        }
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
+        if may_wait().is_err() {
+            return self.close_elsewhere();
+        }
         if let Err(error) = self.close()
             && error.kind() != ErrorKind::Poisoned
         {

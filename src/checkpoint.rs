@@ -9,7 +9,7 @@ use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
 use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::ImageEntry;
 use crate::sync::Ordering;
 use crate::upkeep::RESERVE;
@@ -50,9 +50,15 @@ impl Engine {
     pub(crate) fn checkpoint_now(&self) -> Result<()> {
         self.check_open()?;
         let mut state = self.lock_upkeep()?;
-        self.write_checkpoint(&mut state)?;
+        let written = self.write_checkpoint(&mut state)?;
         self.log.flush()?;
-        Ok(())
+        if written {
+            Ok(())
+        } else {
+            Err(Error::invalid(
+                "the tail is too small for the head of a checkpoint; choose larger tail_bytes or fewer index_shards",
+            ))
+        }
     }
 
     /// The last checkpoint spares the next open the replay; where it cannot be written the log is enough.
@@ -70,7 +76,7 @@ impl Engine {
         if nothing_new || self.checkpoint_is_fresh(&state) {
             return Ok(());
         }
-        self.write_checkpoint(&mut state)
+        self.write_checkpoint(&mut state).map(drop)
     }
 
     /// True when enough was logged since the newest checkpoint: never more than half of the log, for the replay must stay
@@ -90,7 +96,8 @@ impl Engine {
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
-    fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+    /// False: the tail has no room for its head.
+    fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
         self.log.make_stable(begun.head.e)?;
@@ -109,11 +116,11 @@ impl Engine {
             None => return Ok(()),
         };
         if self.log.make_stable_if_complete(begun.head.e)? {
-            self.finish_checkpoint(state, begun)
+            self.finish_checkpoint(state, begun)?;
         } else {
             state.begun = Some(begun);
-            Ok(())
         }
+        Ok(())
     }
 
     /// The parts: the image of every shard.
@@ -152,7 +159,7 @@ impl Engine {
     /// The head, once the log is stable up to E. The image may point at inserts that are under way. Should the process
     /// die now, they are holes, and what they replaced is in the log only: the head must not come before they are all
     /// there.
-    fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<()> {
+    fn finish_checkpoint(&self, state: &mut CheckpointState, begun: Begun) -> Result<bool> {
         let c = begun.head.c;
         let head = begun.head.encode();
         if !self.goes_through_the_ring(&meta_spec(FrameKind::Head, head.len())) {
@@ -161,7 +168,9 @@ impl Engine {
                 "the tail is too small for a checkpoint of so many entries"
             );
             state.newest_c = c;
-            return Ok(());
+            // What it took in vain counts as what it would have cost.
+            state.bytes = begun.bytes + head.len() as u64;
+            return Ok(false);
         }
         perennial_failpoints::site!("checkpoint::head");
         let at = self.append_meta(state, FrameKind::Head, &head)?;
@@ -172,7 +181,7 @@ impl Engine {
         state.bytes = begun.bytes + head.len() as u64;
         self.counters.checkpoints.add(1);
         self.counters.checkpoint_bytes.add(state.bytes);
-        Ok(())
+        Ok(true)
     }
 
     fn entries_per_part(&self) -> usize {

@@ -102,6 +102,7 @@ impl Engine {
     pub(crate) fn get_or_fetch<T, E>(
         &self,
         key: &[u8],
+        useless: impl Fn(&Value) -> bool,
         fetch: impl FnOnce() -> std::result::Result<T, E>,
     ) -> Result<Value>
     where
@@ -109,7 +110,7 @@ impl Engine {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         loop {
-            if let Some(value) = self.get(key)? {
+            if let Some(value) = self.get(key)?.filter(|value| !useless(value)) {
                 return Ok(value);
             }
             let hash = self.hash(key);
@@ -122,6 +123,7 @@ impl Engine {
                         hash,
                         flight,
                     },
+                    useless,
                     fetch,
                 );
             }
@@ -148,6 +150,7 @@ impl Engine {
     fn fly<T, E>(
         &self,
         registered: Registered<'_>,
+        useless: impl Fn(&Value) -> bool,
         fetch: impl FnOnce() -> std::result::Result<T, E>,
     ) -> Result<Value>
     where
@@ -155,7 +158,8 @@ impl Engine {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         // Another's fetch may have landed between the miss and the registration.
-        if let Some(value) = self.peek(registered.key)? {
+        let landed = self.peek(registered.key)?;
+        if let Some(value) = landed.filter(|value| !useless(value)) {
             registered.flight.settle(State::Landed(Ok(value.clone())));
             return Ok(value);
         }

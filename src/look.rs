@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, TailFile, identity};
-use perennial_wal::{Contents, Geometry};
+use perennial_wal::{Contents, Geometry, TailMemory};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::open::{locked, refuse_strangers};
@@ -86,13 +86,15 @@ fn take_lock(dir: &dyn Dir, name: &str) -> Result<Option<Box<dyn LockGuard>>> {
 }
 
 /// Sizes that no cache was ever made with would be divided by, or asked of the memory.
-fn check(identity: &Identity, dir: &dyn Dir) -> Result<()> {
+pub(crate) fn check(identity: &Identity, dir: &dyn Dir) -> Result<()> {
     let segment_bytes = u64::from(identity.segment_bytes);
     let good = segment_bytes.is_power_of_two()
         && (8 << 10..=64 << 20).contains(&segment_bytes)
         && Geometry::of(segment_bytes).sector == u64::from(identity.sector)
         && (46..=64).contains(&identity.identity_bits)
-        && (1..=1 << 30).contains(&identity.tail.ring_bytes);
+        && (TailMemory::min_ring_bytes(u64::from(identity.sector))..=1 << 30)
+            .contains(&identity.tail.ring_bytes)
+        && identity.tail.ring_bytes.is_multiple_of(4096);
     if good {
         Ok(())
     } else {

@@ -29,9 +29,13 @@ use crate::upkeep::RESERVE;
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
     let started = fs.monotonic_ns();
     let mut plan = options.plan()?;
+    plan.refuse_tail_beside(path)?;
     let (dir, lock) = lock_directory(&*fs, path)?;
     let identity = match identity::read(&*dir)? {
-        Some(identity) => identity,
+        Some(identity) => {
+            crate::look::check(&identity, &*dir)?;
+            identity
+        }
         None => create(&*fs, &*dir, &plan)?,
     };
     adopt(&mut plan, &identity)?;
@@ -82,24 +86,23 @@ pub(crate) fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
     let other = dir
         .has_other_entries()
         .map_err(|e| Error::io(format!("cannot list {shown}"), e))?;
-    let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
-    match names
-        .iter()
-        .find(|entry| !ours.contains(&entry.name.as_str()))
-    {
-        Some(entry) if slot_of(&entry.name).is_some() => Err(Error::new(
-            ErrorKind::Corrupt,
-            format!(
-                "{shown} has segments but no identity; restore the file `identity` or remove the directory"
-            ),
-        )),
-        None if !other => Ok(()),
-        _ => {
-            let message =
-                format!("{shown} holds something that is not a cache; choose an empty directory");
-            Err(Error::invalid(message))
-        }
+    // In whatever order the directory was listed.
+    if names.iter().any(|entry| slot_of(&entry.name).is_some()) {
+        let message = format!(
+            "{shown} has segments but no identity; restore the file `identity` or remove the directory"
+        );
+        return Err(Error::new(ErrorKind::Corrupt, message));
     }
+    let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
+    let strange = names
+        .iter()
+        .any(|entry| !ours.contains(&entry.name.as_str()));
+    if strange || other {
+        let message =
+            format!("{shown} holds something that is not a cache; choose an empty directory");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
 }
 
 fn create(fs: &dyn Fs, dir: &dyn Dir, plan: &Plan) -> Result<Identity> {

@@ -93,7 +93,8 @@ impl Options {
 
     /// Another directory for the mapped tail, made where there is none. On tmpfs the tail survives the process as well, and
     /// the kernel never writes it back to a disk. It then does not count against the capacity. Without a meaning for
-    /// [`Tail::Heap`]. Default: the cache directory. Range: a path in UTF-8.
+    /// [`Tail::Heap`]. Default: the cache directory. Range: any other, in UTF-8; a relative one is below the working
+    /// directory at the time of the open.
     pub fn tail_dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.tail_dir = Some(dir.as_ref().to_owned());
         self

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::value::Inserted;
+use crate::value::{Inserted, Value};
 
 /// The version byte of encoded keys and values; another one is another entry, or a miss.
 const VERSION: u8 = 1;
@@ -90,11 +90,21 @@ impl<K: Serialize, V: Serialize + DeserializeOwned> TypedCache<K, V> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let stored = self.cache.get_or_fetch(encode(key)?, || {
+        let key = encode(key)?;
+        let mut fetched = None;
+        let useless = |stored: &Value| decode::<V>(stored).is_none();
+        let fetch = || -> std::result::Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
             let value = fetch().map_err(Into::into)?;
-            encode(&value).map_err(Box::<dyn std::error::Error + Send + Sync>::from)
-        })?;
-        decode(&stored).ok_or_else(|| {
+            let encoded = encode(&value);
+            fetched = Some(value);
+            Ok(encoded?)
+        };
+        let stored = self.cache.get_or_fetch_unless(&key, useless, fetch);
+        // What was fetched is handed out whether it can be stored or not.
+        if let Some(value) = fetched {
+            return Ok(value);
+        }
+        decode(&stored?).ok_or_else(|| {
             Error::invalid("the value stored under this key is of another type; remove it")
         })
     }

@@ -1,6 +1,6 @@
 //! The options checked, and what follows from them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
@@ -24,6 +24,13 @@ impl Options {
             return Err(Error::invalid(format!(
                 "capacity_bytes is {capacity}; choose at most 4 TiB"
             )));
+        }
+        if let Some(asked) = self
+            .tail_bytes
+            .filter(|asked| !(4 * KIB..=1 << 30).contains(asked))
+        {
+            let why = format!("tail_bytes is {asked}; choose from 4 KiB to 1 GiB");
+            return Err(Error::invalid(why));
         }
         let ring_bytes = align_down(
             self.tail_bytes.unwrap_or((64 * MIB).min(capacity / 8)),
@@ -53,7 +60,7 @@ impl Options {
             geometry: Geometry::of(segment_bytes),
             ring_bytes,
             tail: self.tail,
-            tail_dir: self.tail_dir.clone(),
+            tail_dir: self.absolute_tail_dir()?,
             memory_tier_bytes: self.memory_tier_bytes,
             memory_tier_max_value_bytes: self.memory_tier_max_value_bytes,
             index: self.index_geometry()?,
@@ -63,6 +70,13 @@ impl Options {
         };
         plan.check()?;
         Ok(plan)
+    }
+
+    /// The identity names it, and the next open may come from another working directory.
+    fn absolute_tail_dir(&self) -> Result<Option<PathBuf>> {
+        let dir = self.tail_dir.as_deref().map(std::path::absolute);
+        dir.transpose()
+            .map_err(|error| Error::invalid(format!("tail_dir cannot be made absolute: {error}")))
     }
 
     fn index_geometry(&self) -> Result<IndexGeometry> {
@@ -127,6 +141,17 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// A tail elsewhere is not counted in the capacity: one in the cache's own directory would exceed it.
+    pub(crate) fn refuse_tail_beside(&self, cache: &Path) -> Result<()> {
+        let cache = std::path::absolute(cache).ok();
+        if self.tail_dir.is_some() && self.tail_dir == cache {
+            return Err(Error::invalid(
+                "tail_dir is the cache's own directory; leave it out",
+            ));
+        }
+        Ok(())
+    }
+
     /// Segment files that fit beside `foreign` bytes of other files.
     pub(crate) fn max_segments(&self, foreign: u64) -> u64 {
         (self

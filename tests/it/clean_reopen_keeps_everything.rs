@@ -230,7 +230,8 @@ fn a_close_costs_what_was_stored_and_not_what_is_there() {
     }
     let cache = small::open(&fs, options()).unwrap();
     let written = written.load(Ordering::Relaxed);
-    assert!(written < 4 * 20_000, "{written} bytes");
+    // An image of the index alone is larger.
+    assert!(written < 800_000, "{written} bytes");
     assert_eq!(cache.stats().recovered_from_checkpoint, 50_000);
     let newest = cache.get(3_u64.to_le_bytes()).unwrap().unwrap();
     assert_eq!(newest[..], [8; 20]);

@@ -198,6 +198,8 @@ fn options_out_of_range_are_refused_before_anything_is_made() {
         small::options().capacity_bytes(5 << 40),
         small::options().segment_bytes(12 << 10),
         small::options().tail_bytes(40 << 10),
+        small::options().tail_bytes(0),
+        small::options().tail_bytes(u64::MAX),
         small::options().index_shards(0),
         small::options().index_shards(3),
         small::options().bloom_fp_rate(f64::NAN),
@@ -418,4 +420,92 @@ fn dropping_the_last_clone_closes() {
         let cache = small::open(&fs.power_loss(1), small::options()).unwrap();
         assert!(cache.contains("key").unwrap());
     }
+}
+
+#[test]
+fn a_tail_dir_that_is_the_cache_s_own_directory_is_refused() {
+    for dir in [DIR, "/cache/", "/./cache"] {
+        let fs = SimFs::new(1);
+        let error = small::open(&fs, small::options().tail_dir(dir)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains("tail_dir"), "{error}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_was_asked_for_is_written_or_refused() {
+    for shards in [1, 64, 4096] {
+        let fs = SimFs::new(1);
+        let options = small::options()
+            .capacity_bytes(1 << 20)
+            .index_shards(shards);
+        let cache = small::open(&fs, options.clone()).unwrap();
+        for n in 0..400_u32 {
+            cache.insert(n.to_le_bytes(), b"v").unwrap();
+        }
+        if let Err(error) = cache.checkpoint() {
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{shards}: {error}");
+            assert!(error.to_string().contains("tail_bytes"), "{error}");
+            assert!(shards > 1);
+            continue;
+        }
+        let killed = fs.process_crash();
+        drop(cache);
+        let cache = small::open(&killed, options).unwrap();
+        let loaded = cache.stats().recovered_from_checkpoint;
+        assert_eq!(loaded, 400, "{shards} shards");
+    }
+}
+
+/// The cache's threads and its lock end with its last handle, wherever that is dropped.
+#[test]
+fn a_cache_may_be_dropped_within_another_s_closure() {
+    let (fs, other_fs) = (SimFs::new(1), SimFs::new(2));
+    let cache = small::open(&fs, small::options()).unwrap();
+    let other = small::open(&other_fs, small::options().background(true)).unwrap();
+    let fill = |_: &mut [u8]| {
+        drop(other);
+        Ok::<_, String>(())
+    };
+    cache.insert_with_len("key", 1, fill).unwrap();
+    for wait in 0.. {
+        match small::open(&other_fs, small::options()) {
+            Ok(_) => break,
+            Err(error) => assert!(wait < 500, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A tail with io buffers larger than a segment: no frame may be, be it of a checkpoint.
+#[test]
+fn a_tail_much_larger_than_a_segment_takes_no_frames_larger_than_one() {
+    let fs = SimFs::new(1);
+    let options = || {
+        small::options()
+            .capacity_bytes(4 << 20)
+            .tail_bytes(1 << 20)
+            .index_shards(1)
+            .checkpoint_every_bytes(1 << 20)
+    };
+    let (done, is_done) = std::sync::mpsc::channel();
+    let there = fs.clone();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "should it hang, the test must not wait for it"
+    )]
+    std::thread::spawn(move || {
+        let cache = small::open(&there, options()).unwrap();
+        for n in 0..4_000_u32 {
+            cache.insert(n.to_le_bytes(), n.to_le_bytes()).unwrap();
+        }
+        cache.insert("large", vec![7; 5_000]).unwrap();
+        cache.checkpoint().unwrap();
+        done.send(cache.stats().evicted).unwrap();
+    });
+    let evicted = is_done.recv_timeout(Duration::from_secs(20));
+    assert_eq!(evicted, Ok(0), "it never ends, or costs entries");
+    let cache = small::open(&fs.process_crash(), options()).unwrap();
+    assert_eq!(cache.stats().recovered_from_checkpoint, 4_001);
+    assert_eq!(cache.get("large").unwrap().unwrap().len(), 5_000);
 }

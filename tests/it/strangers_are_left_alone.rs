@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use perennial::{Cache, Error, ErrorKind};
+use perennial::{Cache, Error, ErrorKind, verify_with};
 use perennial_failpoints::{Fs, SimFs};
+use perennial_recovery::Identity;
+use perennial_wal::segment::{HeaderFound, Join, SegmentHeader};
+use perennial_wal::{Lsn, SegmentId};
 
 use crate::small::{self, DIR, Life, file};
 
@@ -332,4 +336,139 @@ fn a_stranger_with_the_last_name_there_is_costs_no_names() {
             .iter()
             .all(|name| name.len() != "seg-1000000".len())
     );
+}
+
+#[test]
+fn a_name_that_is_only_nearly_a_segment_s_stands_for_none() {
+    let (fs, mut life) = made(1);
+    let whole = count(&fs, &life);
+    let names: Vec<_> = (0..6).map(|n| format!("seg-+0000{n}")).collect();
+    for name in &names {
+        fs.write_file(&file(name), b"mine");
+    }
+    assert_eq!(count(&fs, &life), whole);
+    churn(&fs, &mut life);
+    for name in &names {
+        assert_eq!(fs.read_file(&file(name)).unwrap(), b"mine");
+    }
+}
+
+#[test]
+fn a_file_of_ours_with_the_last_name_there_is_costs_no_segments() {
+    let (fs, mut life) = made(1);
+    // Too short to have had a header: a leftover of our own.
+    fs.write_file(&file("seg-999999"), b"");
+    churn(&fs, &mut life);
+    let names = fs.file_names(Path::new(DIR));
+    assert!(
+        names.iter().all(|name| name.len() != "seg-1000000".len()),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn segments_without_an_identity_are_named_whatever_lies_beside_them() {
+    let (fs, _) = made(1);
+    fs.remove_file(&file("identity"));
+    // A directory is listed in any order: what comes before the segments must not hide them.
+    fs.write_file(&file("a-note"), b"mine");
+    let error = refused(&fs);
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("no identity"), "{error}");
+}
+
+#[test]
+fn an_identity_with_sizes_that_no_cache_has_is_refused() {
+    let (fs, _) = made(1);
+    let good = Identity::decode(&fs.read_file(&file("identity")).unwrap()).unwrap();
+    let sizes = |segment_bytes, sector| Identity {
+        segment_bytes,
+        sector,
+        ..good.clone()
+    };
+    let ring = |ring_bytes| {
+        let mut identity = good.clone();
+        identity.tail.ring_bytes = ring_bytes;
+        identity
+    };
+    let bad = [
+        sizes(0, 512),
+        sizes(8192, 0),
+        sizes(8192, 3),
+        sizes(512, 512),
+        sizes(1 << 31, 4096),
+        Identity {
+            identity_bits: 255,
+            ..good.clone()
+        },
+        ring(0),
+        ring(1),
+        ring(u64::MAX),
+    ];
+    for identity in bad {
+        fs.write_file(&file("identity"), &identity.encode());
+        let error = refused(&fs);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{identity:?}: {error}");
+        assert!(error.to_string().contains("identity"), "{error}");
+    }
+}
+
+#[test]
+fn a_header_that_says_what_no_header_says_costs_no_more_than_its_segment() {
+    let far = [0, 1 << 49, 1 << 52, u64::MAX];
+    type Change = Box<dyn Fn(&mut SegmentHeader)>;
+    let mut changes: Vec<(String, Change)> = Vec::new();
+    for n in far {
+        changes.push((
+            format!("number {n}"),
+            Box::new(move |h| h.number = SegmentId(n)),
+        ));
+        changes.push((
+            format!("predecessor {n}"),
+            Box::new(move |h| h.predecessor = SegmentId(n)),
+        ));
+        changes.push((
+            format!("void through {n}"),
+            Box::new(move |h| h.joins[0].void_through = n),
+        ));
+        changes.push((format!("stable {n}"), Box::new(move |h| h.stable = Lsn(n))));
+    }
+    for begin in [0, 8, 1025, 8192, u32::MAX] {
+        changes.push((
+            format!("begin {begin}"),
+            Box::new(move |h| h.joins[0].begin = begin),
+        ));
+    }
+    for (begin, end) in [(0, 0), (1025, 1024), (u32::MAX, 0), (2048, 4096)] {
+        changes.push((
+            format!("join {begin} {end}"),
+            Box::new(move |h| {
+                let join = Join {
+                    begin,
+                    end,
+                    ..h.joins[0]
+                };
+                h.joins.push(join);
+            }),
+        ));
+    }
+    let (fs, _) = made(1);
+    for (name, content) in files(&fs) {
+        let HeaderFound::Good(header) = SegmentHeader::decode(&content[..content.len().min(1024)])
+        else {
+            continue;
+        };
+        for (what, change) in &changes {
+            let mut bad = header.clone();
+            change(&mut bad);
+            let zone = bad.encode();
+            let mut content = content.clone();
+            content[..zone.len()].copy_from_slice(&zone);
+            let fs = fs.process_crash();
+            fs.write_file(&file(&name), &content);
+            println!("{name}: {what}");
+            verify_with(Arc::new(fs.clone()), DIR).expect("verify");
+            churn(&fs, &mut Life::new(9));
+        }
+    }
 }

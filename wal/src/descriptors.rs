@@ -7,7 +7,7 @@
 
 use crate::frame::u64_at;
 use crate::header_word::Word;
-use crate::lsn::{ALIGN, Lsn};
+use crate::lsn::{ALIGN, END_OF_POSITIONS, Lsn};
 use crate::tail_head::{DESCRIPTORS, DESCRIPTORS_AT, EXTENT_UNIT};
 
 /// The base of a descriptor that no buffer has had: zeros are a lost one.
@@ -56,6 +56,10 @@ impl Slot {
         }
         if word.0 == 0 {
             return Self::Unused;
+        }
+        // Under no crc: where rot sends a buffer, the log must be able to follow.
+        if base >= END_OF_POSITIONS {
+            return Self::Lost;
         }
         if word.salt() % DESCRIPTORS as u64 != slot as u64 {
             return Self::Lost;

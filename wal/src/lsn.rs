@@ -5,6 +5,13 @@ use std::fmt;
 /// Frames, extents and addresses are aligned to this many bytes.
 pub const ALIGN: u64 = 16;
 
+/// No log gets this far, and a checkpoint has bits for twice of it: a position from here on is damage.
+pub(crate) const END_OF_POSITIONS: u64 = 1 << 58;
+
+/// The log that counts never reaches further back: no cache is larger than half of it, and the index cannot tell
+/// addresses apart that are further from each other.
+pub(crate) const REACH_BYTES: u64 = 8 << 40;
+
 /// Rounds `n` up to a multiple of `to`, a power of two.
 #[must_use]
 pub const fn align_up(n: u64, to: u64) -> u64 {

@@ -10,9 +10,9 @@ use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
 
 use crate::error::{Result, WalError};
 use crate::geometry::Geometry;
-use crate::lsn::{Lsn, SegmentId, to_usize};
+use crate::lsn::{Lsn, REACH_BYTES, SegmentId, to_usize};
 use crate::segment::{
-    FIXED_BYTES, HeaderFound, ROW_BYTES, SegmentHeader, Trailer, TrailerRows, slot_of,
+    FIXED_BYTES, HeaderFound, Join, ROW_BYTES, SegmentHeader, Trailer, TrailerRows, slot_of,
 };
 use crate::tail_head::TailHead;
 
@@ -105,14 +105,19 @@ pub(crate) fn find(
             found.next_slot = found.next_slot.max(slot + 1);
         }
     }
-    link(&mut found, good);
+    link(&mut found, good, geometry);
     look_for_a_missing_end(&mut found, geometry, tail);
     Ok(found)
 }
 
 fn fits(header: &SegmentHeader, geometry: Geometry) -> bool {
+    let in_place = |join: &Join| {
+        let begin = u64::from(join.begin);
+        begin >= geometry.data_begin() && begin.is_multiple_of(geometry.sector)
+    };
     u64::from(header.segment_bytes) == geometry.segment_bytes
         && u64::from(header.sector) == geometry.sector
+        && header.joins.iter().all(in_place)
 }
 
 /// Of two files with one number (a copy), the one with more joins is the newer. Returns the slot of the other.
@@ -129,7 +134,7 @@ fn keep_better(good: &mut BTreeMap<SegmentId, ChainSegment>, segment: ChainSegme
 }
 
 /// Follows the predecessors from the newest segment that was not given up.
-fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
+fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>, geometry: Geometry) {
     let void: Vec<(SegmentId, SegmentId)> = good
         .values()
         .map(|s| (s.header.number, s.header.void_through()))
@@ -145,7 +150,12 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>) {
         .max()
         .unwrap_or_default();
     let mut next = good.keys().copied().filter(|id| !is_void(*id)).max();
+    let newest = found.max_number;
     while let Some(id) = next {
+        if newest - id.0 > REACH_BYTES / geometry.segment_bytes - 2 {
+            found.broken = true;
+            break;
+        }
         let Some(segment) = good.remove(&id) else {
             found.broken = true;
             break;

@@ -11,7 +11,7 @@
 //! random incarnation, so that what an earlier life left behind its end can never prove itself (PROTOCOL hole 10).
 
 use crate::frame::{Seed, u32_at, u64_at};
-use crate::lsn::{Lsn, SegmentId, to_u32, to_usize};
+use crate::lsn::{ALIGN, END_OF_POSITIONS, Lsn, REACH_BYTES, SegmentId, to_u32, to_usize};
 
 const MAGIC: &[u8; 8] = b"PRNLSEG\0";
 /// The format this code writes, and the newest it reads.
@@ -165,7 +165,7 @@ impl SegmentHeader {
             incarnation: u64_at(b, 8),
             void_through: u64_at(b, 16),
         };
-        HeaderFound::Good(Self {
+        let header = Self {
             cache_id: u64_at(bytes, 16),
             number: SegmentId(u64_at(bytes, 24)),
             predecessor: SegmentId(u64_at(bytes, 32)),
@@ -179,7 +179,37 @@ impl SegmentHeader {
                 .take(joins)
                 .map(join)
                 .collect(),
-        })
+        };
+        if header.is_sound() {
+            HeaderFound::Good(header)
+        } else {
+            HeaderFound::Damaged
+        }
+    }
+
+    /// False for what no life of any log writes: its positions would be calculated with.
+    fn is_sound(&self) -> bool {
+        let segment_bytes = u64::from(self.segment_bytes);
+        let numbers = (END_OF_POSITIONS.checked_div(segment_bytes)).unwrap_or(0);
+        let number = self.number.0;
+        let follows = |before: u32, join: &Join| before <= join.end && join.end <= join.begin;
+        let pairs = self.joins.iter().zip(self.joins.iter().skip(1));
+        (1..numbers).contains(&number)
+            && self.predecessor.0 <= number
+            && self.oldest.0 <= number
+            && self.stable.0 < END_OF_POSITIONS
+            && self.joins.iter().all(|join| {
+                let begin = u64::from(join.begin);
+                let void = join.void_through.saturating_sub(number);
+                begin >= 2 * HEADER_COPY_BYTES as u64
+                    && begin < segment_bytes
+                    && begin.is_multiple_of(ALIGN)
+                    && join.end <= join.begin
+                    && void < REACH_BYTES / segment_bytes
+            })
+            && pairs
+                .into_iter()
+                .all(|(before, join)| follows(before.begin, join))
     }
 
     /// The crc seed of a frame at `offset`.

@@ -34,11 +34,9 @@ pub fn file_name(slot: u32) -> String {
 #[must_use]
 pub fn slot_of(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("seg-")?;
-    if digits.len() != 6 {
-        None
-    } else {
-        digits.parse().ok()
-    }
+    // `parse` alone takes a sign: `seg-+00001` would be another name of slot 1, and its file free to be written over.
+    let good = digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    good.then(|| digits.parse().ok())?
 }
 
 /// One segment in use.

@@ -51,7 +51,11 @@ impl SegmentStore {
             let mut inner = self.inner.lock();
             match inner.free.pop() {
                 Some(slot) => (slot, false),
-                None if (inner.files as u64) < self.max_files() => (inner.next_slot, true),
+                // Behind the last name there is the first may be free; `create_next` steps over those that are not.
+                None if (inner.files as u64) < self.max_files() => {
+                    let beyond = inner.next_slot > MAX_SLOT;
+                    (if beyond { 0 } else { inner.next_slot }, true)
+                }
                 None => return None,
             }
         };
