@@ -476,3 +476,33 @@ fn a_cache_may_be_dropped_within_another_s_closure() {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
+
+/// A tail with io buffers larger than a segment: no frame may be, be it of a checkpoint.
+#[test]
+fn a_tail_much_larger_than_a_segment_takes_no_frames_larger_than_one() {
+    let fs = SimFs::new(1);
+    let options = || {
+        small::options()
+            .capacity_bytes(4 << 20)
+            .tail_bytes(1 << 20)
+            .index_shards(1)
+            .checkpoint_every_bytes(1 << 20)
+    };
+    let (done, is_done) = std::sync::mpsc::channel();
+    let there = fs.clone();
+    let run = move || {
+        let cache = small::open(&there, options()).unwrap();
+        for n in 0..4_000_u32 {
+            cache.insert(n.to_le_bytes(), n.to_le_bytes()).unwrap();
+        }
+        cache.insert("large", vec![7; 5_000]).unwrap();
+        cache.checkpoint().unwrap();
+        done.send(cache.stats().evicted).unwrap();
+    };
+    std::thread::Builder::new().spawn(run).unwrap();
+    let evicted = is_done.recv_timeout(Duration::from_secs(20));
+    assert_eq!(evicted, Ok(0), "it never ends, or costs entries");
+    let cache = small::open(&fs.process_crash(), options()).unwrap();
+    assert_eq!(cache.stats().recovered_from_checkpoint, 4_001);
+    assert_eq!(cache.get("large").unwrap().unwrap().len(), 5_000);
+}

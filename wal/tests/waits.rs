@@ -57,3 +57,21 @@ fn more_writers_than_a_buffer_can_count_go_on_in_the_next() {
     let written: Vec<_> = (0_u64..2_000).map(|n| n.to_le_bytes().to_vec()).collect();
     assert_eq!(read, written);
 }
+
+#[test]
+fn an_entry_larger_than_a_segment_is_refused_whatever_the_tail() {
+    let options = LogOptions::new().segment_bytes(8 << 10);
+    let log = open(&options.tail_bytes(1 << 20));
+    let asked = Arc::clone(&log);
+    let max = in_time(move || match asked.append(&vec![0; 10 << 10]) {
+        Err(WalError::TooLarge { max, .. }) => max,
+        other => panic!("{other:?}"),
+    });
+    assert!((4 << 10..8 << 10).contains(&max), "{max}");
+    // The largest there is takes its segment; header and alignment are in the bound.
+    let asked = Arc::clone(&log);
+    let largest = usize::try_from(max).unwrap() - 64;
+    in_time(move || (0..5).try_for_each(|_| asked.append(&vec![1; largest]).map(drop))).unwrap();
+    log.flush().unwrap();
+    assert_eq!(log.iter_from(Lsn(0)).count(), 5);
+}
