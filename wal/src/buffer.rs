@@ -126,9 +126,10 @@ impl Buffers {
         }
     }
 
-    /// The largest frame that goes through the ring.
+    /// The largest frame that goes through the ring. A buffer may be larger than a segment, a frame may not: nothing would
+    /// ever have room for it, and looking for some would use up every segment there is.
     pub(crate) fn max_frame(&self) -> u64 {
-        self.buffer_bytes - MARK_BYTES
+        (self.buffer_bytes - MARK_BYTES).min(self.geometry.max_frame())
     }
 
     pub(crate) fn geometry(&self) -> Geometry {
