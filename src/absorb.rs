@@ -16,6 +16,8 @@ pub(crate) struct Absorb<'a> {
     ledger: &'a Ledger,
     oldest: SegmentId,
     segment_bytes: u64,
+    /// Where the newest segment ends, in units: no address lies behind.
+    end_units: u64,
     /// Operations whose part of the index is being loaded.
     pending: VecDeque<Operation>,
 }
@@ -47,6 +49,7 @@ impl<'a> Absorb<'a> {
             ledger,
             oldest,
             segment_bytes: geometry.segment_bytes,
+            end_units: end,
             pending: VecDeque::with_capacity(AHEAD + 1),
         }
     }
@@ -76,8 +79,11 @@ impl<'a> Absorb<'a> {
         }
     }
 
+    /// False also for what a row may say and no log has.
     fn counts(&self, addr: Addr) -> bool {
-        !addr.is_kept() && addr.position().segment(self.segment_bytes) >= self.oldest
+        !addr.is_kept()
+            && addr.units() < self.end_units
+            && addr.position().segment(self.segment_bytes) >= self.oldest
     }
 }
 

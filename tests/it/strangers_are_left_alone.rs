@@ -7,8 +7,8 @@ use std::sync::Arc;
 use perennial::{Cache, Error, ErrorKind, verify_with};
 use perennial_failpoints::{Fs, SimFs};
 use perennial_recovery::Identity;
-use perennial_wal::segment::{HeaderFound, Join, SegmentHeader};
-use perennial_wal::{Lsn, SegmentId};
+use perennial_wal::segment::{HeaderFound, Join, SegmentHeader, Trailer};
+use perennial_wal::{Addr, Lsn, SegmentId};
 
 use crate::small::{self, DIR, Life, file};
 
@@ -471,4 +471,37 @@ fn a_header_that_says_what_no_header_says_costs_no_more_than_its_segment() {
             churn(&fs, &mut Life::new(9));
         }
     }
+}
+
+#[test]
+fn a_trailer_whose_rows_point_out_of_the_log_is_survived() {
+    // Killed and without a checkpoint: the rows are replayed.
+    let fs = SimFs::new(1);
+    let cache = small::open(&fs, small::options().checkpoint_every_bytes(1 << 30)).unwrap();
+    Life::new(1).live(&cache, 90);
+    let killed = fs.process_crash();
+    drop(cache);
+    let fs = killed;
+    let mut changed = 0;
+    for (name, content) in files(&fs) {
+        let Some(trailer) = Trailer::decode(&content).filter(|_| name.starts_with("seg-")) else {
+            continue;
+        };
+        for bits in [1 << 45, 1 << 55, 1 << 60, u64::MAX] {
+            let mut bad = trailer.clone();
+            for row in &mut bad.rows {
+                row.target = Addr::from_bits(bits);
+            }
+            let end = bad.encode(8 << 10, 512);
+            let mut content = content.clone();
+            let at = content.len() - end.len();
+            content[at..].copy_from_slice(&end);
+            let fs = fs.process_crash();
+            fs.write_file(&file(&name), &content);
+            verify_with(Arc::new(fs.clone()), DIR).expect("verify");
+            churn(&fs, &mut Life::new(9));
+            changed += 1;
+        }
+    }
+    assert!(changed > 0, "no segment is sealed");
 }

@@ -126,10 +126,10 @@ impl Addr {
         self.0 & !Self::KEPT
     }
 
-    /// The position in bytes: the LSN of a log frame.
+    /// The position in bytes: the LSN of a log frame. One that no position fits, as a damaged row may say, is nowhere.
     #[must_use]
     pub const fn position(self) -> Lsn {
-        Lsn(self.units() * ALIGN)
+        Lsn(self.units().saturating_mul(ALIGN))
     }
 
     /// The address as it is stored.

@@ -13,7 +13,7 @@
 
 use crate::descriptors::Descriptors;
 use crate::frame::{u32_at, u64_at};
-use crate::lsn::Lsn;
+use crate::lsn::{END_OF_POSITIONS, Lsn};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"PRNLTAIL");
 const VERSION: u32 = 1;
@@ -117,7 +117,8 @@ pub(crate) fn stable_word(lsn: Lsn) -> u64 {
 #[must_use]
 pub(crate) fn stable_of(word: u64) -> Option<Lsn> {
     let units = word & UNITS;
-    (word >> 56 == u64::from(check_of(units))).then_some(Lsn(units * crate::lsn::ALIGN))
+    let lsn = Lsn(units * crate::lsn::ALIGN);
+    (word >> 56 == u64::from(check_of(units)) && lsn.0 < END_OF_POSITIONS).then_some(lsn)
 }
 
 /// Never 0 for units 0, so that zeros prove nothing.
