@@ -68,10 +68,7 @@ impl Filling {
 
     /// The slot it frees is taken at once: only the bucket that the other entry went to counts one more.
     fn relocate(&mut self, x: u64) -> Option<Place> {
-        let slots = &self.slots;
-        let (freed, to) = slots
-            .candidates(slots.spot(x))
-            .find_map(|place| Some((place, slots.move_away(place)?)))?;
+        let (freed, to) = self.slots.make_way(self.slots.spot(x))?;
         self.taken[to.bucket] += 1;
         Some(freed)
     }

@@ -5,7 +5,7 @@ use super::geometry::Key;
 use super::shard::{Live, ShardGuard};
 use super::slot::Slot;
 use super::slots::{Place, Slots};
-use super::table::{Phase, SMALL, Table, next_size};
+use super::table::{Phase, SMALL, Table};
 
 impl<X> ShardGuard<'_, X> {
     pub(super) fn make_place(&mut self, key: Key, live: Live<'_>) -> Place {
@@ -94,7 +94,7 @@ impl<X> ShardGuard<'_, X> {
 
     fn grow_a_step(&mut self) {
         let buckets = self.state.table.slots.buckets();
-        self.grow(next_size(buckets, self.state.phase));
+        self.grow(self.index.table_shape.next_size(buckets, self.state.phase));
         if buckets >= SMALL {
             self.state.phase = Phase::Spread;
         }

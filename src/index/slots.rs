@@ -80,7 +80,7 @@ impl Slots {
     /// `find`, with a place for a test to step in before each of the four buckets.
     fn find_between(&self, spot: Spot, step_in: impl Fn(u8)) -> Option<(Place, Slot)> {
         loop {
-            // Acquire, with the release in `relocate`: who sees the count sees the new copy.
+            // Acquire, with the release in `shift`: who sees the count sees the new copy.
             let moves = self.moves.load(Ordering::Acquire);
             let found = (0..CHOICES).find_map(|choice| {
                 step_in(choice);
@@ -155,8 +155,27 @@ impl Slots {
     }
 
     fn relocate(&self, spot: Spot) -> Option<Place> {
+        Some(self.make_way(spot)?.0)
+    }
+
+    /// Frees one of a key's slots by moving its entry to another of *its* buckets, and says which, and which empty slot
+    /// was taken for it.
+    ///
+    /// One step alone fails for some key of a large table long before it is full, and the table would grow too early: then
+    /// the entry takes the slot of a third one, which moves on.
+    pub(super) fn make_way(&self, spot: Spot) -> Option<(Place, Place)> {
+        let one_step = |place| Some((place, self.move_away(place)?));
+        let two_steps = |place: Place| {
+            let spot = self.spot_of(place);
+            let elsewhere = |next: &Place| next.bucket != place.bucket;
+            let mut nexts = self.candidates(spot).filter(elsewhere);
+            let (next, taken) = nexts.find_map(one_step)?;
+            self.shift(place, next);
+            Some((place, taken))
+        };
         self.candidates(spot)
-            .find(|&place| self.move_away(place).is_some())
+            .find_map(one_step)
+            .or_else(|| self.candidates(spot).find_map(two_steps))
     }
 
     /// The twenty slots this key may live in.
@@ -172,16 +191,24 @@ impl Slots {
     }
 
     /// Moves the entry in `place` to another of its buckets, if one has an empty slot, and says where it is now.
-    pub(super) fn move_away(&self, place: Place) -> Option<Place> {
+    fn move_away(&self, place: Place) -> Option<Place> {
+        let to = self.empty(self.spot_of(place))?;
+        self.shift(place, to);
+        Some(to)
+    }
+
+    fn spot_of(&self, place: Place) -> Spot {
+        self.quotient.spot(place.bucket, self.read(place).tag())
+    }
+
+    /// Moves an entry to an empty slot of another of its buckets.
+    fn shift(&self, place: Place, to: Place) {
         let slot = self.read(place);
-        let spot = self.quotient.spot(place.bucket, slot.tag());
-        let to = self.empty(spot)?;
         self.buckets[to.bucket].write(to.at, slot.displaced(to.displacement));
         let moves = self.moves.load(Ordering::Relaxed);
         // Release, with both acquires in `find`.
         self.moves.store(moves + 1, Ordering::Release);
         self.buckets[place.bucket].write(place.at, Slot::EMPTY);
-        Some(to)
     }
 
     /// Some three hundred entries from all over the table, all of a small one.

@@ -13,6 +13,8 @@ use super::slots::{self, Slots};
 pub(super) struct TableShape {
     place_bits: u8,
     filter: FilterShape,
+    /// A table grows by one part in so many.
+    step: u64,
 }
 
 /// What a shard publishes. A new filter over the same slots is a new table that shares them.
@@ -27,7 +29,25 @@ impl TableShape {
         Self {
             place_bits: geometry.place_bits(),
             filter: FilterShape::of(geometry.fp_rate),
+            // The sizes of many shards lie between each other: on average they are half way through a step. Of few
+            // shards most may be at its beginning, and a smaller step keeps them, too, below 16 bytes an entry.
+            step: if geometry.shards_log2 < 5 { 16 } else { 8 },
         }
+    }
+
+    /// The size after `buckets`. What is empty is memory in vain: a table grows by little, and moves its entries in order,
+    /// from one end to the other, which is quick.
+    pub(super) fn next_size(&self, buckets: u64, phase: Phase) -> u64 {
+        let more = match phase {
+            _ if buckets < SMALL => buckets,
+            Phase::Spread => buckets / self.step,
+            // Between nothing and a step, in the order of the bits turned around: any few shards are well spread.
+            Phase::Together(shard) => {
+                let parts = ((shard as u64).reverse_bits() >> 56) + 1;
+                (buckets * parts).div_ceil(self.step * 256)
+            }
+        };
+        buckets + more
     }
 
     fn filter(&self, slots: &Slots) -> Filter {
@@ -66,7 +86,7 @@ impl Table {
                     filter: Arc::new(filter),
                 };
             }
-            buckets = next_size(buckets, Phase::Spread);
+            buckets = shape.next_size(buckets, Phase::Spread);
         }
     }
 
@@ -86,18 +106,3 @@ pub(super) enum Phase {
 
 /// Below this a table doubles.
 pub(super) const SMALL: u64 = 64;
-
-/// The size after `buckets`. What is empty is memory in vain: a table grows by an eighth, and moves its entries
-/// in order, from one end to the other, which is quick.
-pub(super) fn next_size(buckets: u64, phase: Phase) -> u64 {
-    let more = match phase {
-        _ if buckets < SMALL => buckets,
-        Phase::Spread => buckets / 8,
-        // Between nothing and an eighth, in the order of the bits turned around: any few shards are well spread.
-        Phase::Together(shard) => {
-            let eighths = ((shard as u64).reverse_bits() >> 56) + 1;
-            (buckets * eighths).div_ceil(8 * 256)
-        }
-    };
-    buckets + more
-}

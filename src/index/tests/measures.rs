@@ -39,17 +39,15 @@ fn worst(index: &Index<()>, entries: std::ops::Range<u64>) -> usize {
     worst
 }
 
-/// The sizes of many shards lie between each other, so that on average they are as full at one time as at another.
 #[test]
 fn a_grown_index_costs_at_most_sixteen_bytes_an_entry() {
-    let worst = worst(&index(6, 60), 100_000..600_000);
-    assert!(worst <= 1_600, "{worst} hundredths of a byte for an entry");
-}
-
-#[test]
-fn a_grown_index_of_few_shards_costs_little_more() {
-    let worst = worst(&index(3, 60), 100_000..300_000);
-    assert!(worst <= 1_700, "{worst} hundredths of a byte for an entry");
+    for shards_log2 in 0..=8 {
+        let worst = worst(&index(shards_log2, 60), 100_000..400_000);
+        assert!(
+            worst <= 1_600,
+            "{worst} hundredths in 2^{shards_log2} shards"
+        );
+    }
 }
 
 #[test]
