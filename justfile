@@ -37,7 +37,11 @@ miri *ARGS:
 
 # The log's code under random schedules.
 shuttle *ARGS:
-    RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p perennial-wal --lib shuttle -- {{ ARGS }}
+    RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test -p perennial-wal -p perennial --lib shuttle -- {{ ARGS }}
+
+# Half a million schedules of the cache.
+shuttle-long:
+    SHUTTLE_SCHEDULES=125000 just shuttle
 
 # docs/benchmarks.md says what each number means.
 bench *ARGS:

@@ -14,6 +14,8 @@ mod open;
 mod options;
 mod read;
 mod reclaim;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
 mod stats;
 mod sync;
 mod tails;

@@ -3,6 +3,6 @@
 //! are all in the log.
 
 pub(crate) use perennial_wal::sync::{
-    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, JoinHandle, Mutex, MutexGuard,
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Backoff, Condvar, JoinHandle, Mutex, MutexGuard,
     Ordering, RwLock, fence, spawn, yield_now,
 };

@@ -16,10 +16,8 @@
 //! A reader asleep across exactly 2^31 changes of one bucket would be fooled; it is pinned for
 //! one lookup only, and what it finds is compared with the full key on disk in any case.
 
-use crossbeam_utils::Backoff;
-
 use super::slot::{Slot, Tag, VISITED_MAX};
-use crate::sync::{AtomicU32, Ordering, fence};
+use crate::sync::{AtomicU32, Backoff, Ordering, fence};
 
 pub(super) const SLOTS: usize = 5;
 

@@ -13,6 +13,23 @@ pub use shuttle::sync::MutexGuard;
 pub use shuttle::sync::atomic::{AtomicBool, Ordering};
 pub use shuttle::thread::{JoinHandle, yield_now};
 
+/// A wait for another thread's next few instructions: the scheduler goes on with that one.
+#[derive(Debug)]
+pub struct Backoff(());
+
+impl Backoff {
+    /// Nothing was waited for yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(())
+    }
+
+    /// Gives way.
+    pub fn snooze(&self) {
+        yield_now();
+    }
+}
+
 /// Here the scheduler may go on with another thread.
 fn step() {
     AtomicBool::new(false).load(Ordering::SeqCst);

@@ -1,5 +1,6 @@
 //! What runs in production. Public, for the crates above.
 
+pub use crossbeam_utils::Backoff;
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
 pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub use std::thread::{JoinHandle, yield_now};

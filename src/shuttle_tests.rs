@@ -1,0 +1,161 @@
+//! The whole cache under schedules drawn from a seed: `RUSTFLAGS="--cfg shuttle" cargo test -p perennial --lib shuttle`.
+//!
+//! A failure prints the schedule; `shuttle::replay` runs it again. `SHUTTLE_SCHEDULES` is how many schedules to draw.
+//! The disk is `SimFs`, so that a schedule can end in a kill: what had returned must be there afterwards.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{identify, value};
+use shuttle::scheduler::PctScheduler;
+use shuttle::thread;
+
+use crate::{Cache, Options};
+
+/// Runs `test` under as many schedules as asked for, with up to three places where the scheduler preempts.
+fn check(default: usize, test: impl Fn() + Send + Sync + 'static) {
+    let schedules = std::env::var("SHUTTLE_SCHEDULES").ok();
+    let schedules = schedules.and_then(|n| n.parse().ok()).unwrap_or(default);
+    let mut config = shuttle::Config::new();
+    // An open takes more stack than the 32 KiB that a thread has by default.
+    config.stack_size = 1 << 20;
+    shuttle::Runner::new(PctScheduler::new(3, schedules), config).run(test);
+}
+
+fn options(background: bool) -> Options {
+    Options::new()
+        .capacity_bytes(64 << 10)
+        .segment_bytes(8 << 10)
+        .tail_bytes(4 << 10)
+        .memory_tier_bytes(4 << 10)
+        .checkpoint_every_bytes(16 << 10)
+        .index_shards(1)
+        .background(background)
+}
+
+fn open(fs: &SimFs, background: bool) -> Cache {
+    Cache::open_with(Arc::new(fs.clone()), "/cache", options(background)).expect("it opens")
+}
+
+/// The operation whose value a key shows; 0 where it shows none.
+fn shown(cache: &Cache, key: &str) -> u64 {
+    let found = cache.get(key).expect("get");
+    found.map_or(0, |found| {
+        identify(key.as_bytes(), &found).expect("a value of the key")
+    })
+}
+
+fn put(cache: &Cache, key: &str, op: u64, len: usize) {
+    let stored = cache.insert(key, value(key.as_bytes(), op, len));
+    stored.expect("insert");
+}
+
+/// One thread overwrites a key, one fills segments so that it is evicted, one reads: it never sees the key go back. Killed
+/// at the end, the newest is there or nothing.
+#[test]
+fn shuttle_a_reader_never_sees_a_key_go_back() {
+    check(1_500, || {
+        let fs = SimFs::new(1);
+        let cache = open(&fs, false);
+        let (writer, filler) = (cache.clone(), cache.clone());
+        let writer = thread::spawn(move || {
+            for op in 1..=4 {
+                put(&writer, "key", op, 900);
+            }
+        });
+        let filler = thread::spawn(move || {
+            for op in 1..=12 {
+                put(&filler, "filler", op, 1_500);
+            }
+        });
+        let mut newest = 0;
+        for _ in 0..4 {
+            let now = shown(&cache, "key");
+            assert!(now == 0 || now >= newest, "{now} after {newest}");
+            newest = newest.max(now);
+        }
+        writer.join().expect("no panic");
+        filler.join().expect("no panic");
+        let after = open(&fs.process_crash(), false);
+        assert!([0, 4].contains(&shown(&after, "key")), "stale after a kill");
+        assert!([0, 12].contains(&shown(&after, "filler")));
+    });
+}
+
+/// What a fetch brings never replaces an insert, nor undoes a remove, that came after it began.
+#[test]
+fn shuttle_a_fetch_never_overwrites_what_came_after_it() {
+    check(1_500, || {
+        let fs = SimFs::new(2);
+        let cache = open(&fs, false);
+        put(&cache, "removed", 1, 50);
+        let (inserts, removes) = (cache.clone(), cache.clone());
+        let inserts = thread::spawn(move || put(&inserts, "inserted", 2, 50));
+        let removes = thread::spawn(move || removes.remove("removed").expect("remove"));
+        for key in ["inserted", "removed"] {
+            let fetch = || Ok::<_, Infallible>(value(key.as_bytes(), 9, 50));
+            cache.get_or_fetch(key, fetch).expect("fetch");
+        }
+        inserts.join().expect("no panic");
+        removes.join().expect("no panic");
+        assert_eq!(
+            shown(&cache, "inserted"),
+            2,
+            "the insert came last, or the fetch found it"
+        );
+        let after = open(&fs.process_crash(), false);
+        assert_eq!(shown(&after, "inserted"), 2);
+        assert_eq!(shown(&after, "removed"), shown(&cache, "removed"));
+    });
+}
+
+/// Durable inserts share commits while another thread checkpoints, with the cache's own threads running. Without power at
+/// the end, all of them are there.
+#[test]
+fn shuttle_durable_inserts_and_checkpoints_survive_lost_power() {
+    check(700, || {
+        let fs = SimFs::new(3);
+        let cache = open(&fs, true);
+        let threads: Vec<_> = (0..2)
+            .map(|n| {
+                let cache = cache.clone();
+                thread::spawn(move || {
+                    let key = format!("key-{n}");
+                    for op in 1..=3 {
+                        let value = value(key.as_bytes(), op, 100);
+                        cache.insert_durable(&key, value).expect("durable");
+                    }
+                })
+            })
+            .collect();
+        cache.checkpoint().expect("checkpoint");
+        for thread in threads {
+            thread.join().expect("no panic");
+        }
+        let dark = fs.power_loss(3);
+        cache.close().expect("close");
+        let after = open(&dark, false);
+        for key in ["key-0", "key-1"] {
+            assert_eq!(shown(&after, key), 3);
+        }
+    });
+}
+
+/// A close among writers: who was told that it stored has stored, as far as a kill goes.
+#[test]
+fn shuttle_a_close_among_writers_loses_nothing_that_returned() {
+    check(1_500, || {
+        let fs = SimFs::new(4);
+        let cache = open(&fs, false);
+        let writer = cache.clone();
+        let writer = thread::spawn(move || {
+            let stored = |op| writer.insert("key", value(b"key", op, 300)).is_ok();
+            (1..=4).take_while(|op| stored(*op)).count() as u64
+        });
+        cache.close().expect("close");
+        let stored = writer.join().expect("no panic");
+        let after = open(&fs.process_crash(), false);
+        assert_eq!(shown(&after, "key"), stored);
+    });
+}
