@@ -4,7 +4,7 @@
 //! So it is done in order: homes rise with the keys, both tables and the filter are gone through from one end to the
 //! other, and of a slot nothing changes but the displacement.
 
-use super::bucket::{Bucket, SLOTS};
+use super::bucket::SLOTS;
 use super::quotient::CHOICES;
 use super::slot::Slot;
 use super::slots::{Place, Slots};
@@ -46,7 +46,7 @@ impl Filling {
             None => self.relocate(x)?,
         };
         let slot = slot.displaced(place.displacement);
-        Bucket::fill(&mut self.slots.buckets[place.bucket], place.at, slot);
+        self.slots.buckets[place.bucket].fill(place.at, slot);
         Some(())
     }
 
