@@ -5,8 +5,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 _default:
     @just --list
 
-# Format, lints, dependencies, tests, documentation tests.
-test: fmt clippy deny unit doc-test
+# Format, lints, dependencies, tests, documentation tests, fault sites.
+test: fmt clippy deny unit doc-test sites
 
 fmt:
     cargo fmt --all --check
@@ -22,6 +22,11 @@ unit:
 
 doc-test:
     cargo test --workspace --doc
+
+# Every named fault site is reached, and a machine that stops at any of them recovers.
+sites *ARGS:
+    cargo test --features failpoints --test sites -- {{ ARGS }}
+    cargo test -p perennial-failpoints --features failpoints --lib site
 
 # The crash suites: processes that are killed, disks that forget.
 crash *ARGS:

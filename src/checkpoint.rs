@@ -66,6 +66,7 @@ impl Engine {
         if let Err(error) = self.checkpoint_if_changed() {
             tracing::warn!(%error, "no checkpoint at close");
         }
+        perennial_failpoints::site!("checkpoint::close");
         Ok(self.log.close()?)
     }
 
@@ -100,6 +101,7 @@ impl Engine {
     fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
+        perennial_failpoints::site!("checkpoint::stable");
         self.log.make_stable(begun.head.e)?;
         self.finish_checkpoint(state, begun)
     }
@@ -125,6 +127,7 @@ impl Engine {
 
     /// The parts: the image of every shard.
     fn begin_checkpoint(&self, state: &mut CheckpointState) -> Result<Begun> {
+        perennial_failpoints::site!("checkpoint::begin");
         let c = self.log.reserved_end();
         let mut head = Head {
             generation: state.generation + 1,
@@ -174,6 +177,7 @@ impl Engine {
         }
         perennial_failpoints::site!("checkpoint::head");
         let at = self.append_meta(state, FrameKind::Head, &head)?;
+        perennial_failpoints::site!("checkpoint::head_appended");
         state.generation += 1;
         state.newest_c = c;
         state.newest_head = at;

@@ -169,8 +169,10 @@ impl Engine {
             Error::new(ErrorKind::Origin, format!("the fetch failed: {error}")).with_source(error)
         });
         if let Ok(value) = &fetched {
+            perennial_failpoints::site!("fetch::keep");
             self.keep_fetched(&registered, value);
         }
+        perennial_failpoints::site!("fetch::land");
         registered.flight.settle(State::Landed(fetched.clone()));
         fetched
     }

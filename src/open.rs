@@ -115,6 +115,7 @@ fn create(fs: &dyn Fs, dir: &dyn Dir, plan: &Plan) -> Result<Identity> {
         tail: tail_place(plan, fs.random_u64()),
         leftovers: Vec::new(),
     };
+    perennial_failpoints::site!("open::create");
     identity::write(dir, &identity)?;
     Ok(identity)
 }
@@ -175,6 +176,7 @@ impl Opening {
         let mut opened = report(&contents, &outcome);
         let foreign: u64 = contents.found.foreign.iter().map(|(_, bytes)| bytes).sum();
         let max_files = self.plan.max_segments(foreign);
+        perennial_failpoints::site!("open::mend");
         let mended = contents.mend(
             Arc::clone(&self.dir),
             geometry,
@@ -183,6 +185,7 @@ impl Opening {
             outcome.forget,
         )?;
 
+        perennial_failpoints::site!("open::mended");
         // Before another tail is made: it may be larger than the one it follows.
         let evicted = fit(mended.store(), &ledger)?;
         let tail = if wanted == recorded {
@@ -257,6 +260,7 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
             break;
         };
         let through = oldest.header.number;
+        perennial_failpoints::site!("open::fit");
         store.release_through(through);
         evicted += ledger.drop_through(through);
     }

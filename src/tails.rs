@@ -99,7 +99,9 @@ impl Opening {
         self.identity
             .leftovers
             .extend(leftover.then(|| before.clone()));
+        perennial_failpoints::site!("tails::name_new");
         identity::write(&*self.dir, &self.identity)?;
+        perennial_failpoints::site!("tails::named");
         drop(old);
         let removed = before.kind == TailKind::Heap || self.remove_tail(&before);
         let tail = match place.kind {
@@ -109,7 +111,9 @@ impl Opening {
                 open_tail_file(&*dir, &place.file_name(), place.ring_bytes)?
             }
         };
+        perennial_failpoints::site!("tails::made");
         if leftover && removed {
+            perennial_failpoints::site!("tails::forget_leftover");
             self.identity.leftovers.retain(|place| *place != before);
             identity::write(&*self.dir, &self.identity)?;
         }
@@ -123,6 +127,7 @@ impl Opening {
             return Ok(());
         }
         let left = leftovers.into_iter().filter(|place| !self.is_gone(place));
+        perennial_failpoints::site!("tails::leftovers");
         self.identity.leftovers = left.collect();
         Ok(identity::write(&*self.dir, &self.identity)?)
     }
@@ -168,6 +173,7 @@ impl Opening {
             if strays.is_empty() {
                 return Ok(());
             }
+            perennial_failpoints::site!("tails::remove_strays");
             // The identity that names another tail is durable before this one goes.
             self.dir.sync()?;
             strays
@@ -197,6 +203,7 @@ impl Opening {
             Some(path) => self.fs.open_dir(path),
         };
         let removed = dir.and_then(|dir| {
+            perennial_failpoints::site!("tails::remove");
             remove_if_there(&*dir, &place.file_name())?;
             if elsewhere(place).is_some() {
                 remove_if_there(&*dir, &lock_name(place))?;

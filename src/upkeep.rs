@@ -29,6 +29,7 @@ impl Engine {
     /// One round of upkeep.
     pub(crate) fn upkeep_step(&self) -> Result<()> {
         let mut state = self.lock_upkeep()?;
+        perennial_failpoints::site!("upkeep::step");
         self.make_segments(&mut state, AHEAD)?;
         self.publish_checkpoint(&mut state);
         self.checkpoint_when_due(&mut state)
@@ -40,6 +41,7 @@ impl Engine {
             .unstable_head
             .take_if(|head| *head < self.log.stable_lsn())
         {
+            perennial_failpoints::site!("upkeep::publish_checkpoint");
             self.log.store().set_checkpoint(head);
         }
     }
@@ -75,6 +77,7 @@ impl Engine {
         let mut step = self.policy.step(&self.candidates());
         if step == Step::Nothing {
             // A small log may lie in the tail as a whole.
+            perennial_failpoints::site!("upkeep::flush");
             self.log.flush()?;
             step = self.policy.step(&self.candidates());
         }
@@ -101,11 +104,12 @@ impl Engine {
     }
 
     fn drop_through(&self, state: &mut CheckpointState, through: SegmentId) {
-        perennial_failpoints::site!("reclaim::drop");
+        perennial_failpoints::site!("upkeep::drop");
         let live = self.log.store().live();
         let reclaimed = live.iter().filter(|s| s.header.number <= through).count();
         // First the addresses stop counting, then the files are free to be written over.
         self.log.store().release_through(through);
+        perennial_failpoints::site!("upkeep::released");
         self.counters.evicted.add(self.ledger.drop_through(through));
         self.counters.reclaimed_segments.add(reclaimed as u64);
         tracing::debug!(%through, generation = state.generation, "reclaimed a segment");

@@ -25,6 +25,7 @@ impl Workers {
         let shared = Arc::clone(engine);
         let upkeep = crate::sync::spawn("perennial-upkeep", move || {
             while shared.signal.next(None) {
+                perennial_failpoints::site!("workers::upkeep");
                 if let Err(error) = shared.upkeep_step() {
                     // Whoever needs the room next makes it, or is told why not.
                     tracing::warn!(%error, "upkeep failed");

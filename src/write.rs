@@ -70,6 +70,7 @@ impl Engine {
         let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
             return Ok(Inserted::Rejected(Rejection::Superseded));
         };
+        perennial_failpoints::site!("write::placed");
         match extent {
             Some(extent) => reservation.body().value.copy_from_slice(&extent.encode()),
             None => {
@@ -118,6 +119,7 @@ impl Engine {
             .try_reserve(FrameSpec::remove(hash), Class::Remove)?;
         let entered = self.raise_horizon(Addr::log(reservation.lsn()));
         let end = reservation.complete();
+        perennial_failpoints::site!("write::remove");
         if let Some(old) = shard.remove(hash) {
             self.ledger.subtract(old.addr);
         }
@@ -214,6 +216,7 @@ impl Engine {
         durable: bool,
         entered: bool,
     ) -> Result<Inserted> {
+        perennial_failpoints::site!("write::completed");
         self.counters.inserts.add(1);
         self.counters.insert_bytes.add(bytes as u64);
         self.after_operation(entered);

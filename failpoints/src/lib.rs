@@ -5,7 +5,7 @@ pub mod lab;
 mod plan;
 mod site;
 
-pub use fs::sim_fs::SimFs;
+pub use fs::sim_fs::{Shows, SimFs, Syncs};
 pub use fs::std_fs::StdFs;
 pub use fs::{
     Dir, DirEntry, File, Fs, LockGuard, OpenMode, SharedMap, read_exact_at, write_all_at,

@@ -32,6 +32,7 @@ macro_rules! site {
 pub mod sites {
     use std::collections::BTreeMap;
     use std::io;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use parking_lot::Mutex;
@@ -58,6 +59,16 @@ pub mod sites {
     struct Site {
         action: SiteAction,
         hits: u64,
+    }
+
+    /// Told the name of every site that is reached.
+    pub type Watcher = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+    static WATCHER: Mutex<Option<Watcher>> = Mutex::new(None);
+
+    /// From now on every site that is reached tells `watcher`, before it acts: for images of a machine between two calls.
+    pub fn watch(watcher: Option<Watcher>) {
+        *WATCHER.lock() = watcher;
     }
 
     static SITES: Mutex<BTreeMap<String, Site>> = Mutex::new(BTreeMap::new());
@@ -88,6 +99,8 @@ pub mod sites {
     /// When that was set.
     #[must_use]
     pub fn reach(name: &'static str) -> Option<io::Error> {
+        let watcher = WATCHER.lock().clone();
+        watcher.into_iter().for_each(|watcher| watcher(name));
         // The lock is not held while the site acts: others may be reached meanwhile.
         match count(name) {
             SiteAction::Pass => None,
@@ -147,6 +160,9 @@ mod tests {
     fn sites_count_return_and_panic() {
         use crate::sites::{self, SiteAction};
         use std::io;
+        use std::sync::Arc;
+
+        use parking_lot::Mutex;
 
         let hits = |name: &str| sites::hits().iter().find(|(n, _)| n == name).unwrap().1;
 
@@ -162,6 +178,15 @@ mod tests {
         assert!(std::panic::catch_unwind(step).is_err());
         assert_eq!(hits("site::tests::plain"), 3);
         assert_eq!(hits("site::tests::early"), 2);
+
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&told);
+        sites::watch(Some(Arc::new(move |name| seen.lock().push(name))));
+        sites::reset();
+        assert_eq!(step().unwrap(), 7);
+        sites::watch(None);
+        assert_eq!(step().unwrap(), 7);
+        assert_eq!(*told.lock(), ["site::tests::plain", "site::tests::early"]);
 
         sites::reset();
         assert!(sites::hits().is_empty());

@@ -47,6 +47,7 @@ impl Engine {
         body.value.fill(0);
         let filled = filling(|| fill(body.value));
         if let Err(error) = filled {
+            perennial_failpoints::site!("write::abort");
             reservation.abort();
             drop(abandoned);
             self.after_operation(entered);

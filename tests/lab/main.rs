@@ -4,6 +4,7 @@
 //! distinct crash states it saw; a failure prints the shortest script that fails.
 
 mod driver;
+mod faults;
 mod random;
 mod scenarios;
 mod small_scope;

@@ -19,6 +19,7 @@ impl Background {
         let log = Arc::clone(log);
         let body = move || {
             while log.buffers().handover().background.next(flush_every) {
+                perennial_failpoints::site!("wal::background::step");
                 let stepped = if flush_every.is_some() {
                     log.flush().map(drop)
                 } else {

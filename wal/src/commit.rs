@@ -70,13 +70,16 @@ impl<E: Clone> Commit<E> {
                 return Err(why.clone());
             }
             if state.led {
+                perennial_failpoints::site!("wal::commit::follow");
                 state = self.wake.wait(state);
                 continue;
             }
             state.led = true;
             drop(state);
             let leadership = Leadership(self);
+            perennial_failpoints::site!("wal::commit::lead");
             let led = lead();
+            perennial_failpoints::site!("wal::commit::led");
             drop(leadership);
             led?;
             state = self.state.lock();

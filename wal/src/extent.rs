@@ -48,8 +48,10 @@ impl LogCore {
             written: false,
         };
         let lsn = place.place.lsn;
+        perennial_failpoints::site!("wal::extent::reserved");
         let written = self.write_extent(lsn, header, key, value);
         self.poison_on_error(written).map_err(Refused::Stopped)?;
+        perennial_failpoints::site!("wal::extent::written");
         place.written = true;
         Ok(ExtentRef {
             lsn,
@@ -107,6 +109,7 @@ impl ExtentPlace<'_> {
         let mut sector = AlignedBuf::zeroed(to_usize(geometry.sector));
         sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.log.encode_header(&header, lsn));
         let writer = self.log.extent_writer(lsn)?;
+        perennial_failpoints::site!("wal::extent::give_up");
         writer.write(&sector, lsn.offset(geometry.segment_bytes))
     }
 }
@@ -118,6 +121,7 @@ impl Drop for ExtentPlace<'_> {
             // What cannot be given up poisons the log, which is all there is to do about it here.
             let _ = self.log.poison_on_error(self.give_up());
         }
+        perennial_failpoints::site!("wal::extent::done");
         self.log.writer_done(self.place.seq);
     }
 }

@@ -94,6 +94,7 @@ impl LogCore {
                 continue;
             }
             if filled.extent {
+                perennial_failpoints::site!("wal::flusher::pass_extent");
                 self.pass(state, state.next_seq + 1);
                 // Its writer has written it; only the sync is ours.
                 self.open_segment(&mut state.open, filled.base)?.dirty = true;
@@ -101,6 +102,7 @@ impl LogCore {
                 state.next_seq += 1;
             } else {
                 let (run, seqs) = self.gather(state.next_seq, filled);
+                perennial_failpoints::site!("wal::flusher::pass");
                 self.pass(state, state.next_seq + seqs);
                 self.write_run(state, run)?;
                 state.next_seq += seqs;
@@ -166,6 +168,7 @@ impl LogCore {
                 )?;
             }
         }
+        perennial_failpoints::site!("wal::flusher::written");
         state.unsynced += run.end.0 - run.base.0;
         Ok(())
     }
@@ -217,6 +220,7 @@ impl LogCore {
         match open.entry(id) {
             Entry::Occupied(open) => Ok(open.into_mut()),
             Entry::Vacant(vacant) => {
+                perennial_failpoints::site!("wal::flusher::open_segment");
                 let segment = self.store().get(id).ok_or(WalError::Closed)?;
                 Ok(vacant.insert(OpenSegment::new(
                     self.store().writer(segment.slot)?,
@@ -234,6 +238,7 @@ impl LogCore {
         for segment in state.open.values_mut().filter(|s| s.dirty) {
             perennial_failpoints::site!("wal::flusher::sync");
             segment.writer.sync()?;
+            perennial_failpoints::site!("wal::flusher::synced");
             segment.dirty = false;
         }
         state.unsynced = 0;
@@ -253,9 +258,11 @@ impl LogCore {
         let sector = self.geometry().sector;
         // One sector behind: the next flush begins in the sector where this one ended.
         let floor = align_down(written.0, sector).saturating_sub(sector);
+        perennial_failpoints::site!("wal::flusher::retire");
         self.buffers().retire(state.next_seq, written);
         self.tail()
             .advance(state.passed.complete_mut(), written, Lsn(floor));
+        perennial_failpoints::site!("wal::flusher::publish");
         self.commit().publish(written);
     }
 
@@ -283,6 +290,7 @@ impl LogCore {
         let bytes =
             AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector));
         segment.writer.write(&bytes, begin)?;
+        perennial_failpoints::site!("wal::flusher::trailer_written");
         segment.dirty = true;
         segment.trailer_written = true;
         segment.data_end = None;

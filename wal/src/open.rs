@@ -106,6 +106,7 @@ impl Mended {
         };
         perennial_failpoints::site!("wal::open::tail_reset");
         let complete = tail.0.reset(&identity, start);
+        perennial_failpoints::site!("wal::open::tail_ready");
         let buffer_bytes = buffer_bytes(ring_bytes);
         LogCore::start(Start {
             geometry,
@@ -124,6 +125,7 @@ impl Mended {
 fn first_segment(store: &SegmentStore) -> Result<SegmentId> {
     use crate::buffer::{Class, Segments};
     store.set_reserve(Reserve::default());
+    perennial_failpoints::site!("wal::open::first_segment");
     if store.prepared() == 0 && !store.prepare(Lsn(0))? {
         if let Some(oldest) = store.live().first().filter(|_| store.live().len() > 1) {
             store.release_through(oldest.header.number);

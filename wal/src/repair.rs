@@ -106,6 +106,7 @@ impl Contents<'_> {
     ) -> Result<Mended> {
         self.check_read()?;
         // A file that the dead process had just made may have a name that is not durable yet.
+        perennial_failpoints::site!("wal::repair::sync_dir");
         dir.sync()
             .map_err(|source| WalError::io("sync", dir.path().display().to_string(), 0, source))?;
         let life = if forget {

@@ -27,6 +27,7 @@ pub fn open_tail_file(dir: &dyn Dir, name: &str, ring_bytes: u64) -> Result<Tail
 fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn File>> {
     match dir.open(name, OpenMode::ReadWrite) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            perennial_failpoints::site!("wal::tail_file::create");
             let file = dir.open(name, OpenMode::CreateNew)?;
             let made = give_full_size(dir, &*file, len);
             if made.is_err() {
@@ -46,14 +47,17 @@ fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn 
 fn give_full_size(dir: &dyn Dir, file: &dyn File, len: u64) -> std::io::Result<()> {
     let had = file.len()?;
     if had < len {
+        perennial_failpoints::site!("wal::tail_file::allocate");
         file.allocate(len)?;
         let zeros = vec![0; 1 << 20];
         let mut at = had;
         while at < len {
             let n = (len - at).min(zeros.len() as u64);
+            perennial_failpoints::site!("wal::tail_file::fill");
             write_all_at(file, &zeros[..to_usize(n)], at, 1)?;
             at += n;
         }
+        perennial_failpoints::site!("wal::tail_file::sync_dir");
         dir.sync()?;
     }
     Ok(())

@@ -61,6 +61,11 @@ impl Oracle {
         }
     }
 
+    /// From now on entries may be gone: the store said that it had to give some up.
+    pub fn may_forget(&mut self) {
+        self.keeps = Keeps::WhatItLikes;
+    }
+
     fn key(&mut self, key: &[u8]) -> &mut Key {
         let fresh = || Key {
             states: vec![None],

@@ -7,12 +7,12 @@ mod tests;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::fs::Fs;
+use crate::fs::{File, Fs};
 
 /// Which method was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +85,16 @@ pub enum Action {
     FailRaw(i32),
     /// A read or write of at most this many bytes; other calls are made whole.
     Short(usize),
+    /// It is not made and reports success: a lost write, a sync that lies. Writes, syncs, sizes, renames and removes;
+    /// other calls have something to give back and are made.
+    Skip,
+    /// A read or write goes to this offset instead; other calls are made.
+    Misdirect(u64),
+    /// A read or write goes to the other file that was opened last for writing and still is; where there is none, and
+    /// for other calls, it is made.
+    OtherFile,
+    /// A bit of what a read or write carries, counted from its first byte, flips on the way; other calls are made.
+    FlipBit(usize),
     /// The process ends before it.
     KillBefore,
     /// The process ends after it, before the caller learns of it.
@@ -172,6 +182,7 @@ impl FaultFs {
     pub fn with_kill(inner: Arc<dyn Fs>, plan: Plan, on_kill: Arc<dyn Fn() + Send + Sync>) -> Self {
         let control = Control {
             counted: Mutex::new(Counted { calls: 0, plan }),
+            writable: Mutex::default(),
             dead: AtomicBool::new(false),
             on_kill,
         };
@@ -215,29 +226,34 @@ struct Counted {
 /// What a [`FaultFs`] and everything opened through it share.
 struct Control {
     counted: Mutex<Counted>,
+    /// Files open for writing, by name, in the order of their opens.
+    writable: Mutex<Vec<(String, Weak<dyn File>)>>,
     dead: AtomicBool,
     on_kill: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// A call that is about to be made.
-struct Pass {
-    /// At most so many bytes.
-    limit: Option<usize>,
-    kill_after: bool,
-}
-
 impl Control {
-    /// Counts a call and decides on it.
-    fn admit(&self, kind: CallKind, name: &str, offset: u64, len: u64) -> io::Result<Pass> {
-        let pass = |limit, kill_after| Ok(Pass { limit, kill_after });
+    /// Counts a call and decides on it; what comes back is how to make it.
+    fn admit(&self, kind: CallKind, name: &str, offset: u64, len: u64) -> io::Result<Action> {
         match self.decide(kind, name, offset, len)? {
-            Action::Pass => pass(None, false),
-            Action::Short(bytes) => pass(Some(bytes), false),
-            Action::KillAfter => pass(None, true),
             Action::Fail(kind) => Err(kind.into()),
             Action::FailRaw(number) => Err(io::Error::from_raw_os_error(number)),
             Action::KillBefore => Err(self.kill()),
+            made => Ok(made),
         }
+    }
+
+    fn opened_for_writing(&self, name: &str, file: &Arc<dyn File>) {
+        let mut writable = self.writable.lock();
+        writable.retain(|(_, file)| file.strong_count() > 0);
+        writable.push((name.to_owned(), Arc::downgrade(file)));
+    }
+
+    /// The file that was opened last for writing, has another name and still is open.
+    fn other_file(&self, than: &str) -> Option<Arc<dyn File>> {
+        let writable = self.writable.lock();
+        let mut others = writable.iter().rev().filter(|(name, _)| name != than);
+        others.find_map(|(_, file)| file.upgrade())
     }
 
     fn decide(&self, kind: CallKind, name: &str, offset: u64, len: u64) -> io::Result<Action> {
@@ -270,14 +286,28 @@ impl Control {
         kind: CallKind,
         name: &str,
         (offset, len): (u64, u64),
-        make: impl FnOnce(Option<usize>) -> io::Result<T>,
+        make: impl FnOnce(Action) -> io::Result<T>,
     ) -> io::Result<T> {
-        let pass = self.admit(kind, name, offset, len)?;
-        let result = make(pass.limit);
-        if pass.kill_after {
+        let action = self.admit(kind, name, offset, len)?;
+        let result = make(action);
+        if action == Action::KillAfter {
             return Err(self.kill());
         }
         result
+    }
+
+    /// The same for a call that gives nothing back and so can be left out unnoticed.
+    fn change(
+        &self,
+        kind: CallKind,
+        name: &str,
+        len: u64,
+        make: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.call(kind, name, (0, len), |action| match action {
+            Action::Skip => Ok(()),
+            _ => make(),
+        })
     }
 }
 

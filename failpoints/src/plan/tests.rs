@@ -180,3 +180,98 @@ fn the_default_kill_is_sigkill() {
     let output = victim.env(VICTIM, "1").output().unwrap();
     assert_eq!(output.status.signal(), Some(9));
 }
+
+/// EIO, ENOSPC, EINTR, EMFILE.
+const NUMBERS: [i32; 4] = [5, 28, 4, 24];
+
+#[test]
+fn every_call_fails_with_every_number() {
+    for number in NUMBERS {
+        let (sim, fs, file) = wrapped(Plan::none());
+        let dir = fs.open_dir(Path::new("/d")).unwrap();
+        fs.set_plan(Plan::new(move |_| Action::FailRaw(number)));
+        let failed = [
+            fs.create_dir_all(Path::new("/e")).err(),
+            fs.open_dir(Path::new("/d")).err(),
+            fs.free_bytes(Path::new("/d")).err(),
+            dir.list().err(),
+            dir.has_other_entries().err(),
+            dir.open("a", OpenMode::Read).err(),
+            dir.open("b", OpenMode::CreateNew).err(),
+            dir.rename("a", "b").err(),
+            dir.remove("a").err(),
+            dir.sync().err(),
+            dir.try_lock("lock").err(),
+            file.read_at(&mut [0], 0).err(),
+            file.write_at(b"a", 0).err(),
+            file.len().err(),
+            file.set_len(7).err(),
+            file.allocate(7).err(),
+            file.sync_data().err(),
+            file.map(1).err(),
+        ];
+        for (call, error) in failed.into_iter().enumerate() {
+            let told = error.and_then(|error| error.raw_os_error());
+            assert_eq!(told, Some(number), "call {call}");
+        }
+        assert_eq!(sim.file_names(Path::new("/d")), ["a"]);
+        assert!(content(&sim).is_empty());
+    }
+}
+
+#[test]
+fn a_skipped_call_reports_success_and_is_not_made() {
+    let (sim, fs, file) = wrapped(Plan::none());
+    file.write_at(b"kept", 0).unwrap();
+    let dir = fs.open_dir(Path::new("/d")).unwrap();
+    let pending = sim.pending_effects();
+    fs.set_plan(Plan::new(|_| Action::Skip));
+    assert_eq!(file.write_at(b"lost", 0).unwrap(), 4);
+    file.set_len(1).unwrap();
+    file.allocate(100).unwrap();
+    file.sync_data().unwrap();
+    dir.rename("a", "b").unwrap();
+    dir.remove("a").unwrap();
+    dir.sync().unwrap();
+    assert_eq!(content(&sim), b"kept");
+    assert_eq!(sim.pending_effects(), pending);
+    // What has to give something back is made.
+    let mut buf = [0; 4];
+    assert_eq!(file.read_at(&mut buf, 0).unwrap(), 4);
+    assert_eq!(&buf, b"kept");
+}
+
+#[test]
+fn misdirected_calls_end_up_elsewhere() {
+    let (sim, fs, file) = wrapped(Plan::none());
+    let dir = fs.open_dir(Path::new("/d")).unwrap();
+    file.write_at(b"aaaa", 0).unwrap();
+    fs.set_plan(Plan::new(|_| Action::OtherFile));
+    file.write_at(b"b", 0).unwrap();
+    assert_eq!(content(&sim), b"baaa", "there is no other file");
+    let other = dir.open("other", OpenMode::CreateNew).unwrap();
+    file.write_at(b"cc", 1).unwrap();
+    assert_eq!(content(&sim), b"baaa");
+    assert_eq!(sim.read_file(Path::new("/d/other")).unwrap(), b"\0cc");
+    let mut buf = [0; 3];
+    assert_eq!(other.read_at(&mut buf, 0).unwrap(), 3);
+    assert_eq!(&buf, b"baa", "and the other way round");
+    fs.set_plan(Plan::new(|_| Action::Misdirect(2)));
+    file.write_at(b"d", 0).unwrap();
+    assert_eq!(content(&sim), b"bada");
+    assert_eq!(file.read_at(&mut buf, 0).unwrap(), 2);
+    assert_eq!(&buf[..2], b"da");
+}
+
+#[test]
+fn a_bit_flips_on_the_way() {
+    let (sim, fs, file) = wrapped(Plan::new(|_| Action::FlipBit(9)));
+    file.write_at(b"abc", 0).unwrap();
+    assert_eq!(content(&sim), b"a`c");
+    let mut buf = [0; 3];
+    file.read_at(&mut buf, 0).unwrap();
+    assert_eq!(&buf, b"abc", "flipped twice");
+    fs.set_plan(Plan::new(|_| Action::FlipBit(24)));
+    file.read_at(&mut buf, 0).unwrap();
+    assert_eq!(&buf, b"a`c", "there is no such bit");
+}

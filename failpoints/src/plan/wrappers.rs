@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use crate::fs::{Dir, DirEntry, File, Fs, LockGuard, OpenMode, SharedMap};
 
-use super::{CallKind, Control, FaultFs};
+use super::{Action, CallKind, Control, FaultFs};
 
 /// For calls that have neither offset nor length.
 const NONE: (u64, u64) = (0, 0);
 
 /// A short write to an unbuffered file reaches the media in whole sectors.
 const SECTOR_BYTES: usize = 512;
+
+/// What the memory of an unbuffered write is aligned to.
+const MEMORY_ALIGN: usize = 4096;
 
 impl Fs for FaultFs {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -97,8 +100,12 @@ impl Dir for FaultDir {
             OpenMode::CreateNew => CallKind::Create,
             _ => CallKind::Open,
         };
+        let inner = self.on_name(kind, name, |dir| dir.open(name, mode))?;
+        if mode != OpenMode::Read {
+            self.control.opened_for_writing(name, &inner);
+        }
         Ok(Arc::new(FaultFile {
-            inner: self.on_name(kind, name, |dir| dir.open(name, mode))?,
+            inner,
             control: Arc::clone(&self.control),
             name: name.to_owned(),
             direct: mode == OpenMode::Direct,
@@ -106,15 +113,19 @@ impl Dir for FaultDir {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.on_name(CallKind::Rename, from, |dir| dir.rename(from, to))
+        let make = || self.inner.rename(from, to);
+        self.control.change(CallKind::Rename, from, 0, make)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.on_name(CallKind::Remove, name, |dir| dir.remove(name))
+        let make = || self.inner.remove(name);
+        self.control.change(CallKind::Remove, name, 0, make)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.on_dir(CallKind::SyncDir, |dir| dir.sync())
+        let name = self.inner.path().to_string_lossy();
+        let make = || self.inner.sync();
+        self.control.change(CallKind::SyncDir, &name, 0, make)
     }
 
     fn try_lock(&self, name: &str) -> io::Result<Option<Box<dyn LockGuard>>> {
@@ -153,6 +164,22 @@ impl FaultFile {
         Ok(if done == written { taken } else { done })
     }
 
+    /// Writes with one bit flipped, in memory that is as aligned as an unbuffered file may want it.
+    fn write_flipped(&self, buf: &[u8], offset: u64, bit: usize) -> io::Result<usize> {
+        let mut space = vec![0; buf.len() + MEMORY_ALIGN];
+        let skip = space.as_ptr().align_offset(MEMORY_ALIGN);
+        let flipped = &mut space[skip..skip + buf.len()];
+        flipped.copy_from_slice(buf);
+        flip(flipped, bit);
+        self.inner.write_at(flipped, offset)
+    }
+
+    /// Where a misdirected call ends up.
+    fn other(&self) -> Arc<dyn File> {
+        let other = self.control.other_file(&self.name);
+        other.unwrap_or_else(|| Arc::clone(&self.inner))
+    }
+
     /// Reads at most `limit` bytes; the same way round for an unbuffered file, which is asked for everything.
     fn read_short(&self, buf: &mut [u8], offset: u64, limit: usize) -> io::Result<usize> {
         let asked = if self.direct {
@@ -168,18 +195,29 @@ impl FaultFile {
 impl File for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let place = (offset, buf.len() as u64);
-        let make = |limit: Option<usize>| match limit {
-            None => self.inner.read_at(buf, offset),
-            Some(limit) => self.read_short(buf, offset, limit),
+        let make = |action| match action {
+            Action::Short(limit) => self.read_short(buf, offset, limit),
+            Action::Misdirect(elsewhere) => self.inner.read_at(buf, elsewhere),
+            Action::OtherFile => self.other().read_at(buf, offset),
+            Action::FlipBit(bit) => {
+                let done = self.inner.read_at(buf, offset)?;
+                flip(&mut buf[..done], bit);
+                Ok(done)
+            }
+            _ => self.inner.read_at(buf, offset),
         };
         self.control.call(CallKind::Read, &self.name, place, make)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         let place = (offset, buf.len() as u64);
-        let make = |limit: Option<usize>| match limit {
-            None => self.inner.write_at(buf, offset),
-            Some(limit) => self.write_short(buf, offset, limit),
+        let make = |action| match action {
+            Action::Short(limit) => self.write_short(buf, offset, limit),
+            Action::Skip => Ok(buf.len()),
+            Action::Misdirect(elsewhere) => self.inner.write_at(buf, elsewhere),
+            Action::OtherFile => self.other().write_at(buf, offset),
+            Action::FlipBit(bit) => self.write_flipped(buf, offset, bit),
+            _ => self.inner.write_at(buf, offset),
         };
         self.control.call(CallKind::Write, &self.name, place, make)
     }
@@ -189,15 +227,19 @@ impl File for FaultFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.on_file(CallKind::SetLen, len, |file| file.set_len(len))
+        let make = || self.inner.set_len(len);
+        self.control.change(CallKind::SetLen, &self.name, len, make)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
-        self.on_file(CallKind::Allocate, len, |file| file.allocate(len))
+        let make = || self.inner.allocate(len);
+        self.control
+            .change(CallKind::Allocate, &self.name, len, make)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.on_file(CallKind::SyncData, 0, |file| file.sync_data())
+        let make = || self.inner.sync_data();
+        self.control.change(CallKind::SyncData, &self.name, 0, make)
     }
 
     fn map(&self, len: usize) -> io::Result<Box<dyn SharedMap>> {
@@ -212,4 +254,9 @@ impl File for FaultFile {
         // Advice has no result: a failure is the call not made.
         let _ = self.on_file(CallKind::Advise, 0, advise);
     }
+}
+
+fn flip(bytes: &mut [u8], bit: usize) {
+    let byte = bytes.get_mut(bit / 8);
+    byte.into_iter().for_each(|byte| *byte ^= 1 << (bit % 8));
 }

@@ -28,6 +28,7 @@ impl Buffers {
         if self.current.load(Ordering::Acquire) != seq {
             return Ok(());
         }
+        perennial_failpoints::site!("wal::buffer::rotate");
         loop {
             self.make_place(tail, segments, &mut rotation, bytes + ROW_BYTES, class)?;
             let lsn = self.next_lsn(&rotation);
@@ -58,6 +59,7 @@ impl Buffers {
         }
         if rotation.segment_ended {
             rotation.segment = segments.take(class).ok_or(NoRoom::Segment)?;
+            perennial_failpoints::site!("wal::buffer::next_segment");
             rotation.offset = self.geometry.data_begin();
             rotation.rows = 0;
             rotation.segment_ended = false;
@@ -98,6 +100,7 @@ impl Buffers {
         } else {
             0
         };
+        perennial_failpoints::site!("wal::buffer::sealed");
         // SAFETY: I1 — the seal moved the offset past the mark's place and counts this thread as a writer.
         unsafe { self.write_filler(tail, mark_at, FrameKind::Mark, last, bytes) };
         self.complete(tail, seq);
@@ -157,6 +160,7 @@ impl Buffers {
         side.bytes.store(0, Ordering::Relaxed);
         descriptor.base.store(lsn.0, Ordering::Relaxed);
         descriptor.word.store(Word::open(seq).0, Ordering::Release);
+        perennial_failpoints::site!("wal::buffer::install");
         rotation.sealed = false;
         // Release: who reads this number in `reserve` sees the base and the limits, which it loads before the word (I2).
         self.current.store(seq, Ordering::Release);
@@ -178,6 +182,7 @@ impl Buffers {
         }
         let seq = self.next_seq()?;
         self.install_closed(tail, seq, lsn, bytes, 0);
+        perennial_failpoints::site!("wal::buffer::filler");
         // SAFETY: I1 — inside the window as just seen; the buffer has one writer, this thread.
         unsafe { self.write_filler(tail, lsn, kind, flags, bytes) };
         rotation.offset += bytes;

@@ -24,6 +24,7 @@ impl LogCore {
         if end == self.start {
             return Ok(());
         }
+        perennial_failpoints::site!("wal::core::clean_mark");
         loop {
             match self.buffers.append_clean_mark(&self.tail, &self.store) {
                 Ok(()) => {
@@ -48,11 +49,13 @@ impl LogCore {
         };
         let mut header = segment.header.clone();
         header.stable = stable;
+        perennial_failpoints::site!("wal::core::attest");
         self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
     }
 
     /// Stops the log without making anything stable, as a dying process would.
     pub fn stop(&self, why: WalError) {
+        perennial_failpoints::site!("wal::core::stop");
         self.commit.fail(why);
         self.stopped.store(true, Ordering::Release);
         self.buffers.handover().background.stop();

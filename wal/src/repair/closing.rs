@@ -61,6 +61,7 @@ impl Contents<'_> {
         let writer = store.writer(segment.slot)?;
         perennial_failpoints::site!("wal::repair::mark");
         writer.write(&image, from)?;
+        perennial_failpoints::site!("wal::repair::mark_sync");
         writer.sync()?;
         Ok(data_end)
     }
@@ -97,6 +98,7 @@ impl Contents<'_> {
             &AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector)),
             begin,
         )?;
+        perennial_failpoints::site!("wal::repair::trailer_sync");
         writer.sync()
     }
 
@@ -150,7 +152,9 @@ impl Contents<'_> {
             });
             // What was given up before the crash stays given up, though the header that said so is void now.
             header.oldest = store.oldest();
+            perennial_failpoints::site!("wal::repair::join");
             store.write_header_durably(segment.slot, &header)?;
+            perennial_failpoints::site!("wal::repair::joined");
             store.set_header(header.clone());
         } else if void {
             self.blank_cut_segments(store, geometry)?;
@@ -173,6 +177,7 @@ impl Contents<'_> {
             let writer = store.writer(segment.slot)?;
             perennial_failpoints::site!("wal::repair::blank");
             writer.write(&zeros, 0)?;
+            perennial_failpoints::site!("wal::repair::blank_sync");
             writer.sync()?;
         }
         Ok(())

@@ -43,9 +43,10 @@ impl Contents<'_> {
     /// Headers are durable before LSNs are handed out, and a life that was killed may have written one and not synced it;
     /// or the sync failed, and the bytes read well and are on no disk.
     pub(super) fn secure_prepared(&self, store: &SegmentStore, life: Life) -> Result<()> {
-        self.prepared(life)
-            .iter()
-            .try_for_each(|segment| store.write_header_durably(segment.slot, &segment.header))
+        self.prepared(life).iter().try_for_each(|segment| {
+            perennial_failpoints::site!("wal::repair::secure");
+            store.write_header_durably(segment.slot, &segment.header)
+        })
     }
 
     /// The segments that a log which goes on as `life` finds prepared.

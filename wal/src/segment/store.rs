@@ -250,6 +250,7 @@ impl SegmentStore {
             let Some(slot) = inner.free.pop() else {
                 return Ok(false);
             };
+            perennial_failpoints::site!("wal::segment::remove");
             let removed = self
                 .dir
                 .remove(&file_name(slot))
@@ -271,6 +272,7 @@ impl SegmentStore {
             .first_key_value()
             .map_or(inner.next_number, |(id, _)| id.0);
         // Release: whoever sees a file's new number sees that the old one counts no more.
+        perennial_failpoints::site!("wal::segment::released");
         self.oldest.fetch_max(oldest, Ordering::Release);
         inner.free.extend(freed.values().map(|s| s.slot));
     }

@@ -77,7 +77,7 @@ impl Dir for SimDir {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.fs.state.lock().sync_dir(&self.path)
+        self.fs.state.lock().ask_to_sync_dir(&self.path)
     }
 
     fn try_lock(&self, name: &str) -> io::Result<Option<Box<dyn LockGuard>>> {
@@ -213,8 +213,7 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.handle.fs.state.lock();
-        state.inode(self.handle.inode)?.sync();
-        Ok(())
+        state.ask_to_sync(self.handle.inode)
     }
 
     fn map(&self, len: usize) -> io::Result<Box<dyn SharedMap>> {

@@ -8,6 +8,7 @@
 //! The durable content is not kept: each change carries what it replaced. A sync forgets the changes and so costs
 //! what was written since the last one, whatever the file's size; an image copies each byte once.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,7 +16,10 @@ use std::sync::Arc;
 use crate::fs::invalid;
 use crate::fs::mapping::{MAP_ALIGN, Memory};
 
+use super::Shows;
+use super::dropped::Dropped;
 use super::sectors::{SECTOR_BYTES, SectorSet, pieces};
+use super::versions::Versions;
 
 /// A change of data or size that no sync has made durable.
 #[derive(Debug, Clone)]
@@ -36,6 +40,12 @@ pub(super) enum Effect {
     },
 }
 
+/// Of maps up to this size earlier versions are kept.
+const VERSIONED_MAP_MAX: usize = 1 << 20;
+
+/// A mapped piece, and the versions of it that the media may show, the newest last.
+pub(super) type Unsettled = (Range<usize>, Vec<Arc<[u8]>>);
+
 #[derive(Debug, Default)]
 pub(super) struct Inode {
     /// What every reader sees, except where `memory` covers it. Its length is the file's.
@@ -44,8 +54,12 @@ pub(super) struct Inode {
     pub(super) pending: Vec<(u64, Effect)>,
     /// Sectors that were on the media once: rewriting them shows old or new bytes, nothing else.
     pub(super) synced: SectorSet,
+    /// Sectors that a failed sync gave up.
+    pub(super) dropped: Dropped,
     /// The file's first bytes, shared with its maps, once it was mapped.
     pub(super) memory: Option<Arc<Memory>>,
+    /// What the memory held at earlier syncs.
+    pub(super) versions: Versions,
     /// Open handles and held locks.
     pub(super) handles: usize,
     /// Has a name now.
@@ -178,7 +192,36 @@ impl Inode {
         for (piece, bytes) in dirty_pieces(&self.content, &memory) {
             self.write_content(number, piece.start, &bytes);
         }
+        self.versions.clear();
         Ok(())
+    }
+
+    /// Notes what the mapped memory holds: the media may show it, whatever is stored there next. Of large maps only the
+    /// newest version is known: looking through 64 MiB at every sync would make a simulation of a machine too slow to use.
+    pub(super) fn note_versions(&mut self) {
+        if self.mapped_len() > VERSIONED_MAP_MAX {
+            return;
+        }
+        for (piece, bytes) in self.dirty() {
+            self.versions.note(piece.start, &bytes);
+        }
+    }
+
+    /// Pieces of the mapped memory of which the media may hold another version, each with all that were stored since
+    /// the last sync, the newest last.
+    pub(super) fn unsettled(&self) -> Vec<Unsettled> {
+        let mut unsettled = BTreeMap::new();
+        let end = |start: usize| (start + MAP_ALIGN).min(self.mapped_len());
+        for start in self.versions.starts() {
+            let versions = self.versions.of(start).to_vec();
+            unsettled.insert(start, (start..end(start), versions));
+        }
+        for (piece, bytes) in self.dirty() {
+            let entry = unsettled.entry(piece.start);
+            let (_, versions) = entry.or_insert_with(|| (piece, Vec::new()));
+            versions.push(Arc::from(bytes));
+        }
+        unsettled.into_values().collect()
     }
 
     /// Pieces of the mapped memory that no sync has made durable, with their bytes.
@@ -192,25 +235,75 @@ impl Inode {
         for (_, effect) in self.pending.drain(..) {
             match effect {
                 Effect::Write { start, new, .. } => {
-                    self.synced.insert_bytes(start..start + new.len());
+                    let written = start..start + new.len();
+                    self.dropped.written(&written);
+                    self.synced.insert_bytes(written);
                 }
-                Effect::Resize { new_len, .. } => self.synced.cut(new_len),
+                Effect::Resize { new_len, .. } => {
+                    self.synced.cut(new_len);
+                    self.dropped.cut(new_len);
+                }
             }
         }
         for (piece, bytes) in self.dirty() {
+            self.dropped.written(&piece);
             self.synced.insert_bytes(piece.clone());
             self.content[piece].copy_from_slice(&bytes);
+        }
+        self.versions.clear();
+    }
+
+    /// A sync that fails: sizes are on the media, bytes are not, and no later sync will write them. Stores through a map
+    /// stay visible in any case: a live map is not taken back.
+    pub(super) fn fail_sync(&mut self, shows: Shows) {
+        let media = self.durable_content();
+        for (_, effect) in std::mem::take(&mut self.pending) {
+            match effect {
+                Effect::Write { start, new, .. } => {
+                    self.give_up(start..start + new.len(), &media, shows);
+                }
+                Effect::Resize { new_len, .. } => {
+                    self.synced.cut(new_len);
+                    self.dropped.cut(new_len);
+                }
+            }
+        }
+        for (piece, bytes) in self.dirty() {
+            self.content[piece.clone()].copy_from_slice(&bytes);
+            self.give_up(piece, &media, Shows::New);
+        }
+        self.versions.clear();
+    }
+
+    fn give_up(&mut self, bytes: Range<usize>, media: &[u8], shows: Shows) {
+        for sector in pieces(bytes.start..bytes.end.min(self.len()), SECTOR_BYTES) {
+            let mut held = vec![0; sector.len()];
+            let there = media.get(sector.start..sector.end.min(media.len()));
+            let there = there.unwrap_or(&[]);
+            held[..there.len()].copy_from_slice(there);
+            match shows {
+                Shows::New => self.dropped.add(sector.start, held),
+                Shows::Old => self.content[sector].copy_from_slice(&held),
+            }
         }
     }
 
     /// How many choices a power loss has here.
     pub(super) fn pending(&self) -> usize {
         let grows = |e: &&(u64, Effect)| matches!(&e.1, Effect::Write { old_len, new_len, .. } if old_len != new_len);
-        self.pending.len() + self.pending.iter().filter(grows).count() + self.dirty().len()
+        let growing = self.pending.iter().filter(grows).count();
+        self.pending.len() + growing + self.dropped.len() + self.unsettled().len()
     }
 
-    /// The content that the media is known to hold: the changes undone, newest first.
+    /// The content that the media is known to hold.
     pub(super) fn durable_content(&self) -> Vec<u8> {
+        let mut content = self.undone();
+        self.dropped.lay_over(&mut content);
+        content
+    }
+
+    /// The pending changes undone, newest first: what the last sync, even a failed one, saw.
+    pub(super) fn undone(&self) -> Vec<u8> {
         let mut content = self.content.clone();
         for (_, effect) in self.pending.iter().rev() {
             match effect {
@@ -251,6 +344,7 @@ impl Inode {
             at.into_iter().for_each(|b| *b ^= mask);
         };
         flip(&mut self.content, 0);
+        self.dropped.flip(byte, mask);
         for (_, effect) in &mut self.pending {
             match effect {
                 Effect::Write {
@@ -277,7 +371,9 @@ impl Inode {
             content: self.content.clone(),
             pending: self.pending.clone(),
             synced: self.synced.clone(),
+            dropped: self.dropped.clone(),
             memory,
+            versions: self.versions.clone(),
             handles: 0,
             linked: self.linked,
         }

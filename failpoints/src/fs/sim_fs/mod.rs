@@ -8,13 +8,20 @@
 //! * [`SimFs::process_crash`] loses nothing: what was written stays, maps included, and stays as unsynced as it was.
 //! * [`SimFs::power_loss`] keeps any part of what was not synced. Writes are torn at sectors of 512 bytes, sizes and
 //!   data are independent, a rename may leave the old name, the new one or both, removed files may come back.
-//! * Stores through a map are kept or lost in pieces of 4096 bytes.
+//! * Of a mapped piece of 4096 bytes any version may show that it had since the file's last sync, or a mix of their
+//!   sectors. Versions are taken at syncs, of whatever file, and of maps up to 1 MiB.
+//! * A sync that fails ([`Syncs`]) gives the bytes up: later ones succeed and do not write them.
+//!
+//! What a disk does silently is not here but in `Action` of [`FaultFs`](crate::FaultFs), which loses and misdirects
+//! calls, and in the methods that damage a file at rest ([`SimFs::overwrite`] and its neighbours).
 //!
 //! One assumption about the media: a sector that was on it once and is being *re*written shows its old or its new
 //! bytes. Sectors that never were on it may show zeros, junk, or what a deleted file held in that place.
 //!
 //! Changes are held, with what they replaced, until they are synced: a program that never syncs fills the memory.
 
+mod damage;
+mod dropped;
 mod handles;
 mod inode;
 mod inspect;
@@ -23,7 +30,10 @@ mod power;
 mod rng;
 mod sectors;
 mod state;
+mod versions;
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +47,29 @@ use parking_lot::Mutex;
 use super::{Dir, Fs, invalid};
 use handles::SimDir;
 use state::{State, normal};
+
+/// What becomes of syncs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Syncs {
+    /// They do what they say.
+    #[default]
+    Work,
+    /// The next one of a file fails; what it should have written is given up for good. Then they work.
+    FailOnce(Shows),
+    /// Every one of a file fails so, and those of directories change nothing.
+    Fail(Shows),
+    /// They report success and do nothing.
+    Lie,
+}
+
+/// What readers see of bytes that a failed sync gave up. Sizes are durable, of bytes each sector may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// The bytes, as on ext4 and XFS, until the machine restarts.
+    New,
+    /// What was there before, as on btrfs.
+    Old,
+}
 
 /// A file system, a clock and a boot in memory. Clones are the same machine; crashes make others.
 #[derive(Clone)]
@@ -86,6 +119,11 @@ impl SimFs {
     /// Makes opening in [`OpenMode::Direct`](super::OpenMode::Direct) fail, as on file systems that have no such mode.
     pub fn refuse_direct(&self, refuse: bool) {
         self.state.lock().refuse_direct = refuse;
+    }
+
+    /// Decides what becomes of syncs from now on; a crash ends it.
+    pub fn set_syncs(&self, syncs: Syncs) {
+        self.state.lock().syncs = syncs;
     }
 
     /// Lets time pass on both clocks.

@@ -4,6 +4,7 @@
 //! seed first picks a [`Mode`]; most of them are extremes.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::inode::{Effect, Inode};
 use super::rng::Rng;
@@ -133,6 +134,17 @@ impl Chooser {
         }
     }
 
+    /// Of `count` versions that a mapped piece had, the newest is the last: which one was written back.
+    fn version(&mut self, count: usize) -> usize {
+        let newest = count - 1;
+        match self.mode {
+            Mode::Coins | Mode::Until(_) if self.rng.odds(4) => {
+                usize::try_from(self.rng.below(count as u64)).unwrap_or(newest)
+            }
+            _ => newest,
+        }
+    }
+
     fn keeps(&mut self, fate: Fate) -> bool {
         fate == Fate::Keep || (fate == Fate::Torn && self.keep_piece())
     }
@@ -149,20 +161,21 @@ struct Remains<'a> {
 
 /// The file that a power loss leaves.
 pub(super) fn after_power_loss(inode: &Inode, stale: &Stale, chooser: &mut Chooser) -> Inode {
-    let bytes = inode.durable_content();
+    let bytes = inode.undone();
     let mut remains = Remains {
         len: bytes.len(),
         bytes,
         synced: inode.synced.clone(),
         stale,
     };
+    for (start, media) in inode.dropped.iter() {
+        remains.take_dropped(start, media, chooser);
+    }
     for (number, effect) in &inode.pending {
         remains.take(*number, effect, chooser);
     }
-    for (piece, bytes) in inode.dirty() {
-        if chooser.keeps_whole(None) {
-            remains.put(piece, &bytes);
-        }
+    for (piece, versions) in inode.unsettled() {
+        remains.take_mapped(piece, &versions, chooser);
     }
     remains.bytes.resize(remains.len, 0);
     Inode::durable(remains.bytes, remains.synced)
@@ -188,6 +201,40 @@ impl Remains<'_> {
                     self.len = *new_len;
                     self.bytes.truncate(*new_len);
                     self.synced.cut(*new_len);
+                }
+            }
+        }
+    }
+
+    /// A sector that a failed sync gave up: it may have been written all the same.
+    fn take_dropped(&mut self, start: usize, media: &[u8], chooser: &mut Chooser) {
+        let end = (start + media.len()).min(self.bytes.len());
+        if start >= end {
+            return;
+        }
+        if chooser.keeps_whole(None) {
+            self.synced.insert_bytes(start..end);
+        } else {
+            self.bytes[start..end].copy_from_slice(&media[..end - start]);
+            self.lose(start..end, chooser);
+        }
+    }
+
+    /// A mapped piece: one of its versions, or torn among them, sector by sector.
+    fn take_mapped(&mut self, piece: Range<usize>, versions: &[Arc<[u8]>], chooser: &mut Chooser) {
+        match chooser.next_effect(None) {
+            Fate::Drop => {}
+            Fate::Keep => {
+                let which = chooser.version(versions.len());
+                self.put(piece, &versions[which]);
+            }
+            Fate::Torn => {
+                for sector in pieces(piece.clone(), SECTOR_BYTES) {
+                    if chooser.keep_piece() {
+                        let which = chooser.version(versions.len());
+                        let part = sector.start - piece.start..sector.end - piece.start;
+                        self.put(sector, &versions[which][part]);
+                    }
                 }
             }
         }

@@ -5,6 +5,9 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
+use super::Syncs;
 use super::inode::Inode;
 use super::names::{DirState, NameEffect};
 use super::power::{self, Chooser};
@@ -25,6 +28,7 @@ pub(super) struct State {
     pub(super) locks: BTreeSet<u64>,
     pub(super) capacity: Option<u64>,
     pub(super) refuse_direct: bool,
+    pub(super) syncs: Syncs,
     pub(super) unix_time_ms: u64,
     pub(super) monotonic_ns: u64,
     next_inode: u64,
@@ -43,6 +47,7 @@ impl State {
             locks: BTreeSet::new(),
             capacity: None,
             refuse_direct: false,
+            syncs: Syncs::Work,
             unix_time_ms: 1_700_000_000_000,
             monotonic_ns: 1_000_000_000,
             next_inode: 1,
@@ -134,6 +139,39 @@ impl State {
         if let Some(inode) = self.inodes.get_mut(&number) {
             inode.linked = linked;
         }
+    }
+
+    /// A sync as a program asks for it.
+    pub(super) fn ask_to_sync(&mut self, number: u64) -> io::Result<()> {
+        self.note_versions();
+        let syncs = self.syncs;
+        let inode = self.inode(number)?;
+        match syncs {
+            Syncs::Work => inode.sync(),
+            Syncs::Lie => {}
+            Syncs::FailOnce(shows) | Syncs::Fail(shows) => {
+                inode.fail_sync(shows);
+                if matches!(syncs, Syncs::FailOnce(_)) {
+                    self.syncs = Syncs::Work;
+                }
+                return Err(Errno::IO.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// A sync of a directory as a program asks for it.
+    pub(super) fn ask_to_sync_dir(&mut self, path: &Path) -> io::Result<()> {
+        self.note_versions();
+        match self.syncs {
+            Syncs::Work | Syncs::FailOnce(_) => self.sync_dir(path),
+            Syncs::Lie => self.dir(path).map(drop),
+            Syncs::Fail(_) => Err(Errno::IO.into()),
+        }
+    }
+
+    fn note_versions(&mut self) {
+        self.inodes.values_mut().for_each(Inode::note_versions);
     }
 
     pub(super) fn sync_dir(&mut self, path: &Path) -> io::Result<()> {
@@ -251,6 +289,7 @@ impl State {
             dirs,
             inodes,
             locks: BTreeSet::new(),
+            syncs: Syncs::Work,
             graveyard: self.graveyard.clone(),
             ..*self
         }

@@ -35,6 +35,7 @@ impl SegmentStore {
             self.inner.lock().free.push(slot);
             return Err(error);
         }
+        perennial_failpoints::site!("wal::segment::prepared");
         let mut inner = self.inner.lock();
         inner.next_number += 1;
         inner.newest = number;
@@ -132,7 +133,9 @@ impl SegmentStore {
     fn create(&self, slot: u32) -> Result<()> {
         let name = file_name(slot);
         let failed = |source| WalError::io("create", self.path(slot), 0, source);
+        perennial_failpoints::site!("wal::segment::create");
         let file = self.dir.open(&name, OpenMode::CreateNew).map_err(failed)?;
+        perennial_failpoints::site!("wal::segment::created");
         self.blank(&*file).map_err(|source| {
             // A half-made file would count against the capacity; its name may be gone already.
             let _ = self.dir.remove(&name);
@@ -145,9 +148,13 @@ impl SegmentStore {
     /// whose header is damaged had a header once, and a shorter one never had.
     fn blank(&self, file: &dyn File) -> std::io::Result<()> {
         let zeros = vec![0; to_usize(self.geometry.data_begin())];
+        perennial_failpoints::site!("wal::segment::blank");
         write_all_at(file, &zeros, 0, 1)?;
+        perennial_failpoints::site!("wal::segment::blank_sync");
         file.sync_data()?;
+        perennial_failpoints::site!("wal::segment::allocate");
         file.allocate(self.geometry.segment_bytes)?;
+        perennial_failpoints::site!("wal::segment::sync_dir");
         self.dir.sync()
     }
 
