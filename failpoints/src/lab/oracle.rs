@@ -61,6 +61,17 @@ impl Oracle {
         }
     }
 
+    /// What absence means.
+    #[must_use]
+    pub const fn keeps(&self) -> Keeps {
+        self.keeps
+    }
+
+    /// What absence means from now on: a cache that has room for everything has kept everything so far.
+    pub const fn set_keeps(&mut self, keeps: Keeps) {
+        self.keeps = keeps;
+    }
+
     fn key(&mut self, key: &[u8]) -> &mut Key {
         let fresh = || Key {
             states: vec![None],
