@@ -34,6 +34,7 @@ pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<En
     let identity = match identity::read(&*dir)? {
         Some(identity) => {
             crate::look::check(&identity, &*dir)?;
+            name_durably(&*dir)?;
             identity
         }
         None => create(&*fs, &*dir, &plan)?,
@@ -49,6 +50,15 @@ pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<En
     let mut engine = opening.run()?;
     engine.opened.open_us = (engine.fs.monotonic_ns() - started) / 1000;
     Ok(engine)
+}
+
+/// Who wrote the identity may have been killed before its name was durable. Without power after that the next file's name
+/// was there and the identity's was not, and the directory was refused as somebody else's, or as one that had lost it.
+fn name_durably(dir: &dyn Dir) -> Result<()> {
+    dir.sync().map_err(|e| {
+        let shown = dir.path().display();
+        Error::io(format!("cannot sync {shown}"), e)
+    })
 }
 
 fn lock_directory(fs: &dyn Fs, path: &Path) -> Result<(Arc<dyn Dir>, Box<dyn LockGuard>)> {

@@ -20,12 +20,6 @@ mod every_call;
 mod kill_loop;
 mod killed_close;
 mod locks;
-#[path = "../it/oracle.rs"]
-#[expect(
-    dead_code,
-    reason = "shared with the model test, which also cuts the power"
-)]
-mod oracle;
 mod panics;
 mod pipe;
 mod process;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use perennial::{Cache, Options, Value};
+use perennial_failpoints::lab::{identify, value};
 
 use crate::directory::{Scratch, text};
-use crate::oracle::{identify, value};
 use crate::pipe::{Key, Kind, Message, Pipe};
 use crate::process::{Child, give_up};
 use crate::witness::Witness;

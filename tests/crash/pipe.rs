@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 
-use crate::oracle::Op;
+use perennial_failpoints::lab::Op;
 
 /// Bytes of a message; far below what a pipe takes in one piece.
 const BYTES: usize = 16;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use perennial::Cache;
+use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 
-use crate::oracle::{Oracle, value};
 use crate::pipe::{Key, Kind, Message};
 
 /// The oracle, fed by messages.
@@ -21,7 +21,11 @@ pub(crate) struct Witness {
 impl Witness {
     pub(crate) fn new(evicting: bool) -> Self {
         Self {
-            oracle: Oracle::new(evicting),
+            oracle: Oracle::new(if evicting {
+                Keeps::WhatItLikes
+            } else {
+                Keeps::Everything
+            }),
             under_way: BTreeMap::new(),
             returned: 0,
             interrupted: 0,
@@ -39,7 +43,8 @@ impl Witness {
             Kind::Found => {
                 let len = usize::try_from(message.len).unwrap();
                 let found = message.op.map(|op| value(&key, op, len));
-                self.oracle.check_recovered(&key, found.as_deref(), false)?;
+                self.oracle
+                    .check_recovered(&key, found.as_deref(), Crash::Kill)?;
             }
             Kind::Begun => drop(self.under_way.insert(message.key, message)),
             Kind::Returned => {
@@ -55,7 +60,7 @@ impl Witness {
     /// The process is dead: what had not returned may have happened or not.
     pub(crate) fn died(&mut self) {
         for (key, message) in std::mem::take(&mut self.under_way) {
-            self.oracle.failed(&key.bytes(), message.op);
+            self.oracle.issued(&key.bytes(), message.op);
             self.interrupted += 1;
         }
     }
@@ -66,12 +71,13 @@ impl Witness {
         if stats.damaged + stats.forgotten_all + stats.quarantined_files > 0 {
             return Err(format!("a killed process left damage: {stats:?}"));
         }
-        if stats.evicted > 0 && !self.oracle.evicting {
+        if stats.evicted > 0 && self.oracle.keeps() == Keeps::Everything {
             return Err("evicted though there is room".into());
         }
         for key in self.oracle.known_keys() {
             let found = cache.get(&key).map_err(|e| e.to_string())?;
-            self.oracle.check_recovered(&key, found.as_deref(), false)?;
+            self.oracle
+                .check_recovered(&key, found.as_deref(), Crash::Kill)?;
         }
         let stats = cache.stats();
         if stats.damaged_reads + stats.read_errors > 0 {

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use perennial::{Cache, Inserted};
+use perennial_failpoints::lab::{Op, identify, value};
 
-use crate::oracle::{Op, identify, value};
 use crate::pipe::{Key, Kind, Message, Pipe};
 use crate::random::Random;
 

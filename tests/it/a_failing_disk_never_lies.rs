@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use perennial::{Cache, Error, ErrorKind, Options};
+use perennial_failpoints::lab::{Crash, Keeps, Oracle, identify, value};
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
-use crate::oracle::{Oracle, value};
 use crate::small::{self, DIR, Rng};
 
 /// A fault: what happens at a call and how often.
@@ -64,7 +64,11 @@ impl Story {
             name: format!("{fault:?} at call {n}"),
             fs: FaultFs::new(Arc::new(sim.clone()), fault.plan(n)),
             options: fault.options(),
-            oracle: Oracle::new(!fault.exact),
+            oracle: Oracle::new(if fault.exact {
+                Keeps::Everything
+            } else {
+                Keeps::WhatItLikes
+            }),
             rng: Rng(3),
             op: 0,
             errors: Vec::new(),
@@ -168,13 +172,15 @@ impl Story {
         if done {
             self.oracle.returned(key, op, durable);
         } else {
-            self.oracle.failed(key, op);
+            self.oracle.issued(key, op);
         }
     }
 
     fn check(&mut self, cache: &Cache, when: &str) {
         // Where no further file can be made the log does with those it has, and says what that cost.
-        self.oracle.evicting |= cache.stats().evicted > 0;
+        if cache.stats().evicted > 0 {
+            self.oracle.set_keeps(Keeps::WhatItLikes);
+        }
         for key in self.oracle.known_keys() {
             let found = cache.get(&key).expect("a read never fails");
             if let Err(why) = self.oracle.check_running(&key, found.as_deref()) {
@@ -193,16 +199,16 @@ fn run(n: u64, fault: Fault) -> (u64, usize) {
     let sim = SimFs::new(n);
     let mut story = Story::new(&sim, n, fault);
     story.tell();
-    for (power, after) in [
-        (false, sim.process_crash()),
-        (true, sim.power_loss(n)),
-        (true, sim.power_loss(n ^ 0xabc)),
-        (true, sim.process_crash().power_loss(n ^ 0xdef)),
+    for (crash, after) in [
+        (Crash::Kill, sim.process_crash()),
+        (Crash::Power, sim.power_loss(n)),
+        (Crash::Power, sim.power_loss(n ^ 0xabc)),
+        (Crash::Power, sim.process_crash().power_loss(n ^ 0xdef)),
     ] {
         let cache = small::open(&after, fault.options()).expect("opens on a good disk");
-        if let Err(why) = small::check(&cache, &story.oracle, power) {
+        if let Err(why) = small::check(&cache, &story.oracle, crash) {
             panic!(
-                "{fault:?} at call {n}, power {power}: {why}; after {:?}",
+                "{fault:?} at call {n}, {crash:?}: {why}; after {:?}",
                 story.errors.first()
             );
         }
@@ -344,8 +350,7 @@ fn a_device_that_fails_under_eight_threads_leaves_nobody_waiting() {
                             cache.insert(&key, &bytes)
                         };
                         let found = cache.get(&key).expect("a read never fails");
-                        let shown =
-                            found.map(|found| crate::oracle::identify(&key, &found).unwrap());
+                        let shown = found.map(|found| identify(&key, &found).unwrap());
                         match done {
                             Ok(_) => assert!(shown.is_none_or(|shown| shown == op)),
                             Err(_) => assert!(shown.is_none_or(|shown| shown <= op)),

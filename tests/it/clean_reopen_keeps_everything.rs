@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::scope;
 
 use perennial::{Cache, Options};
+use perennial_failpoints::lab::{identify, value};
 use perennial_failpoints::{Action, Call, CallKind, FaultFs, Plan, SimFs};
 
-use crate::oracle::{identify, value};
 use crate::small::{self, Rng};
 
 /// The defaults in a smaller size: the same ratios, threads included.

@@ -12,9 +12,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::scope;
 
 use perennial::{Cache, Options};
+use perennial_failpoints::lab::{identify, value};
 use perennial_failpoints::{Fs, SimFs, StdFs};
 
-use crate::oracle::{identify, value};
 use crate::small::{self, Rng};
 
 const KEYS: usize = 1_000;

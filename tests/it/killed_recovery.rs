@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use perennial::{Cache, Options};
+use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 use perennial_failpoints::{FaultFs, Plan, SimFs};
-
-use crate::oracle::{Oracle, value};
 
 const INSERTS: u64 = 120;
 const VALUE_BYTES: usize = 100;
@@ -28,7 +27,7 @@ fn open(fs: &SimFs) -> Cache {
 fn deaths() -> Vec<(SimFs, Oracle)> {
     let fs = SimFs::new(1);
     let cache = open(&fs);
-    let mut oracle = Oracle::new(false);
+    let mut oracle = Oracle::new(Keeps::Everything);
     let mut deaths = Vec::new();
     for op in 1..=INSERTS {
         let key = format!("key-{}", op % 20).into_bytes();
@@ -70,7 +69,7 @@ fn check(fs: &SimFs, oracle: &Oracle) -> Result<(), String> {
         for key in oracle.known_keys() {
             let found = cache.get(&key).expect("get");
             oracle
-                .check_recovered(&key, found.as_deref(), false)
+                .check_recovered(&key, found.as_deref(), Crash::Kill)
                 .map_err(|why| format!("{life}: {why}"))?;
         }
         let tails = fs.file_names(Path::new("/cache"));

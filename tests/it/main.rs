@@ -11,7 +11,6 @@ mod killed_recovery;
 mod model;
 mod moving_the_tail;
 mod options_and_limits;
-mod oracle;
 mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use perennial::{Cache, Inserted, Options};
 use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 use quickcheck::{Arbitrary, Gen};
-
-use crate::oracle::{Oracle, value};
 
 const SEEDS: u64 = 2_000;
 
@@ -91,6 +90,14 @@ fn options(evicting: bool) -> Options {
         .background(false)
 }
 
+fn keeps(evicting: bool) -> Keeps {
+    if evicting {
+        Keeps::WhatItLikes
+    } else {
+        Keeps::Everything
+    }
+}
+
 struct World {
     fs: SimFs,
     cache: Option<Cache>,
@@ -101,7 +108,7 @@ struct World {
 
 impl World {
     fn new(seed: u64, evicting: bool) -> Self {
-        let oracle = Oracle::new(evicting);
+        let oracle = Oracle::new(keeps(evicting));
         let mut world = Self {
             fs: SimFs::new(seed),
             cache: None,
@@ -206,7 +213,7 @@ impl World {
         self.oracle.check_running(&key, Some(&got))
     }
 
-    fn check_all(&mut self, power: Option<bool>) -> Result<(), String> {
+    fn check_all(&mut self, after: Option<Crash>) -> Result<(), String> {
         for key in self.oracle.known_keys() {
             let found = self.cache().get(&key).expect("get");
             let contained = self.cache().contains(&key).expect("contains");
@@ -216,8 +223,8 @@ impl World {
                     found.is_some()
                 ));
             }
-            match power {
-                Some(power) => self.oracle.check_recovered(&key, found.as_deref(), power)?,
+            match after {
+                Some(crash) => self.oracle.check_recovered(&key, found.as_deref(), crash)?,
                 None => self.oracle.check_running(&key, found.as_deref())?,
             }
         }
@@ -249,7 +256,7 @@ impl World {
         // Closed cleanly, a power cut loses nothing any more.
         self.fs = self.fs.power_loss(self.next_op);
         self.open();
-        self.check_all(Some(true))
+        self.check_all(Some(Crash::Power))
     }
 
     fn crash(&mut self, power: Option<u64>) -> Result<(), String> {
@@ -262,7 +269,7 @@ impl World {
         drop(self.cache.take());
         self.fs = image;
         self.open();
-        self.check_all(Some(power.is_some()))
+        self.check_all(Some(power.map_or(Crash::Kill, |_| Crash::Power)))
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use perennial::{Cache, ErrorKind, Options, Result, Tail};
 use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{Crash, Keeps, identify, value};
 
-use crate::oracle::{identify, value};
 use crate::small::{self, DIR, Life, Rng};
 
 /// A cache that takes large entries.
@@ -71,7 +71,7 @@ fn the_smallest_cache_works() {
     for _ in 0..10 {
         let cache = small::open(&fs, small::options()).unwrap();
         life.live(&cache, 500);
-        assert!(small::check(&cache, &life.oracle, false).unwrap() > 0);
+        assert!(small::check(&cache, &life.oracle, Crash::Kill).unwrap() > 0);
         cache.close().unwrap();
     }
     assert!(bytes(&fs) <= 64 << 10);
@@ -236,19 +236,19 @@ fn another_tail_after_a_kill_loses_nothing_that_was_acknowledged() {
         for (m, after) in tails().into_iter().enumerate() {
             let fs = SimFs::new(1);
             let mut life = Life::new((n * 10 + m) as u64);
-            life.oracle.evicting = false;
+            life.oracle.set_keeps(Keeps::Everything);
             let cache = small::open(&fs, before.clone()).unwrap();
             life.live(&cache, 70);
             std::mem::forget(cache);
             let fs = fs.process_crash();
             let cache = small::open(&fs, after.clone()).unwrap();
-            small::check(&cache, &life.oracle, false)
+            small::check(&cache, &life.oracle, Crash::Kill)
                 .unwrap_or_else(|why| panic!("{n} to {m}: {why}"));
             // And back, closed this time.
             life.live(&cache, 70);
             cache.close().unwrap();
             let cache = small::open(&fs, before.clone()).unwrap();
-            small::check(&cache, &life.oracle, false)
+            small::check(&cache, &life.oracle, Crash::Kill)
                 .unwrap_or_else(|why| panic!("{m} to {n}: {why}"));
             assert!(
                 fs.file_names(Path::new(DIR))
@@ -267,12 +267,12 @@ fn a_tail_on_the_heap_keeps_what_was_flushed() {
         let fs = SimFs::new(seed);
         let mut life = Life::new(seed);
         let options = small::options().tail(Tail::Heap).capacity_bytes(4 << 20);
-        life.oracle.evicting = false;
+        life.oracle.set_keeps(Keeps::Everything);
         let cache = small::open(&fs, options.clone()).unwrap();
         life.live(&cache, 100);
         std::mem::forget(cache);
         let cache = small::open(&fs.process_crash(), options).unwrap();
-        small::check(&cache, &life.oracle, true).unwrap();
+        small::check(&cache, &life.oracle, Crash::Power).unwrap();
     }
 }
 
@@ -330,8 +330,8 @@ fn another_segment_size_is_ignored() {
         .capacity_bytes(1 << 20)
         .segment_bytes(16 << 10);
     let cache = small::open(&fs, other).unwrap();
-    life.oracle.evicting = false;
-    small::check(&cache, &life.oracle, false).unwrap();
+    life.oracle.set_keeps(Keeps::Everything);
+    small::check(&cache, &life.oracle, Crash::Kill).unwrap();
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use perennial::{Cache, Options, Tail};
 use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{Crash, Oracle};
 
-use crate::oracle::Oracle;
 use crate::small::{self, DIR, Life, Rng, file};
 
 /// A cache that nobody has open, and what it may answer.
@@ -72,9 +72,10 @@ impl Past {
     ) -> Option<u64> {
         let fs = self.fs.process_crash();
         damage(&fs);
+        let crash = if power { Crash::Power } else { Crash::Kill };
         let judged = catch_unwind(AssertUnwindSafe(|| {
             match small::open(&fs, self.options.clone()) {
-                Ok(cache) => small::check(&cache, &self.oracle, power).map(Some),
+                Ok(cache) => small::check(&cache, &self.oracle, crash).map(Some),
                 Err(error) => {
                     assert!(!error.to_string().is_empty());
                     Ok(None)
@@ -389,7 +390,7 @@ fn a_cache_goes_on_after_rot_in_the_tail_s_descriptors() {
                 let mut life = Life::new(3);
                 life.live(&cache, 150);
                 let evicted = cache.stats().evicted;
-                small::check(&cache, &life.oracle, false).expect("check");
+                small::check(&cache, &life.oracle, Crash::Kill).expect("check");
                 cache.close().unwrap_or_else(|e| panic!("{round}: {e}"));
                 assert!(evicted < 1_000);
             }

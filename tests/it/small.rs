@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use perennial::{Cache, Options, Result};
 use perennial_failpoints::SimFs;
-
-use crate::oracle::{Oracle, value};
+use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 
 /// Where the cache lies on a simulated disk.
 pub(crate) const DIR: &str = "/cache";
@@ -54,7 +53,7 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
-            oracle: Oracle::new(true),
+            oracle: Oracle::new(Keeps::WhatItLikes),
             rng: Rng(seed),
             op: 0,
         }
@@ -93,18 +92,18 @@ impl Life {
     }
 }
 
-/// Reads every key of `oracle` and judges what is found. `power`: only what was durable has to be there.
+/// Reads every key of `oracle` and judges what is found.
 pub(crate) fn check(
     cache: &Cache,
     oracle: &Oracle,
-    power: bool,
+    crash: Crash,
 ) -> std::result::Result<u64, String> {
     let mut oracle = oracle.clone();
     let mut there = 0;
     for key in oracle.known_keys() {
         let found = cache.get(&key).map_err(|e| e.to_string())?;
         there += u64::from(found.is_some());
-        oracle.check_recovered(&key, found.as_deref(), power)?;
+        oracle.check_recovered(&key, found.as_deref(), crash)?;
     }
     Ok(there)
 }

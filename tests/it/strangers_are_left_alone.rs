@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial::{Cache, Error, ErrorKind, verify_with};
+use perennial_failpoints::lab::Crash;
 use perennial_failpoints::{Fs, SimFs};
 use perennial_recovery::Identity;
 use perennial_wal::segment::{HeaderFound, Join, SegmentHeader, Trailer};
@@ -54,7 +55,7 @@ fn churn(fs: &SimFs, life: &mut Life) {
     life.live(&cache, 400);
     cache.close().unwrap();
     let cache = small::open(fs, small::options()).unwrap();
-    small::check(&cache, &life.oracle, false).unwrap();
+    small::check(&cache, &life.oracle, Crash::Kill).unwrap();
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn another_cache_s_segments_under_free_names_are_quarantined() {
     }
     let whole = small::open(&fs, small::options()).unwrap();
     assert_eq!(whole.stats().quarantined_files, planted.len() as u64);
-    let found = small::check(&whole, &life.oracle, false).unwrap();
+    let found = small::check(&whole, &life.oracle, Crash::Kill).unwrap();
     assert!(found > 5, "strangers cost {found} entries");
     drop(whole);
     churn(&fs, &mut life);
@@ -213,7 +214,7 @@ fn another_cache_s_segments_over_our_own_are_quarantined() {
             fs.write_file(&file(&victim), content);
             let cache = small::open(&fs, small::options()).unwrap();
             assert_eq!(cache.stats().quarantined_files, 1, "{name} over {victim}");
-            small::check(&cache, &life.oracle, false).unwrap();
+            small::check(&cache, &life.oracle, Crash::Kill).unwrap();
             drop(cache);
             churn(&fs, &mut life);
             assert!(
@@ -256,7 +257,7 @@ fn another_cache_s_tail_under_our_tail_s_name_is_not_believed() {
     };
     fs.write_file(&file(&tail(&fs).0), &tail(&theirs).1);
     let cache = small::open(&fs, small::options()).unwrap();
-    small::check(&cache, &life.oracle, false).unwrap();
+    small::check(&cache, &life.oracle, Crash::Kill).unwrap();
     drop(cache);
     churn(&fs, &mut life);
 }
@@ -292,7 +293,7 @@ fn stray_files_and_directories_beside_a_cache_are_ignored() {
 fn count(fs: &SimFs, life: &Life) -> u64 {
     let cache: Cache = small::open(fs, small::options()).unwrap();
     assert_eq!(cache.stats().quarantined_files, 0);
-    small::check(&cache, &life.oracle, false).unwrap()
+    small::check(&cache, &life.oracle, Crash::Kill).unwrap()
 }
 
 #[test]
@@ -313,7 +314,7 @@ fn a_file_that_appears_under_the_next_segment_s_name_is_left_alone() {
     life.live(&cache, 400);
     let there = fs.file_names(Path::new(DIR)).len();
     assert!(there > made + planted.len(), "no further segment was made");
-    small::check(&cache, &life.oracle, false).unwrap();
+    small::check(&cache, &life.oracle, Crash::Kill).unwrap();
     for name in planted {
         assert_eq!(fs.read_file(&name).unwrap(), b"mine", "{name:?}");
     }
@@ -329,7 +330,7 @@ fn a_stranger_with_the_last_name_there_is_costs_no_names() {
     fs.write_file(&last, &content);
     churn(&fs, &mut life);
     let whole = small::open(&fs, small::options()).unwrap();
-    assert!(small::check(&whole, &life.oracle, false).unwrap() > 5);
+    assert!(small::check(&whole, &life.oracle, Crash::Kill).unwrap() > 5);
     assert!(fs.read_file(&last).unwrap() == content);
     assert!(
         fs.file_names(Path::new(DIR))

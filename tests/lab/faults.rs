@@ -141,7 +141,7 @@ impl Story {
     fn moment(&mut self, at: String) -> Moment {
         // Where no file could be made the log did with those it had.
         if self.cache.as_ref().is_some_and(|c| c.stats().evicted > 0) {
-            self.oracle.may_forget();
+            self.oracle.set_keeps(Keeps::WhatItLikes);
         }
         Moment {
             machine: self.sim.process_crash(),

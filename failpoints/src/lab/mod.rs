@@ -14,6 +14,10 @@ mod image;
 mod life;
 mod oracle;
 mod shrink;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
 mod value;
 
 use std::fmt;

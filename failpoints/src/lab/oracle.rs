@@ -61,9 +61,15 @@ impl Oracle {
         }
     }
 
-    /// From now on entries may be gone: the store said that it had to give some up.
-    pub fn may_forget(&mut self) {
-        self.keeps = Keeps::WhatItLikes;
+    /// What absence means.
+    #[must_use]
+    pub const fn keeps(&self) -> Keeps {
+        self.keeps
+    }
+
+    /// What absence means from now on: a cache that has room for everything has kept everything so far.
+    pub const fn set_keeps(&mut self, keeps: Keeps) {
+        self.keeps = keeps;
     }
 
     fn key(&mut self, key: &[u8]) -> &mut Key {

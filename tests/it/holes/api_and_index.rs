@@ -5,9 +5,9 @@ use std::thread;
 
 use perennial::{Cache, Inserted};
 use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{identify, value};
 
 use super::lab::{get, kill, open, roomy, tiny};
-use crate::oracle::{identify, value};
 
 /// The entry was evicted, but its segment's file is not written over yet: recovery may find it again.
 #[test]

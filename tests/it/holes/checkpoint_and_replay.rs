@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use perennial::{Cache, ErrorKind, Options};
 use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{identify, value};
 
 use super::lab::{DIR, get, kill, open, roomy, segments_with, tiny};
-use crate::oracle::{identify, value};
 
 /// So many that an image of them goes over several segments, and takes a while.
 const KEYS: u64 = 20_000;

@@ -1,14 +1,12 @@
 //! A small crash lab: a script of operations, stopped before any of its system calls, by a kill or by lost power, and
 //! the same again while the cache recovers.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use perennial::{Cache, Options};
+use perennial_failpoints::lab::{Crash, Keeps, Op, Oracle, key, value};
 use perennial_failpoints::{Action, Call, FaultFs, Plan, SimFs};
-
-use crate::oracle::{Op, identify, value};
 
 /// Where the cache of every test lies.
 pub(crate) const DIR: &str = "/cache";
@@ -85,22 +83,19 @@ pub(crate) enum Step {
 }
 
 /// What was asked of each key, and what must have survived of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct History {
-    keys: BTreeMap<u8, States>,
+    oracle: Oracle,
     op: Op,
 }
 
-#[derive(Debug, Clone, Default)]
-struct States {
-    /// In the order of issue; `None` = absent. The first is the state before everything.
-    issued: Vec<Option<Op>>,
-    returned: usize,
-    durable: usize,
-}
-
-fn name_of(key: u8) -> String {
-    format!("key-{key}")
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            oracle: Oracle::new(Keeps::Everything),
+            op: 0,
+        }
+    }
 }
 
 impl History {
@@ -113,82 +108,52 @@ impl History {
         match step {
             Step::Put(key, len) => self.put(cache, key, len, false),
             Step::PutDurable(key, len) => self.put(cache, key, len, true),
-            Step::Remove(key) => {
-                self.issue(key, None);
-                cache.remove(name_of(key))?;
-                self.acked(key, false);
+            Step::Remove(number) => {
+                let key = key(number);
+                self.oracle.issued(&key, None);
+                cache.remove(&key)?;
+                self.oracle.acknowledged(&key, false);
                 Ok(())
             }
-            Step::RemoveDurable(key) => {
-                self.issue(key, None);
-                cache.remove_durable(name_of(key))?;
-                self.acked(key, true);
+            Step::RemoveDurable(number) => {
+                let key = key(number);
+                self.oracle.issued(&key, None);
+                cache.remove_durable(&key)?;
+                self.oracle.acknowledged(&key, true);
                 Ok(())
             }
-            Step::Flush => cache.flush().map(|()| self.all_durable()),
-            Step::Checkpoint => cache.checkpoint().map(|()| self.all_durable()),
+            Step::Flush => cache.flush().map(|()| self.oracle.all_durable()),
+            Step::Checkpoint => cache.checkpoint().map(|()| self.oracle.all_durable()),
         }
     }
 
     fn put(
         &mut self,
         cache: &Cache,
-        key: u8,
+        number: u8,
         len: usize,
         durable: bool,
     ) -> Result<(), perennial::Error> {
         self.op += 1;
-        self.issue(key, Some(self.op));
-        let (name, op) = (name_of(key), self.op);
-        let value = value(name.as_bytes(), op, len);
+        let key = key(number);
+        self.oracle.issued(&key, Some(self.op));
+        let value = value(&key, self.op, len);
         if durable {
-            cache.insert_durable(&name, value)?;
+            cache.insert_durable(&key, value)?;
         } else {
-            cache.insert(&name, value)?;
+            cache.insert(&key, value)?;
         }
-        self.acked(key, durable);
+        self.oracle.acknowledged(&key, durable);
         Ok(())
-    }
-
-    fn issue(&mut self, key: u8, op: Option<Op>) {
-        let states = self.keys.entry(key).or_default();
-        if states.issued.is_empty() {
-            states.issued.push(None);
-        }
-        states.issued.push(op);
-    }
-
-    fn acked(&mut self, key: u8, durable: bool) {
-        let states = self.keys.get_mut(&key).expect("issued");
-        states.returned = states.issued.len() - 1;
-        if durable {
-            states.durable = states.returned;
-        }
-    }
-
-    fn all_durable(&mut self) {
-        for states in self.keys.values_mut() {
-            states.durable = states.returned;
-        }
     }
 
     /// Every key shows a state that a kill (or, with `power`, lost power) may leave.
     pub(crate) fn check(&self, cache: &Cache, power: bool) -> Result<(), String> {
-        for (key, states) in &self.keys {
-            let name = name_of(*key);
-            let found = cache.get(&name).map_err(|e| e.to_string())?;
-            let found = found
-                .map(|value| identify(name.as_bytes(), &value))
-                .transpose()?;
-            let floor = if power {
-                states.durable
-            } else {
-                states.returned
-            };
-            let allowed = &states.issued[floor..];
-            if !allowed.contains(&found) {
-                return Err(format!("{name}: {found:?}, allowed {allowed:?}"));
-            }
+        let crash = if power { Crash::Power } else { Crash::Kill };
+        let mut oracle = self.oracle.clone();
+        for key in oracle.known_keys() {
+            let found = cache.get(&key).map_err(|e| e.to_string())?;
+            oracle.check_recovered(&key, found.as_deref(), crash)?;
         }
         Ok(())
     }

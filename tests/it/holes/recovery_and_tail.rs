@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial::{Cache, Inserted, Options, Tail};
-use perennial_failpoints::{FaultFs, Plan, SimFs};
+use perennial_failpoints::{CallKind, FaultFs, Plan, SimFs};
 
 use super::lab::{
-    DIR, History, Step, file_with, find_in, get, judge, kill, kill_at_every_call,
+    DIR, Doomed, History, Step, file_with, find_in, get, judge, kill, kill_at_every_call,
     kill_every_recovery, open, roomy, segments_with,
 };
 
@@ -146,6 +146,33 @@ fn killed_while_copying(frames_before: usize) -> (SimFs, Cache, SimFs) {
     };
     cache.insert_with_len("begun", 900, fill).unwrap();
     (image.unwrap(), cache, machine)
+}
+
+/// The second open of a cache whose first was killed between the rename of its identity and the sync of that name made its
+/// tail, and power was lost: the tail's name was there, the identity's was not, and the directory was nobody's cache.
+#[test]
+fn hole_20_an_identity_without_a_durable_name_is_not_built_on() {
+    let machine = SimFs::new(1);
+    let named = {
+        let machine = machine.clone();
+        move || {
+            let names = machine.file_names(Path::new(DIR));
+            names.iter().any(|name| name == "identity")
+        }
+    };
+    let doomed = Doomed::at(&machine, move |call| {
+        call.kind == CallKind::SyncDir && named()
+    });
+    assert!(Cache::open_with(Arc::new(doomed.fs.clone()), DIR, roomy()).is_err());
+    let image = doomed.image().expect("killed before its name was synced");
+    kill_every_recovery(&image, &roomy(), |again, m| {
+        for effect in 0..again.pending_effects().min(64) {
+            let dark = again.power_loss_keeping(1 << effect);
+            if let Err(e) = Cache::open_with(Arc::new(dark), DIR, roomy()) {
+                panic!("killed before call {m}, only effect {effect} kept: {e}");
+            }
+        }
+    });
 }
 
 #[test]
