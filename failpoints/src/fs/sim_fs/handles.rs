@@ -213,6 +213,10 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.handle.fs.state.lock();
+        if state.next_sync_fails() {
+            state.inode(self.handle.inode)?.fail_sync();
+            return Err(Errno::IO.into());
+        }
         state.inode(self.handle.inode)?.sync();
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! The durable content is not kept: each change carries what it replaced. A sync forgets the changes and so costs
 //! what was written since the last one, whatever the file's size; an image copies each byte once.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(super) struct Inode {
     pub(super) content: Vec<u8>,
     /// Issue number and change, oldest first.
     pub(super) pending: Vec<(u64, Effect)>,
+    /// Sectors whose sync failed: they read as written, count as clean, and the media holds these bytes instead.
+    pub(super) lost: BTreeMap<usize, Vec<u8>>,
     /// Sectors that were on the media once: rewriting them shows old or new bytes, nothing else.
     pub(super) synced: SectorSet,
     /// The file's first bytes, shared with its maps, once it was mapped.
@@ -192,7 +195,11 @@ impl Inode {
         for (_, effect) in self.pending.drain(..) {
             match effect {
                 Effect::Write { start, new, .. } => {
-                    self.synced.insert_bytes(start..start + new.len());
+                    let written = start..start + new.len();
+                    for sector in pieces(written.clone(), SECTOR_BYTES) {
+                        self.lost.remove(&sector.start);
+                    }
+                    self.synced.insert_bytes(written);
                 }
                 Effect::Resize { new_len, .. } => self.synced.cut(new_len),
             }
@@ -200,6 +207,22 @@ impl Inode {
         for (piece, bytes) in self.dirty() {
             self.synced.insert_bytes(piece.clone());
             self.content[piece].copy_from_slice(&bytes);
+        }
+    }
+
+    /// A sync that fails as those of ext4 and XFS do ("Can applications recover from fsync failures?", ATC 2020): what
+    /// it should have made durable counts as clean from now on, so no later sync writes it. Sizes are kept for the next.
+    pub(super) fn fail_sync(&mut self) {
+        let durable = self.durable_content();
+        let writes = |(_, effect): &mut (u64, Effect)| matches!(effect, Effect::Write { old_len, new_len, .. } if old_len == new_len);
+        for (_, effect) in self.pending.extract_if(.., writes) {
+            let Effect::Write { start, new, .. } = effect else {
+                continue;
+            };
+            for sector in pieces(start..start + new.len(), SECTOR_BYTES) {
+                let held = durable.get(sector.clone()).map(<[u8]>::to_vec);
+                self.lost.insert(sector.start, held.unwrap_or_default());
+            }
         }
     }
 
@@ -233,6 +256,11 @@ impl Inode {
                     content.truncate(*old_len.min(new_len));
                     content.extend_from_slice(cut);
                 }
+            }
+        }
+        for (start, held) in &self.lost {
+            if let Some(shown) = content.get_mut(*start..start + held.len()) {
+                shown.copy_from_slice(held);
             }
         }
         content
@@ -276,6 +304,7 @@ impl Inode {
         Self {
             content: self.content.clone(),
             pending: self.pending.clone(),
+            lost: self.lost.clone(),
             synced: self.synced.clone(),
             memory,
             handles: 0,

@@ -83,6 +83,12 @@ impl SimFs {
         self.state.lock().capacity = bytes;
     }
 
+    /// After `good` more syncs of files one fails, and loses what it should have made durable: those bytes read as
+    /// written and count as clean, so no later sync writes them either.
+    pub fn fail_sync_after(&self, good: u64) {
+        self.state.lock().good_syncs = Some(good);
+    }
+
     /// Makes opening in [`OpenMode::Direct`](super::OpenMode::Direct) fail, as on file systems that have no such mode.
     pub fn refuse_direct(&self, refuse: bool) {
         self.state.lock().refuse_direct = refuse;

@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) locks: BTreeSet<u64>,
     pub(super) capacity: Option<u64>,
     pub(super) refuse_direct: bool,
+    /// So many syncs go well, the one after them fails.
+    pub(super) good_syncs: Option<u64>,
     pub(super) unix_time_ms: u64,
     pub(super) monotonic_ns: u64,
     next_inode: u64,
@@ -43,12 +45,19 @@ impl State {
             locks: BTreeSet::new(),
             capacity: None,
             refuse_direct: false,
+            good_syncs: None,
             unix_time_ms: 1_700_000_000_000,
             monotonic_ns: 1_000_000_000,
             next_inode: 1,
             next_issue: 1,
             graveyard: Vec::new(),
         }
+    }
+
+    pub(super) fn next_sync_fails(&mut self) -> bool {
+        let left = self.good_syncs;
+        self.good_syncs = left.and_then(|left| left.checked_sub(1));
+        left == Some(0)
     }
 
     pub(super) fn dir(&mut self, path: &Path) -> io::Result<&mut DirState> {
