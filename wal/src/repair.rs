@@ -106,7 +106,12 @@ impl Contents<'_> {
     ) -> Result<Mended> {
         self.check_read()?;
         // A file that the dead process had just made may have a name that is not durable yet.
-        dir.sync()
+        let synced = if perennial_failpoints::planted!("found-names-not-synced") {
+            Ok(())
+        } else {
+            dir.sync()
+        };
+        synced
             .map_err(|source| WalError::io("sync", dir.path().display().to_string(), 0, source))?;
         let life = if forget {
             life
@@ -117,6 +122,11 @@ impl Contents<'_> {
         let mut start = None;
         if going_on {
             self.secure_prepared(&store, life)?;
+            if perennial_failpoints::planted!("cut-before-decided")
+                && let Some(last) = self.ends.last()
+            {
+                self.join(&store, geometry, life, last)?;
+            }
             for end in &self.ends {
                 self.rewrite(&store, geometry, end)?;
             }
@@ -169,7 +179,8 @@ impl Contents<'_> {
             prepared: numbers(prepared),
             free,
             next_slot: self.found.next_slot,
-            next_number: self.found.max_number + 1,
+            next_number: self.found.max_number
+                + u64::from(!perennial_failpoints::planted!("number-used-again")),
         };
         (
             SegmentStore::new(dir, geometry, life, inventory, max_files),
@@ -183,6 +194,9 @@ impl Contents<'_> {
         let Some(from) = self.first_to_write(geometry, end) else {
             return Ok(());
         };
+        if perennial_failpoints::planted!("end-not-written-again") {
+            return Ok(());
+        }
         let (from, to) = (
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),

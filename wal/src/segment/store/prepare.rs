@@ -148,6 +148,9 @@ impl SegmentStore {
         write_all_at(file, &zeros, 0, 1)?;
         file.sync_data()?;
         file.allocate(self.geometry.segment_bytes)?;
+        if perennial_failpoints::planted!("no-directory-sync") {
+            return Ok(());
+        }
         self.dir.sync()
     }
 
@@ -157,6 +160,9 @@ impl SegmentStore {
         perennial_failpoints::site!("wal::segment::header_write");
         writer.write(&AlignedBuf::copied_from(&header.encode()), 0)?;
         perennial_failpoints::site!("wal::segment::header_sync");
+        if perennial_failpoints::planted!("header-not-synced") {
+            return Ok(());
+        }
         writer.sync()
     }
 }
