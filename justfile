@@ -32,6 +32,10 @@ sites *ARGS:
 crash *ARGS:
     cargo test --release --test crash -- {{ ARGS }}
 
+# Would the tests notice? Each planted bug must be caught; PERENNIAL_MUTANT=name,name hunts only those.
+mutants *ARGS:
+    cargo test --features planted-bugs --test lab mutants -- --nocapture {{ ARGS }}
+
 # Every interleaving of the lock-free parts.
 loom *ARGS:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p perennial-wal --release --lib loom -- {{ ARGS }}

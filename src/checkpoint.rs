@@ -6,7 +6,7 @@
 
 use perennial_recovery::{Head, PartRef, encode_part, entries_that_fit};
 use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
-use perennial_wal::{Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
+use perennial_wal::{Addr, Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -144,10 +144,18 @@ impl Engine {
         };
         let mut bytes = 0;
         let mut image = Vec::new();
+        // A head that claims what is in no image: it was published before its time.
+        let missing = |addr: Addr| {
+            perennial_failpoints::planted!("checkpoint-published-early")
+                && addr.position() >= self.log.stable_lsn()
+        };
         for shard in 0..self.index.shards() {
             image.clear();
-            self.index
-                .image(shard, &|addr| self.is_live(addr), &mut image);
+            self.index.image(
+                shard,
+                &|addr| self.is_live(addr) && !missing(addr),
+                &mut image,
+            );
             for entries in image.chunks(self.entries_per_part()) {
                 let part = self.append_part(state, to_u32(shard), entries)?;
                 head.entries += u64::from(part.entries);

@@ -17,7 +17,7 @@ use crate::engine::{Engine, put_spec, read_bytes};
 use crate::error::{Error, Result};
 use crate::fetch::Flight;
 use crate::fetch::Flights;
-use crate::index::{ShardGuard, size_class};
+use crate::index::{Entry, ShardGuard, size_class};
 use crate::value::{Inserted, Rejection};
 
 /// What a reservation under the shard lock came to.
@@ -114,6 +114,16 @@ impl Engine {
 
     fn try_remove(&self, key: &[u8], hash: u64) -> std::result::Result<(Lsn, bool), Refused> {
         let mut shard = self.index.lock(hash);
+        let unstable = |old: Entry| old.addr.position() >= self.log.stable_lsn();
+        if perennial_failpoints::planted!("remove-not-logged")
+            || perennial_failpoints::planted!("remove-of-unstable-not-logged")
+                && self.index.get(hash).is_some_and(unstable)
+            || perennial_failpoints::planted!("remove-of-absent-not-logged")
+                && self.index.get(hash).is_none()
+        {
+            shard.remove(hash);
+            return Ok((Lsn(0), false));
+        }
         let reservation = self
             .log
             .try_reserve(FrameSpec::remove(hash), Class::Remove)?;

@@ -2,6 +2,7 @@
 
 pub mod fs;
 pub mod lab;
+mod mutants;
 mod plan;
 mod site;
 
@@ -10,6 +11,8 @@ pub use fs::std_fs::StdFs;
 pub use fs::{
     Dir, DirEntry, File, Fs, LockGuard, OpenMode, SharedMap, read_exact_at, write_all_at,
 };
+#[cfg(feature = "planted-bugs")]
+pub use mutants::planted;
 pub use plan::{Action, Call, CallKind, FaultFs, Plan};
 #[cfg(feature = "failpoints")]
 pub use site::sites;

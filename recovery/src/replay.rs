@@ -266,5 +266,8 @@ fn load(found: &Found, machine: &mut impl Machine, outcome: &mut Outcome) {
     outcome.loaded = found.head.entries;
     outcome.checkpoint_bytes = found.parts.iter().map(|part| part.len() as u64).sum();
     outcome.checkpoint = Some((found.at, found.head.c));
+    if perennial_failpoints::planted!("replay-begins-too-late") {
+        outcome.checkpoint = Some((found.at, found.head.c.plus(1 << 10)));
+    }
     outcome.time_seen_s = found.head.time_seen_s;
 }

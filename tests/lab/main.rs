@@ -5,6 +5,8 @@
 
 mod driver;
 mod faults;
+#[cfg(feature = "planted-bugs")]
+mod mutants;
 mod random;
 mod scenarios;
 mod small_scope;
@@ -25,9 +27,9 @@ fn effort() -> u64 {
 }
 
 /// A script, and the step from which on it is crashed.
-struct Case {
-    script: Vec<Step>,
-    from: usize,
+pub(crate) struct Case {
+    pub(crate) script: Vec<Step>,
+    pub(crate) from: usize,
 }
 
 /// Runs all cases on all cores; panics with the first failure.

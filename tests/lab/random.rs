@@ -2,7 +2,7 @@
 
 use perennial_failpoints::lab::{Breadth, Keeps, Options, Step};
 
-use crate::driver::{CHECKPOINT, FAILED_INSERT, Perennial, small};
+use crate::driver::{CHECKPOINT, Perennial, small};
 use crate::{Case, effort, run_all};
 
 struct Rng(u64);
@@ -33,13 +33,13 @@ fn step(rng: &mut Rng) -> Step {
         14 => Step::remove(key).durable(),
         15 => Step::Flush,
         16 => Step::Other(CHECKPOINT),
-        17 => Step::Other(FAILED_INSERT),
+        17 => Step::Abandon { key, len },
         18 => Step::Get { key },
         _ => Step::Reopen,
     }
 }
 
-fn scripts(seeds: u64, steps: u64) -> Vec<Case> {
+pub(crate) fn scripts(seeds: u64, steps: u64) -> Vec<Case> {
     let script = |seed| {
         let mut rng = Rng(seed);
         (0..steps).map(|_| step(&mut rng)).collect()
@@ -51,7 +51,7 @@ fn scripts(seeds: u64, steps: u64) -> Vec<Case> {
     (0..seeds).map(whole).collect()
 }
 
-fn options(keeps: Keeps) -> Options {
+pub(crate) fn options(keeps: Keeps) -> Options {
     Options {
         breadth: Breadth {
             exhaustive_up_to: 3,

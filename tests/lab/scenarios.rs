@@ -5,6 +5,57 @@ use perennial_failpoints::lab::{Keeps, Options, Step};
 use crate::driver::{CHECKPOINT, FAILED_INSERT, Perennial, small};
 use crate::{Case, effort, run_all};
 
+const PREPARED_HEADERS: &[Step] = &[Step::put(0, 300), Step::Reopen];
+const UNSYNCED_TRAILER: &[Step] = &[
+    Step::put(2, 56),
+    Step::put(2, 221),
+    Step::remove(2),
+    Step::put(4, 140),
+    Step::put(5, 129),
+    Step::remove(2),
+    Step::put(1, 342),
+    Step::put(5, 218),
+    Step::remove(3),
+    Step::put(1, 136).durable(),
+    Step::remove(2),
+    Step::put(0, 1000),
+    Step::put(1, 371),
+    Step::Other(FAILED_INSERT),
+    Step::Reopen,
+    Step::put(1, 109),
+    Step::put(2, 130),
+    Step::remove(2).durable(),
+    Step::Reopen,
+];
+const CHECKPOINTS: &[Step] = &[
+    Step::put(0, 300),
+    Step::put(1, 40).durable(),
+    Step::put(0, 500),
+    Step::Other(CHECKPOINT),
+    Step::remove(1),
+    Step::put(1, 1000),
+    Step::Reopen,
+    Step::put(0, 2000),
+    Step::Flush,
+    Step::Other(CHECKPOINT),
+    Step::put(2, 3000),
+    Step::remove(0),
+];
+const EXTENTS: &[Step] = &[
+    Step::put(0, 100),
+    Step::put(0, 4_000),
+    Step::put(1, 3_000).durable(),
+    Step::remove(0),
+    Step::put(0, 5_000),
+    Step::put(1, 50),
+    Step::Flush,
+    Step::put(1, 4_500),
+];
+
+/// All of them.
+#[cfg(feature = "planted-bugs")]
+pub(crate) const ALL: [&[Step]; 4] = [PREPARED_HEADERS, UNSYNCED_TRAILER, CHECKPOINTS, EXTENTS];
+
 /// Crashes every recovery, too.
 fn thoroughly(name: &str, script: &[Step]) {
     let options = Options {
@@ -23,70 +74,24 @@ fn thoroughly(name: &str, script: &[Step]) {
 /// headers, and what was durable in those segments with them.
 #[test]
 fn a_header_prepared_by_a_killed_open_is_durable_before_it_is_used() {
-    let script = [Step::put(0, 300), Step::Reopen];
-    thoroughly("prepared headers", &script);
+    thoroughly("prepared headers", PREPARED_HEADERS);
 }
 
 /// A life that went on behind a clean mark closed the full segment with a trailer and no join. Killed before the trailer
 /// was synced, and without power after that, nothing said where the frames ended: all of them were forgotten.
 #[test]
 fn a_trailer_that_was_not_synced_loses_no_frame() {
-    let script = [
-        Step::put(2, 56),
-        Step::put(2, 221),
-        Step::remove(2),
-        Step::put(4, 140),
-        Step::put(5, 129),
-        Step::remove(2),
-        Step::put(1, 342),
-        Step::put(5, 218),
-        Step::remove(3),
-        Step::put(1, 136).durable(),
-        Step::remove(2),
-        Step::put(0, 1000),
-        Step::put(1, 371),
-        Step::Other(FAILED_INSERT),
-        Step::Reopen,
-        Step::put(1, 109),
-        Step::put(2, 130),
-        Step::remove(2).durable(),
-        Step::Reopen,
-    ];
-    thoroughly("unsynced trailer", &script);
+    thoroughly("unsynced trailer", UNSYNCED_TRAILER);
 }
 
 /// Checkpoints between operations on the same keys, over a rotation.
 #[test]
 fn checkpoints_between_everything() {
-    let script = [
-        Step::put(0, 300),
-        Step::put(1, 40).durable(),
-        Step::put(0, 500),
-        Step::Other(CHECKPOINT),
-        Step::remove(1),
-        Step::put(1, 1000),
-        Step::Reopen,
-        Step::put(0, 2000),
-        Step::Flush,
-        Step::Other(CHECKPOINT),
-        Step::put(2, 3000),
-        Step::remove(0),
-    ];
-    thoroughly("checkpoints", &script);
+    thoroughly("checkpoints", CHECKPOINTS);
 }
 
 /// Values larger than an io buffer: an extent, then the reference to it.
 #[test]
 fn extents_and_the_references_behind_them() {
-    let script = [
-        Step::put(0, 100),
-        Step::put(0, 4_000),
-        Step::put(1, 3_000).durable(),
-        Step::remove(0),
-        Step::put(0, 5_000),
-        Step::put(1, 50),
-        Step::Flush,
-        Step::put(1, 4_500),
-    ];
-    thoroughly("extents", &script);
+    thoroughly("extents", EXTENTS);
 }

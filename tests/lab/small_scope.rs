@@ -2,27 +2,23 @@
 
 use perennial_failpoints::lab::{Breadth, Keeps, Options, Step};
 
-use crate::driver::{CHECKPOINT, FAILED_INSERT, Perennial, small};
+use crate::driver::{CHECKPOINT, Perennial, small};
 use crate::{Case, effort, run_all};
 
 /// What may be done to a key. The long value ends the io buffer, and three of them the segment.
-const ON_A_KEY: [fn(u8) -> Step; 5] = [
+const ON_A_KEY: [fn(u8) -> Step; 6] = [
     |key| Step::put(key, 100),
     |key| Step::put(key, 100).durable(),
     |key| Step::put(key, 2_500),
     Step::remove,
     |key| Step::remove(key).durable(),
+    |key| Step::Abandon { key, len: 200 },
 ];
-const OTHERS: [Step; 4] = [
-    Step::Flush,
-    Step::Other(CHECKPOINT),
-    Step::Other(FAILED_INSERT),
-    Step::Reopen,
-];
+const OTHERS: [Step; 3] = [Step::Flush, Step::Other(CHECKPOINT), Step::Reopen];
 
 /// Every script of up to `steps` steps. A key is named only once the one before it is: renaming keys makes no other
 /// script.
-fn scripts(steps: usize) -> Vec<Case> {
+pub(crate) fn scripts(steps: usize) -> Vec<Case> {
     let mut all = vec![(Vec::new(), 0)];
     let mut from = 0;
     for _ in 0..steps {

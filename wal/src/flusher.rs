@@ -97,7 +97,8 @@ impl LogCore {
                 perennial_failpoints::site!("wal::flusher::pass_extent");
                 self.pass(state, state.next_seq + 1);
                 // Its writer has written it; only the sync is ours.
-                self.open_segment(&mut state.open, filled.base)?.dirty = true;
+                self.open_segment(&mut state.open, filled.base)?.dirty =
+                    !perennial_failpoints::planted!("extent-not-synced");
                 state.unsynced += filled.bytes;
                 state.next_seq += 1;
             } else {
@@ -176,7 +177,10 @@ impl LogCore {
     /// A private copy of [`from`, `end`) with zeros behind, `bytes` long.
     fn padded(&self, complete: &Complete, from: Lsn, end: Lsn, bytes: u64) -> AlignedBuf {
         let mut buf = AlignedBuf::zeroed(to_usize(bytes));
-        let len = end.0 - from.0;
+        let mut len = end.0 - from.0;
+        if perennial_failpoints::planted!("last-sector-of-zeros") {
+            len = align_down(len, self.geometry().sector);
+        }
         self.tail().with_complete(complete, from, len, |bytes| {
             buf[..to_usize(len)].copy_from_slice(bytes)
         });
@@ -235,9 +239,20 @@ impl LogCore {
     pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<()> {
         let (tail, next) = (self.tail(), state.next_seq);
         let written = self.buffers().end_before(tail, &mut state.passed, next);
-        for segment in state.open.values_mut().filter(|s| s.dirty) {
+        if perennial_failpoints::planted!("trailer-before-data") {
+            self.write_trailers(state, written)?;
+        }
+        let left_out = if perennial_failpoints::planted!("newest-not-contiguous") {
+            state.open.len() - 1
+        } else {
+            0
+        };
+        let open = state.open.values_mut().skip(left_out);
+        for segment in open.filter(|s| s.dirty) {
             perennial_failpoints::site!("wal::flusher::sync");
-            segment.writer.sync()?;
+            if !perennial_failpoints::planted!("commit-wakes-on-write") {
+                segment.writer.sync()?;
+            }
             perennial_failpoints::site!("wal::flusher::synced");
             segment.dirty = false;
         }
@@ -245,12 +260,18 @@ impl LogCore {
         state.open.retain(|_, segment| !segment.trailer_written);
         // Before the stable LSN says that these segments may be given up: a trailer that came later could be written
         // over what the file's next number has there.
+        self.write_trailers(state, written)?;
+        self.publish_stable(state, written);
+        Ok(())
+    }
+
+    /// Of the segments that have ended and have none yet.
+    fn write_trailers(&self, state: &mut FlushState, written: Lsn) -> Result<()> {
         for (id, segment) in &mut state.open {
             if let Some(data_end) = segment.data_end {
                 self.write_trailer(segment, *id, data_end, written)?;
             }
         }
-        self.publish_stable(state, written);
         Ok(())
     }
 

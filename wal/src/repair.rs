@@ -107,7 +107,12 @@ impl Contents<'_> {
         self.check_read()?;
         // A file that the dead process had just made may have a name that is not durable yet.
         perennial_failpoints::site!("wal::repair::sync_dir");
-        dir.sync()
+        let synced = if perennial_failpoints::planted!("found-names-not-synced") {
+            Ok(())
+        } else {
+            dir.sync()
+        };
+        synced
             .map_err(|source| WalError::io("sync", dir.path().display().to_string(), 0, source))?;
         let life = if forget {
             life
@@ -118,6 +123,11 @@ impl Contents<'_> {
         let mut start = None;
         if going_on {
             self.secure_prepared(&store, life)?;
+            if perennial_failpoints::planted!("cut-before-decided")
+                && let Some(last) = self.ends.last()
+            {
+                self.join(&store, geometry, life, last)?;
+            }
             for end in &self.ends {
                 self.rewrite(&store, geometry, end)?;
             }
@@ -170,7 +180,8 @@ impl Contents<'_> {
             prepared: numbers(prepared),
             free,
             next_slot: self.found.next_slot,
-            next_number: self.found.max_number + 1,
+            next_number: self.found.max_number
+                + u64::from(!perennial_failpoints::planted!("number-used-again")),
         };
         (
             SegmentStore::new(dir, geometry, life, inventory, max_files),
@@ -184,6 +195,9 @@ impl Contents<'_> {
         let Some(from) = self.first_to_write(geometry, end) else {
             return Ok(());
         };
+        if perennial_failpoints::planted!("end-not-written-again") {
+            return Ok(());
+        }
         let (from, to) = (
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),

@@ -150,7 +150,12 @@ impl<'a> Reservation<'a> {
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         let filler = to_u32(to_usize(self.header.frame_bytes(1) - HEADER_BYTES));
-        self.header = FrameHeader::filler(FrameKind::Remove, 0, self.header.hash, filler);
+        let kind = if perennial_failpoints::planted!("abandoned-is-a-pad") {
+            FrameKind::Pad
+        } else {
+            FrameKind::Remove
+        };
+        self.header = FrameHeader::filler(kind, 0, self.header.hash, filler);
         self.finish();
     }
 }

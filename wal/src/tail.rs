@@ -204,7 +204,11 @@ impl Tail {
     /// The end of the window: reservations end at or before.
     pub(crate) fn window_end(&self) -> u64 {
         // Acquire: pairs with the Release in `advance`'s deferred closure, so that the readers' copies are over (I5).
-        self.released.load(Ordering::Acquire) + self.ring_bytes
+        let mut released = self.released.load(Ordering::Acquire);
+        if perennial_failpoints::planted!("reuse-before-stable") {
+            released += self.ring_bytes / 2;
+        }
+        released + self.ring_bytes
     }
 
     /// The log is stable up to `stable`: readers go to the segments below `floor`, and once those who came before are
@@ -345,14 +349,15 @@ impl Tail {
         let _guard = epoch::pin();
         // SeqCst: pairs with the fetch_max in `advance`: either this load sees the new floor, or the pin was before the
         // deferral and holds the release back (I5).
-        if lsn.0 < self.floor.load(Ordering::SeqCst) {
+        let recycled = lsn.0 < self.floor.load(Ordering::SeqCst);
+        if recycled && !perennial_failpoints::planted!("recycling-not-checked") {
             return TailRead::Gone;
         }
         // Acquire: pairs with the Release store in `Reservation::finish`: the frame's bytes are there (I2).
         let ready = self.ready(lsn).load(Ordering::Acquire);
         if ready == 0 {
             // Behind the window nobody writes: who waited would wait for ever.
-            let reserved = lsn.0 < self.window_end();
+            let reserved = !recycled && lsn.0 < self.window_end();
             return if reserved {
                 TailRead::Pending
             } else {

@@ -34,6 +34,9 @@ pub enum GapVerdict {
 #[must_use]
 pub fn judge_gap(facts: GapFacts) -> GapVerdict {
     match facts {
+        GapFacts {
+            below_stable: true, ..
+        } if perennial_failpoints::planted!("damage-is-a-hole") => GapVerdict::Hole,
         // Bit rot, a lost or misdirected write: the frame was on stable storage once.
         GapFacts {
             below_stable: true,

@@ -42,6 +42,15 @@ pub trait Store {
     /// Why not.
     fn flush(&self) -> Result<(), String>;
 
+    /// Begins to put a value and gives up: from then on the key is not there. A store that cannot do that removes it.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    fn abandon(&self, key: &[u8], len: usize) -> Result<(), String> {
+        let _ = len;
+        self.remove(key, false)
+    }
+
     /// Anything else worth crashing in: a checkpoint, a rotation, a compaction. The number is the script's.
     ///
     /// # Errors
@@ -76,6 +85,13 @@ pub enum Step {
         key: u8,
         /// Waits until that survives a power loss.
         durable: bool,
+    },
+    /// Begins to put a value of `len` bytes under the key of this number, and gives up: [`Store::abandon`].
+    Abandon {
+        /// The key's number.
+        key: u8,
+        /// Bytes of the value.
+        len: u16,
     },
     /// Reads the key of this number.
     Get {

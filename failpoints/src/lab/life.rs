@@ -71,6 +71,12 @@ impl<'a, D: Driver> Life<'a, D> {
                 self.store()?.remove(&key, durable)?;
                 self.journal.lock().acknowledged(&key, durable);
             }
+            Step::Abandon { key: number, len } => {
+                let key = key(number);
+                self.journal.lock().issued(&key, None);
+                self.store()?.abandon(&key, usize::from(len))?;
+                self.journal.lock().acknowledged(&key, false);
+            }
             Step::Get { key: number } => {
                 let key = key(number);
                 let found = self.store()?.get(&key)?;

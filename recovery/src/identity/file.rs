@@ -113,6 +113,9 @@ fn write_temporary(dir: &dyn Dir, content: &[u8]) -> Result<(), IdentityFileErro
     site!("recovery::identity::write", |e| Err(failed("write")(e)));
     write_all_at(&*file, content, 0, 1).map_err(failed("write"))?;
     site!("recovery::identity::sync", |e| Err(failed("sync")(e)));
+    if perennial_failpoints::planted!("renamed-before-synced") {
+        return Ok(());
+    }
     // Before the rename: a name that is on the media must not lead to content that is not.
     file.sync_data().map_err(failed("sync"))
 }
@@ -127,7 +130,9 @@ fn publish(dir: &dyn Dir) -> Result<(), IdentityFileError> {
     dir.rename(TEMPORARY_NAME, FILE_NAME)
         .map_err(failed("rename to"))?;
     site!("recovery::identity::sync_dir", |e| Err(failed(SYNC_DIR)(e)));
-    dir.sync().map_err(failed(SYNC_DIR))?;
+    if !perennial_failpoints::planted!("rename-not-synced") {
+        dir.sync().map_err(failed(SYNC_DIR))?;
+    }
     site!("recovery::identity::done");
     Ok(())
 }

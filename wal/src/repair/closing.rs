@@ -148,7 +148,11 @@ impl Contents<'_> {
                 begin: to_u32(to_usize(begin)),
                 end: to_u32(to_usize(data_end)),
                 incarnation: life.incarnation,
-                void_through: self.found.max_number,
+                void_through: if perennial_failpoints::planted!("cut-segments-not-void") {
+                    header.number.0
+                } else {
+                    self.found.max_number
+                },
             });
             // What was given up before the crash stays given up, though the header that said so is void now.
             header.oldest = store.oldest();

@@ -22,7 +22,9 @@ impl Contents<'_> {
     fn incarnation_left(&self) -> Option<u64> {
         // A ring that survived a reboot may hold frames of this life behind the mark, of which the segment has none: they
         // would prove themselves to the next recovery.
-        let sound = self.tail.same_boot && !self.found.broken && !self.found.end_missing;
+        let same_boot =
+            self.tail.same_boot || perennial_failpoints::planted!("gone-on-after-a-reboot");
+        let sound = same_boot && !self.found.broken && !self.found.end_missing;
         let last = self.ends.last().filter(|_| sound && self.clean)?;
         // A life that does not go on here closes the segment, and it is the join that says where its frames end while
         // the trailer is not on the disk yet.
@@ -43,6 +45,9 @@ impl Contents<'_> {
     /// Headers are durable before LSNs are handed out, and a life that was killed may have written one and not synced it;
     /// or the sync failed, and the bytes read well and are on no disk.
     pub(super) fn secure_prepared(&self, store: &SegmentStore, life: Life) -> Result<()> {
+        if perennial_failpoints::planted!("prepared-not-synced") {
+            return Ok(());
+        }
         self.prepared(life).iter().try_for_each(|segment| {
             perennial_failpoints::site!("wal::repair::secure");
             store.write_header_durably(segment.slot, &segment.header)

@@ -56,6 +56,8 @@ pub enum Syncs {
     Work,
     /// The next one of a file fails; what it should have written is given up for good. Then they work.
     FailOnce(Shows),
+    /// So many of files work, the one after them fails so.
+    FailOnceAfter(u64, Shows),
     /// Every one of a file fails so, and those of directories change nothing.
     Fail(Shows),
     /// They report success and do nothing.

@@ -149,9 +149,13 @@ impl State {
         match syncs {
             Syncs::Work => inode.sync(),
             Syncs::Lie => {}
-            Syncs::FailOnce(shows) | Syncs::Fail(shows) => {
+            Syncs::FailOnceAfter(good, shows) if good > 0 => {
+                inode.sync();
+                self.syncs = Syncs::FailOnceAfter(good - 1, shows);
+            }
+            Syncs::FailOnce(shows) | Syncs::FailOnceAfter(_, shows) | Syncs::Fail(shows) => {
                 inode.fail_sync(shows);
-                if matches!(syncs, Syncs::FailOnce(_)) {
+                if !matches!(syncs, Syncs::Fail(_)) {
                     self.syncs = Syncs::Work;
                 }
                 return Err(Errno::IO.into());
@@ -164,7 +168,7 @@ impl State {
     pub(super) fn ask_to_sync_dir(&mut self, path: &Path) -> io::Result<()> {
         self.note_versions();
         match self.syncs {
-            Syncs::Work | Syncs::FailOnce(_) => self.sync_dir(path),
+            Syncs::Work | Syncs::FailOnce(_) | Syncs::FailOnceAfter(..) => self.sync_dir(path),
             Syncs::Lie => self.dir(path).map(drop),
             Syncs::Fail(_) => Err(Errno::IO.into()),
         }

@@ -442,3 +442,21 @@ fn the_durable_content_is_what_the_last_sync_saw() {
     let mut check = quickcheck::QuickCheck::new().tests(3000);
     check.quickcheck(holds as fn(Vec<(u8, u16, u8)>) -> bool);
 }
+
+#[test]
+fn a_failed_sync_loses_what_a_later_one_does_not_bring_back() {
+    let (fs, dir) = machine();
+    let file = durable_file(&*dir, "a", &[1; 1024]);
+    file.write_at(&[2; 1024], 0).unwrap();
+    fs.set_syncs(Syncs::FailOnceAfter(0, Shows::New));
+    assert!(file.sync_data().is_err());
+    file.sync_data().unwrap();
+    file.write_at(&[3; 512], 512).unwrap();
+    file.sync_data().unwrap();
+    let read = |fs: &SimFs| fs.read_file(&at("a")).unwrap();
+    assert_eq!(read(&fs), [[2; 512], [3; 512]].concat());
+    assert_eq!(
+        read(&fs.process_crash().power_loss(1)),
+        [[1; 512], [3; 512]].concat()
+    );
+}

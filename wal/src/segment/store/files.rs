@@ -149,8 +149,10 @@ impl Writer {
 
     /// Makes everything written to the file so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.buffered
-            .sync_data()
-            .map_err(|source| WalError::io("sync", self.path.as_str(), 0, source))
+        let mut synced = self.buffered.sync_data();
+        if perennial_failpoints::planted!("failed-sync-retried") && synced.is_err() {
+            synced = self.buffered.sync_data();
+        }
+        synced.map_err(|source| WalError::io("sync", self.path.as_str(), 0, source))
     }
 }

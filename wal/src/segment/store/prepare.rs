@@ -155,6 +155,9 @@ impl SegmentStore {
         perennial_failpoints::site!("wal::segment::allocate");
         file.allocate(self.geometry.segment_bytes)?;
         perennial_failpoints::site!("wal::segment::sync_dir");
+        if perennial_failpoints::planted!("no-directory-sync") {
+            return Ok(());
+        }
         self.dir.sync()
     }
 
@@ -164,6 +167,9 @@ impl SegmentStore {
         perennial_failpoints::site!("wal::segment::header_write");
         writer.write(&AlignedBuf::copied_from(&header.encode()), 0)?;
         perennial_failpoints::site!("wal::segment::header_sync");
+        if perennial_failpoints::planted!("header-not-synced") {
+            return Ok(());
+        }
         writer.sync()
     }
 }

@@ -1,0 +1,77 @@
+//! The hunts, quick ones first.
+
+use perennial_failpoints::lab::{Breadth, CrashLab, Keeps, Options};
+
+use super::disk;
+use crate::driver::{Perennial, small};
+use crate::{Case, random, scenarios, small_scope};
+
+/// A title, what luck it has (no bug: something legal that hardly ever happens), and the hunt.
+type Hunt = (
+    &'static str,
+    &'static [&'static str],
+    fn() -> Result<(), String>,
+);
+
+pub(super) const HUNTS: [Hunt; 9] = [
+    ("scripts of two steps", &[], || small_scope_of(2)),
+    ("failing sync", &[], disk::a_sync_fails),
+    ("rot", &[], disk::a_bit_rots),
+    ("misdirected write", &[], disk::a_sector_lands_elsewhere),
+    ("random script", &[], random_scripts),
+    ("random script, evicting", &[], random_evicting),
+    (
+        "random script, keys collide",
+        &["all-keys-collide"],
+        random_evicting,
+    ),
+    ("scenario", &[], scenarios),
+    ("scripts of three steps", &[], || small_scope_of(3)),
+];
+
+/// Runs the cases; `by` says which one it was.
+fn lab(capacity_bytes: u64, options: Options, cases: Vec<Case>, by: &str) -> Result<(), String> {
+    let driver = Perennial(small(capacity_bytes));
+    let mut lab = CrashLab::new(&driver, options);
+    for (n, case) in cases.iter().enumerate() {
+        let judged = lab.run_from(&case.script, case.from);
+        judged.map_err(|failure| format!("{by} {n}: {failure}"))?;
+    }
+    Ok(())
+}
+
+fn small_scope_of(steps: usize) -> Result<(), String> {
+    let breadth = Breadth {
+        exhaustive_up_to: 6,
+        sampled: 2,
+    };
+    let options = Options {
+        breadth,
+        ..Options::new(Keeps::Everything)
+    };
+    lab(1 << 20, options, small_scope::scripts(steps), "script")
+}
+
+fn scenarios() -> Result<(), String> {
+    let options = Options {
+        crash_one_recovery_in: 16,
+        depth: 2,
+        ..Options::new(Keeps::Everything)
+    };
+    let whole = |script: &&[_]| Case {
+        script: script.to_vec(),
+        from: 0,
+    };
+    let cases = scenarios::ALL.iter().map(whole).collect();
+    lab(1 << 20, options, cases, "script")
+}
+
+fn random_scripts() -> Result<(), String> {
+    let options = random::options(Keeps::Everything);
+    lab(1 << 20, options, random::scripts(20, 40), "seed")
+}
+
+fn random_evicting() -> Result<(), String> {
+    let options = random::options(Keeps::WhatItLikes);
+    lab(64 << 10, options, random::scripts(8, 100), "seed")
+}
