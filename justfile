@@ -23,9 +23,14 @@ unit:
 doc-test:
     cargo test --workspace --doc
 
-# The crash suites: processes that are killed, disks that forget.
+# The crash suites: every crash state of small scripts, then processes that are killed. docs/testing.md says how far they go.
 crash *ARGS:
+    PERENNIAL_LAB="${PERENNIAL_LAB:-30}" cargo test --release --test lab -- --nocapture
     cargo test --release --test crash -- {{ ARGS }}
+
+# The lab alone, n times as far as `cargo test` goes: just crash-long 100
+crash-long n:
+    PERENNIAL_LAB={{ n }} cargo test --release --test lab -- --nocapture
 
 # Every interleaving of the lock-free parts.
 loom *ARGS:
