@@ -28,9 +28,14 @@ sites *ARGS:
     cargo test --features failpoints --test sites -- {{ ARGS }}
     cargo test -p perennial-failpoints --features failpoints --lib site
 
-# The crash suites: processes that are killed, disks that forget.
+# The crash suites: every crash state of small scripts, then processes that are killed. docs/testing.md says how far they go.
 crash *ARGS:
+    PERENNIAL_LAB="${PERENNIAL_LAB:-30}" cargo test --release --test lab -- --nocapture
     cargo test --release --test crash -- {{ ARGS }}
+
+# The lab alone, n times as far as `cargo test` goes: just crash-long 100
+crash-long n:
+    PERENNIAL_LAB={{ n }} cargo test --release --test lab -- --nocapture
 
 # Would the tests notice? Each planted bug must be caught; PERENNIAL_MUTANT=name,name hunts only those.
 mutants *ARGS:

@@ -3,10 +3,14 @@
 //! `PERENNIAL_LAB=n cargo test --release --test lab` goes n times as far as `cargo test` does. Every test prints how many
 //! distinct crash states it saw; a failure prints the shortest script that fails.
 
+mod damage;
 mod driver;
 mod faults;
+mod late;
+mod minimal;
 #[cfg(feature = "planted-bugs")]
 mod mutants;
+mod odd;
 mod random;
 mod scenarios;
 mod small_scope;
@@ -16,9 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{available_parallelism, scope};
 
-use perennial_failpoints::lab::{CrashLab, Failure, Options, Report, Step};
-
-use driver::Perennial;
+use perennial_failpoints::lab::{CrashLab, Driver, Failure, Options, Report, Step};
 
 /// How far to go, in multiples of what `cargo test` does.
 fn effort() -> u64 {
@@ -33,7 +35,7 @@ pub(crate) struct Case {
 }
 
 /// Runs all cases on all cores; panics with the first failure.
-fn run_all(name: &str, driver: &Perennial, options: Options, cases: &[Case]) -> Report {
+fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[Case]) -> Report {
     let next = AtomicUsize::new(0);
     let sum = Mutex::new((Report::default(), None::<Failure>));
     let threads = available_parallelism().map_or(1, NonZero::get);
