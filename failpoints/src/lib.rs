@@ -11,6 +11,9 @@ pub use fs::std_fs::StdFs;
 pub use fs::{
     Dir, DirEntry, File, Fs, LockGuard, OpenMode, SharedMap, read_exact_at, write_all_at,
 };
+#[cfg(not(feature = "planted-bugs"))]
+#[doc(hidden)]
+pub use mutants::no_mutant;
 #[cfg(feature = "planted-bugs")]
 pub use mutants::planted;
 pub use plan::{Action, Call, CallKind, FaultFs, Plan};

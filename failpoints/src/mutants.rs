@@ -17,8 +17,17 @@ macro_rules! planted {
 #[macro_export]
 macro_rules! planted {
     ($name:literal) => {
-        false
+        $crate::no_mutant()
     };
+}
+
+/// What [`planted!`](crate::planted!) is without the feature. A call, for lints have something to say about a literal.
+#[doc(hidden)]
+#[must_use]
+#[inline(always)]
+#[cfg(not(feature = "planted-bugs"))]
+pub const fn no_mutant() -> bool {
+    false
 }
 
 /// Which mutants a thread has chosen.
