@@ -1,6 +1,7 @@
 //! The whole cache under schedules drawn from a seed: `RUSTFLAGS="--cfg shuttle" cargo test -p perennial --lib shuttle`.
 //!
-//! A failure prints the schedule; `shuttle::replay` runs it again. `SHUTTLE_SCHEDULES` is how many schedules to draw.
+//! A failure prints the schedule; `shuttle::replay` runs it again. `SHUTTLE_SCHEDULES` is how many schedules to draw, and
+//! `SHUTTLE_SEED` which.
 //! The disk is `SimFs`, so that a schedule can end in a kill: what had returned must be there afterwards.
 
 use std::convert::Infallible;
@@ -13,14 +14,21 @@ use shuttle::thread;
 
 use crate::{Cache, Options};
 
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// Runs `test` under as many schedules as asked for, with up to three places where the scheduler preempts.
-fn check(default: usize, test: impl Fn() + Send + Sync + 'static) {
-    let schedules = std::env::var("SHUTTLE_SCHEDULES").ok();
-    let schedules = schedules.and_then(|n| n.parse().ok()).unwrap_or(default);
+fn check(default: u64, test: impl Fn() + Send + Sync + 'static) {
+    let schedules = from_env("SHUTTLE_SCHEDULES").unwrap_or(default);
+    let seed = from_env("SHUTTLE_SEED").unwrap_or(1);
+    println!("{schedules} schedules, SHUTTLE_SEED={seed}");
+    let schedules = usize::try_from(schedules).expect("a count that fits in memory");
     let mut config = shuttle::Config::new();
     // An open takes more stack than the 32 KiB that a thread has by default.
     config.stack_size = 1 << 20;
-    shuttle::Runner::new(PctScheduler::new(3, schedules), config).run(test);
+    let scheduler = PctScheduler::new_from_seed(seed, 3, schedules);
+    shuttle::Runner::new(scheduler, config).run(test);
 }
 
 fn options(background: bool) -> Options {
@@ -142,7 +150,8 @@ fn shuttle_durable_inserts_and_checkpoints_survive_lost_power() {
     });
 }
 
-/// A close among writers: who was told that it stored has stored, as far as a kill goes.
+/// A close among writers: who was told that it stored has stored, through a kill and through a power loss, for the close
+/// came back behind it or told it that the cache is closed.
 #[test]
 fn shuttle_a_close_among_writers_loses_nothing_that_returned() {
     check(1_500, || {
@@ -155,7 +164,9 @@ fn shuttle_a_close_among_writers_loses_nothing_that_returned() {
         });
         cache.close().expect("close");
         let stored = writer.join().expect("no panic");
-        let after = open(&fs.process_crash(), false);
-        assert_eq!(shown(&after, "key"), stored);
+        for left in [fs.process_crash(), fs.power_loss(stored)] {
+            let after = open(&left, false);
+            assert_eq!(shown(&after, "key"), stored);
+        }
     });
 }

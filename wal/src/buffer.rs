@@ -74,6 +74,8 @@ struct Rotation {
     sealed: bool,
     /// The segment is at its end: the next buffer begins a new one.
     segment_ended: bool,
+    /// The log is at its end: no other buffer is installed.
+    log_ended: bool,
 }
 
 /// The sequence of io buffers.
@@ -121,6 +123,7 @@ impl Buffers {
                 rows,
                 sealed: true,
                 segment_ended: false,
+                log_ended: false,
             }),
             handover: Handover::default(),
         }
@@ -231,21 +234,30 @@ impl Buffers {
         Lsn(descriptor.base.load(Ordering::Relaxed) + word.offset() * ALIGN)
     }
 
-    /// Appends the last frame of a life: a mark that says the log was closed cleanly, in a buffer of its own.
-    pub(crate) fn append_clean_mark(
-        &self,
-        tail: &Tail,
-        segments: &impl Segments,
-    ) -> Result<(), NoRoom> {
+    /// Ends a log that ends at `start`. False: something begins there, or may.
+    pub(crate) fn end_at(&self, start: Lsn) -> bool {
         let mut rotation = self.rotation.lock();
-        self.make_place(tail, segments, &mut rotation, MARK_BYTES, Class::Meta)?;
-        self.install_filler(
-            tail,
-            &mut rotation,
-            FrameKind::Mark,
-            flags::CLEAN,
-            HEADER_BYTES,
-        )
+        rotation.log_ended |= rotation.sealed && self.next_lsn(&rotation) == start;
+        rotation.log_ended
+    }
+
+    /// Ends the log with the last frame of a life: a mark, in a buffer of its own, that says it was closed cleanly. Without
+    /// a segment for the mark the log ends where it is. Nothing is reserved behind it: whoever tries finds the ring full
+    /// until the log is stopped. (Without that an insert beside a close was told that it stored, and was not there.)
+    pub(crate) fn end(&self, tail: &Tail, segments: &impl Segments) -> Result<(), NoRoom> {
+        let mut rotation = self.rotation.lock();
+        let marked = self
+            .make_place(tail, segments, &mut rotation, MARK_BYTES, Class::Meta)
+            .and_then(|()| {
+                let (kind, flags) = (FrameKind::Mark, flags::CLEAN);
+                self.install_filler(tail, &mut rotation, kind, flags, HEADER_BYTES)
+            });
+        // The mark is a courtesy; the log is stable without it.
+        rotation.log_ended = marked != Err(NoRoom::Ring);
+        match marked {
+            Err(NoRoom::Ring) => marked,
+            Ok(()) | Err(NoRoom::Segment) => Ok(()),
+        }
     }
 
     /// A writer of the buffer `seq` is finished; the sealer is one. The last one hands the buffer over.

@@ -1,6 +1,7 @@
 //! The real code under schedules drawn from a seed: `RUSTFLAGS="--cfg shuttle" cargo test -p perennial-wal --lib shuttle`.
 //!
-//! A failure prints the schedule; `shuttle::replay` runs it again. `SHUTTLE_SCHEDULES` is how many schedules to draw.
+//! A failure prints the schedule; `shuttle::replay` runs it again. `SHUTTLE_SCHEDULES` is how many schedules to draw, and
+//! `SHUTTLE_SEED` which.
 //! shuttle's threads share one thread of the system, so crossbeam-epoch sees one participant whose pins nest: memory is
 //! released later than in production, never sooner.
 
@@ -8,17 +9,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial_failpoints::SimFs;
+use shuttle::scheduler::PctScheduler;
 use shuttle::thread;
 
 use crate::commit::Commit;
 use crate::sync::{AtomicU64, Ordering};
 use crate::{Log, LogOptions, Lsn};
 
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 /// Runs `test` under as many schedules as asked for, with up to three places where the scheduler preempts.
-fn check(default: usize, test: impl Fn() + Send + Sync + 'static) {
-    let schedules = std::env::var("SHUTTLE_SCHEDULES").ok();
-    let schedules = schedules.and_then(|n| n.parse().ok()).unwrap_or(default);
-    shuttle::check_pct(test, schedules, 3);
+fn check(default: u64, test: impl Fn() + Send + Sync + 'static) {
+    let schedules = from_env("SHUTTLE_SCHEDULES").unwrap_or(default);
+    let schedules = usize::try_from(schedules).expect("a count that fits in memory");
+    let seed = from_env("SHUTTLE_SEED").unwrap_or(1);
+    let scheduler = PctScheduler::new_from_seed(seed, 3, schedules);
+    shuttle::Runner::new(scheduler, shuttle::Config::new()).run(test);
 }
 
 /// Four waiters, each of whom may lead; a leader commits what was asked for before it began.

@@ -19,7 +19,7 @@ use perennial_failpoints::fs::SharedMap;
 use crate::descriptors::UNUSED_BASE;
 use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
 use crate::lsn::{ALIGN, Lsn, to_usize};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, EpochU64, Ordering};
 use crate::tail_head::{
     DESCRIPTORS, DESCRIPTORS_AT, STABLE_AT, TAIL_HEAD_BYTES, TailHead, TailIdentity, stable_word,
 };
@@ -67,7 +67,7 @@ pub(crate) struct Tail {
     /// Frames below are read from their segment.
     floor: AtomicU64,
     /// Bytes below may be written over: `floor`, once no reader from before can be left.
-    released: Arc<AtomicU64>,
+    released: Arc<EpochU64>,
 }
 
 /// Proof that everything reserved below a position is complete, and the right, which is one, to look at it until it is
@@ -118,7 +118,7 @@ impl Tail {
             Memory::Mapped(map) => map.as_ptr(),
             Memory::Heap(sectors) => sectors.first().expect("a tail has a head").0.get().cast(),
         };
-        let (floor, released) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+        let (floor, released) = (AtomicU64::new(0), Arc::new(EpochU64::new(0)));
         Self {
             memory,
             base,

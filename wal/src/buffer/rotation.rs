@@ -50,6 +50,9 @@ impl Buffers {
         need: u64,
         class: Class,
     ) -> Result<(), NoRoom> {
+        if rotation.log_ended {
+            return Err(NoRoom::Ring);
+        }
         self.seal_current(tail, rotation, need);
         if !rotation.segment_ended && !self.fits(rotation, need) {
             // Sealed earlier, without knowing that the segment would end here: say it now. Recovery must be able to

@@ -1,7 +1,6 @@
 //! How a log ends: closed, stopped, or poisoned.
 
 use super::LogCore;
-use crate::buffer::NoRoom;
 use crate::error::{Result, WalError};
 use crate::lsn::Lsn;
 use crate::sync::Ordering;
@@ -19,23 +18,17 @@ impl LogCore {
 
     fn close_cleanly(&self) -> Result<()> {
         self.check()?;
-        let end = self.flush()?;
         // A life that appended nothing leaves nothing, not even a mark: the next one begins in the same place.
-        if end == self.start {
+        if self.buffers.end_at(self.start) {
             return Ok(());
         }
+        self.flush()?;
         perennial_failpoints::site!("wal::core::clean_mark");
-        loop {
-            match self.buffers.append_clean_mark(&self.tail, &self.store) {
-                Ok(()) => {
-                    self.flush()?;
-                    return self.attest_stable();
-                }
-                Err(NoRoom::Ring) => self.make_ring_room()?,
-                // The mark is a courtesy; the log is stable without it.
-                Err(NoRoom::Segment) => return self.attest_stable(),
-            }
+        while self.buffers.end(&self.tail, &self.store).is_err() {
+            self.make_ring_room()?;
         }
+        self.flush()?;
+        self.attest_stable()
     }
 
     /// Notes the stable LSN in the header of the segment where the log ends. The tail says it too, but a tail on the heap

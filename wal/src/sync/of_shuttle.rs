@@ -9,6 +9,10 @@
 
 use std::sync::PoisonError;
 
+/// What closures of the epoch's touch. They run wherever garbage is collected, which may be outside of every schedule: at
+/// the exit of a test's thread, one that gave way aborted the process.
+pub(crate) use std::sync::atomic::AtomicU64 as EpochU64;
+
 pub use shuttle::sync::MutexGuard;
 pub use shuttle::sync::atomic::{AtomicBool, Ordering};
 pub use shuttle::thread::{JoinHandle, yield_now};

@@ -2,6 +2,8 @@
 
 pub use crossbeam_utils::Backoff;
 pub use parking_lot::{Mutex, MutexGuard, RwLock};
+/// What closures of the epoch's touch: see shuttle's.
+pub(crate) use std::sync::atomic::AtomicU64 as EpochU64;
 pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub use std::thread::{JoinHandle, yield_now};
 
