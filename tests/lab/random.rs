@@ -2,7 +2,7 @@
 
 use perennial_failpoints::lab::{Breadth, Keeps, Options, Step};
 
-use crate::driver::{CHECKPOINT, Perennial, small};
+use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
 use crate::{Case, effort, run_all};
 
 struct Rng(u64);
@@ -66,7 +66,7 @@ pub(crate) fn options(keeps: Keeps) -> Options {
 #[test]
 fn scripts_of_forty_steps_that_fit() {
     let cases = scripts(60 * effort(), 40);
-    let driver = Perennial(small(1 << 20));
+    let driver = Undamaged(Perennial(small(1 << 20)));
     run_all(
         "random, all kept",
         &driver,
@@ -78,7 +78,7 @@ fn scripts_of_forty_steps_that_fit() {
 #[test]
 fn scripts_of_a_hundred_steps_that_evict() {
     let cases = scripts(40 * effort(), 100);
-    let driver = Perennial(small(64 << 10));
+    let driver = Undamaged(Perennial(small(64 << 10)));
     run_all(
         "random, evicting",
         &driver,

@@ -2,7 +2,7 @@
 
 use perennial_failpoints::lab::{Keeps, Options, Step};
 
-use crate::driver::{CHECKPOINT, FAILED_INSERT, Perennial, small};
+use crate::driver::{CHECKPOINT, FAILED_INSERT, Perennial, Undamaged, small};
 use crate::{Case, effort, run_all};
 
 const PREPARED_HEADERS: &[Step] = &[Step::put(0, 300), Step::Reopen];
@@ -25,6 +25,23 @@ const UNSYNCED_TRAILER: &[Step] = &[
     Step::put(1, 109),
     Step::put(2, 130),
     Step::remove(2).durable(),
+    Step::Reopen,
+];
+const TRAILER_WITHOUT_MARK: &[Step] = &[
+    Step::Abandon { key: 1, len: 1440 },
+    Step::Other(CHECKPOINT),
+    Step::Reopen,
+    Step::put(2, 1000),
+    Step::put(3, 94),
+    Step::put(2, 2963),
+    Step::Other(CHECKPOINT),
+    Step::put(2, 393),
+    Step::put(0, 1000),
+    Step::Flush,
+    Step::put(3, 4566),
+    Step::Reopen,
+    Step::put(5, 173),
+    Step::Flush,
     Step::Reopen,
 ];
 const CHECKPOINTS: &[Step] = &[
@@ -54,7 +71,13 @@ const EXTENTS: &[Step] = &[
 
 /// All of them.
 #[cfg(feature = "planted-bugs")]
-pub(crate) const ALL: [&[Step]; 4] = [PREPARED_HEADERS, UNSYNCED_TRAILER, CHECKPOINTS, EXTENTS];
+pub(crate) const ALL: [&[Step]; 5] = [
+    PREPARED_HEADERS,
+    UNSYNCED_TRAILER,
+    TRAILER_WITHOUT_MARK,
+    CHECKPOINTS,
+    EXTENTS,
+];
 
 /// Crashes every recovery, too.
 fn thoroughly(name: &str, script: &[Step]) {
@@ -67,7 +90,12 @@ fn thoroughly(name: &str, script: &[Step]) {
         script: script.to_vec(),
         from: 0,
     };
-    run_all(name, &Perennial(small(1 << 20)), options, &[case]);
+    run_all(
+        name,
+        &Undamaged(Perennial(small(1 << 20))),
+        options,
+        &[case],
+    );
 }
 
 /// The next life went on with segments whose headers the killed one had written and not synced; power then took the
@@ -82,6 +110,13 @@ fn a_header_prepared_by_a_killed_open_is_durable_before_it_is_used() {
 #[test]
 fn a_trailer_that_was_not_synced_loses_no_frame() {
     thoroughly("unsynced trailer", UNSYNCED_TRAILER);
+}
+
+/// A recovery killed before the sync of a trailer that took the place of a mark: the next one went on behind it, and after a
+/// power loss the segment looked as if a life's frames had rotted there. Nothing was lost; everything could have been.
+#[test]
+fn a_trailer_that_stands_for_a_mark_is_durable_before_the_log_goes_on() {
+    thoroughly("trailer without mark", TRAILER_WITHOUT_MARK);
 }
 
 /// Checkpoints between operations on the same keys, over a rotation.

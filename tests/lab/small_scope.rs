@@ -2,7 +2,7 @@
 
 use perennial_failpoints::lab::{Breadth, Keeps, Options, Step};
 
-use crate::driver::{CHECKPOINT, Perennial, small};
+use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
 use crate::{Case, effort, run_all};
 
 /// What may be done to a key. The long value ends the io buffer, and three of them the segment.
@@ -54,5 +54,10 @@ fn all_scripts_of_three_steps() {
         ..Options::new(Keeps::Everything)
     };
     let cases = scripts(if more { 4 } else { 3 });
-    run_all("small scope", &Perennial(small(1 << 20)), options, &cases);
+    run_all(
+        "small scope",
+        &Undamaged(Perennial(small(1 << 20))),
+        options,
+        &cases,
+    );
 }

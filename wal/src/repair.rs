@@ -123,6 +123,7 @@ impl Contents<'_> {
         let mut start = None;
         if going_on {
             self.secure_prepared(&store, life)?;
+            self.secure_newest_trailer(&store, geometry, life)?;
             if perennial_failpoints::planted!("cut-before-decided")
                 && let Some(last) = self.ends.last()
             {

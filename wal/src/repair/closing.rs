@@ -92,14 +92,28 @@ impl Contents<'_> {
             stable: Lsn::new(header.number, data_end, geometry.segment_bytes),
             rows,
         };
-        let writer = store.writer(segment.slot)?;
-        perennial_failpoints::site!("wal::repair::trailer");
-        writer.write(
-            &AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector)),
-            begin,
-        )?;
-        perennial_failpoints::site!("wal::repair::trailer_sync");
-        writer.sync()
+        write_trailer(store, geometry, segment.slot, &trailer)
+    }
+
+    /// A recovery that was killed in step 2 may have left a trailer that reads well and is on no disk, of a segment that
+    /// has no room for the mark that ends it. Gone after a power loss, it would leave a place where a life began and
+    /// wrote nothing, below what is stable: damage. Trailers of recoveries before that one are synced.
+    pub(super) fn secure_newest_trailer(
+        &self,
+        store: &SegmentStore,
+        geometry: Geometry,
+        life: Life,
+    ) -> Result<()> {
+        let sealed = self.segments().len() - self.ends.len();
+        let newest = self.found.chain[..sealed].last();
+        let Some(segment) = newest.filter(|_| self.tail.same_boot && !self.goes_on(life)) else {
+            return Ok(());
+        };
+        let trailer = self.trailer_of(segment);
+        self.check_read()?;
+        trailer.map_or(Ok(()), |trailer| {
+            write_trailer(store, geometry, segment.slot, &trailer)
+        })
     }
 
     /// Step 3: the last segment is joined by the new life, or closed where that is not worth it. A life that goes on
@@ -186,4 +200,20 @@ impl Contents<'_> {
         }
         Ok(())
     }
+}
+
+fn write_trailer(
+    store: &SegmentStore,
+    geometry: Geometry,
+    slot: u32,
+    trailer: &Trailer,
+) -> Result<()> {
+    let (segment_bytes, sector) = (geometry.segment_bytes, geometry.sector);
+    let begin = zone_begin(trailer.rows.len() as u64, segment_bytes, sector);
+    let image = AlignedBuf::copied_from(&trailer.encode(segment_bytes, sector));
+    let writer = store.writer(slot)?;
+    perennial_failpoints::site!("wal::repair::trailer");
+    writer.write(&image, begin)?;
+    perennial_failpoints::site!("wal::repair::trailer_sync");
+    writer.sync()
 }
