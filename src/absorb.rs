@@ -2,19 +2,24 @@
 
 use std::collections::VecDeque;
 
-use perennial_recovery::{Entry, Machine};
+use perennial_recovery::{Entry, Machine, Moved};
 use perennial_wal::segment::Row;
-use perennial_wal::{ALIGN, Addr, Contents, Geometry, SegmentId};
+use perennial_wal::{ALIGN, Addr, Contents, Geometry, Lsn, SegmentId};
 
 use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 
 /// Sets and removes entries as the log says, counting what lives where.
+///
+/// An entry may be loaded from a checkpoint at an address whose segment is gone: a `Move` behind says where it is now. So
+/// all addresses count while the log is replayed, and [`settle`](Self::settle) drops what is nowhere.
 pub(crate) struct Absorb<'a> {
     index: &'a Index<Flights>,
     ledger: &'a Ledger,
     oldest: SegmentId,
+    /// Numbers of the kept segments, ascending.
+    kept: Vec<SegmentId>,
     segment_bytes: u64,
     /// Where the newest segment ends, in units: no address lies behind.
     end_units: u64,
@@ -22,10 +27,15 @@ pub(crate) struct Absorb<'a> {
     pending: VecDeque<Operation>,
 }
 
-/// A put, or a remove without a target.
 struct Operation {
     hash: u64,
-    target: Option<(Addr, u8)>,
+    what: What,
+}
+
+enum What {
+    Put(Addr, u8),
+    Remove,
+    Move { old: Addr, new: Addr, class: u8 },
 }
 
 /// How many operations wait for their part of the index to come into the processor's caches: more than go by while one
@@ -43,20 +53,23 @@ impl<'a> Absorb<'a> {
         // Every address that will come lies below the end of the newest segment ever seen.
         let end = (contents.found.max_number + 1) * geometry.segment_bytes / ALIGN;
         index.set_horizon(false, end);
+        index.set_horizon(true, end);
         let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
+        let kept = contents.found.kept.iter().map(|s| s.header.number);
         Self {
             index,
             ledger,
             oldest,
+            kept: kept.collect(),
             segment_bytes: geometry.segment_bytes,
             end_units: end,
             pending: VecDeque::with_capacity(AHEAD + 1),
         }
     }
 
-    fn push(&mut self, hash: u64, target: Option<(Addr, u8)>) {
+    fn push(&mut self, hash: u64, what: What) {
         self.index.prefetch(hash);
-        self.pending.push_back(Operation { hash, target });
+        self.pending.push_back(Operation { hash, what });
         if self.pending.len() > AHEAD
             && let Some(operation) = self.pending.pop_front()
         {
@@ -66,24 +79,50 @@ impl<'a> Absorb<'a> {
 
     fn apply(&self, operation: &Operation) {
         let mut shard = self.index.lock(operation.hash);
-        let old = match operation.target {
-            Some((addr, class)) => {
+        let old = match operation.what {
+            What::Put(addr, class) => {
                 shard.prepare(operation.hash);
                 self.ledger.add(addr);
-                shard.set(operation.hash, addr, class, &|addr| self.counts(addr))
+                shard.set(operation.hash, addr, class, &|addr| self.is_possible(addr))
             }
-            None => shard.remove(operation.hash),
+            What::Remove => shard.remove(operation.hash),
+            What::Move { old, new, class } => {
+                if shard.replace_if(operation.hash, old, new, class) {
+                    self.ledger.subtract(old);
+                    self.ledger.add(new);
+                }
+                None
+            }
         };
         if let Some(old) = old {
             self.ledger.subtract(old.addr);
         }
     }
 
-    /// False also for what a row may say and no log has.
+    /// False for what a row may say and no log has.
+    fn is_possible(&self, addr: Addr) -> bool {
+        addr.units() < self.end_units
+    }
+
     fn counts(&self, addr: Addr) -> bool {
-        !addr.is_kept()
-            && addr.units() < self.end_units
-            && addr.position().segment(self.segment_bytes) >= self.oldest
+        let segment = addr.position().segment(self.segment_bytes);
+        if addr.is_kept() {
+            self.kept.binary_search(&segment).is_ok()
+        } else {
+            segment >= self.oldest
+        }
+    }
+
+    /// What points at segments that are gone counts no more.
+    fn settle(&self) {
+        self.ledger.retain(|segment, kept| {
+            let begin = Lsn(segment.0 * self.segment_bytes);
+            self.counts(if kept {
+                Addr::kept(begin)
+            } else {
+                Addr::log(begin)
+            })
+        });
     }
 }
 
@@ -93,19 +132,28 @@ impl Machine for Absorb<'_> {
     }
 
     fn load(&mut self, entry: Entry) {
-        if self.counts(entry.addr) && entry.size_class != 0 {
-            self.index.load(entry, &|addr| self.counts(addr));
+        if self.is_possible(entry.addr) && entry.size_class != 0 {
+            self.index.load(entry, &|addr| self.is_possible(addr));
             self.ledger.add(entry.addr);
         }
     }
 
     fn put(&mut self, row: &Row) {
-        let target = (row.target, size_class::class_of(row.bytes));
-        self.push(row.hash, self.counts(row.target).then_some(target));
+        let put = What::Put(row.target, size_class::class_of(row.bytes));
+        let possible = self.is_possible(row.target) && !row.target.is_kept();
+        self.push(row.hash, if possible { put } else { What::Remove });
     }
 
     fn remove(&mut self, hash: u64) {
-        self.push(hash, None);
+        self.push(hash, What::Remove);
+    }
+
+    fn relocate(&mut self, moved: &Moved) {
+        let (old, new) = (moved.old, moved.new);
+        if new.is_kept() && self.is_possible(old) && self.is_possible(new) {
+            let class = size_class::class_of(moved.bytes);
+            self.push(moved.hash, What::Move { old, new, class });
+        }
     }
 
     fn forget_all(&mut self) {
@@ -118,5 +166,6 @@ impl Machine for Absorb<'_> {
         for operation in std::mem::take(&mut self.pending) {
             self.apply(&operation);
         }
+        self.settle();
     }
 }

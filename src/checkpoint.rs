@@ -4,13 +4,17 @@
 //! the log is stable up to E: where the head is, everything the image points at is, after a power cut and after a SIGKILL
 //! alike. Nothing has to be published; a checkpoint exists when its head is found in the log.
 
+use std::collections::BTreeMap;
+
 use perennial_recovery::{Head, PartRef, encode_part, entries_that_fit};
 use perennial_wal::frame::{CHUNK_BYTES, FrameKind, HEADER_BYTES};
-use perennial_wal::{Addr, Class, FrameSpec, Lsn, NoRoom, Refused, to_u32};
+use perennial_wal::{Addr, Class, FrameSpec, Lsn, NoRoom, Refused, SegmentId, to_u32};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::index::ImageEntry;
+use crate::packing::Open;
+use crate::reclaim::Policy;
 use crate::sync::Ordering;
 use crate::upkeep::RESERVE;
 
@@ -21,7 +25,7 @@ const MAX_COST: u64 = 20;
 const LITTLE: u64 = 4;
 
 /// What is known of the checkpoints so far; whoever holds it does the upkeep.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct CheckpointState {
     /// The C of the newest checkpoint.
     pub(crate) newest_c: Lsn,
@@ -35,6 +39,18 @@ pub(crate) struct CheckpointState {
     pub(crate) time_seen_s: u64,
     /// A checkpoint whose head has to wait.
     pub(crate) begun: Option<Begun>,
+    /// Replay from a checkpoint in the log begins here: before it, segments may go. 0 = there is none.
+    pub(crate) covered: Lsn,
+    /// A segment is being reclaimed: whoever needs room for that must not begin another.
+    pub(crate) busy: bool,
+    /// A checkpoint is being written.
+    pub(crate) writing: bool,
+    /// What is reclaimed, and what is kept of it.
+    pub(crate) policy: Box<dyn Policy>,
+    /// The kept segments that are being filled.
+    pub(crate) open: Open,
+    /// Where each kept segment comes in the order of the policy.
+    pub(crate) orders: BTreeMap<SegmentId, u64>,
 }
 
 /// A checkpoint without its head.
@@ -84,9 +100,21 @@ impl Engine {
     /// short and the log must reach back to it.
     fn checkpoint_is_due(&self, state: &CheckpointState) -> bool {
         let logged = self.log.reserved_end().0.saturating_sub(state.newest_c.0);
-        let half = self.log.store().max_files() * self.log.geometry().segment_bytes / 2;
+        let half = self.log_population() * self.log.geometry().segment_bytes / 2;
         let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
         logged >= every.min(half)
+    }
+
+    /// How many segments the log has: with kept segments it must reach back to the newest checkpoint with its share.
+    fn log_population(&self) -> u64 {
+        let store = self.log.store();
+        let kept = store.kept().len() as u64;
+        let all = store.max_files();
+        if kept == 0 {
+            all
+        } else {
+            (store.live().len() as u64).min(all - kept.min(all - 1))
+        }
     }
 
     /// True when so little was logged behind the newest checkpoint that replaying it is quicker than writing another:
@@ -98,7 +126,7 @@ impl Engine {
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
     /// False: the tail has no room for its head.
-    fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
+    pub(crate) fn write_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
         perennial_failpoints::site!("checkpoint::stable");
@@ -127,6 +155,13 @@ impl Engine {
 
     /// The parts: the image of every shard.
     fn begin_checkpoint(&self, state: &mut CheckpointState) -> Result<Begun> {
+        state.writing = true;
+        let begun = self.append_parts(state);
+        state.writing = false;
+        begun
+    }
+
+    fn append_parts(&self, state: &mut CheckpointState) -> Result<Begun> {
         perennial_failpoints::site!("checkpoint::begin");
         let c = self.log.reserved_end();
         let mut head = Head {
@@ -163,6 +198,7 @@ impl Engine {
                 head.parts.push(part);
             }
         }
+        head.policy = self.append_policy(state)?;
         head.e = self.log.reserved_end();
         Ok(Begun { head, bytes })
     }
@@ -189,6 +225,7 @@ impl Engine {
         state.generation += 1;
         state.newest_c = c;
         state.newest_head = at;
+        state.covered = c;
         state.unstable_head = Some(at);
         state.bytes = begun.bytes + head.len() as u64;
         self.counters.checkpoints.add(1);
@@ -196,8 +233,28 @@ impl Engine {
         Ok(true)
     }
 
+    /// The policy's state: a restart goes on with it.
+    fn append_policy(&self, state: &mut CheckpointState) -> Result<Vec<PartRef>> {
+        let saved = state.save_policy();
+        let mut pieces = Vec::new();
+        for piece in saved.chunks(perennial_wal::to_usize(self.meta_bytes())) {
+            pieces.push(PartRef {
+                lsn: self.append_meta(state, FrameKind::Part, piece)?,
+                bytes: to_u32(piece.len()),
+                shard: u32::MAX,
+                entries: 0,
+            });
+        }
+        Ok(pieces)
+    }
+
     fn entries_per_part(&self) -> usize {
-        entries_that_fit((self.max_ring_frame() - HEADER_BYTES).min(CHUNK_BYTES)).max(1)
+        entries_that_fit(self.meta_bytes()).max(1)
+    }
+
+    /// The largest body of a frame of our own.
+    pub(crate) fn meta_bytes(&self) -> u64 {
+        (self.max_ring_frame() - HEADER_BYTES).min(CHUNK_BYTES)
     }
 
     fn append_part(
@@ -218,7 +275,7 @@ impl Engine {
     }
 
     /// Appends a frame of our own. Room is made here and not by [`Engine::answer`]: the upkeep is held already.
-    fn append_meta(
+    pub(crate) fn append_meta(
         &self,
         state: &mut CheckpointState,
         kind: FrameKind,
@@ -235,12 +292,23 @@ impl Engine {
                     reservation.complete();
                     return Ok(lsn);
                 }
-                Err(Refused::NoRoom(NoRoom::Ring)) => self.log.make_ring_room()?,
-                Err(Refused::NoRoom(NoRoom::Segment)) => {
-                    self.make_segments(state, RESERVE.kept_from(Class::Meta) + 1)?
-                }
-                Err(Refused::Stopped(why)) => return Err(why.into()),
+                Err(refused) => self.make_meta_room(state, refused)?,
             }
+        }
+    }
+
+    /// Makes room for a frame of our own, or says why there is none.
+    pub(crate) fn make_meta_room(
+        &self,
+        state: &mut CheckpointState,
+        refused: Refused,
+    ) -> Result<()> {
+        match refused {
+            Refused::NoRoom(NoRoom::Ring) => Ok(self.log.make_ring_room()?),
+            Refused::NoRoom(NoRoom::Segment) => {
+                self.make_segments(state, RESERVE.kept_from(Class::Meta) + 1)
+            }
+            Refused::Stopped(why) => Err(why.into()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 use crate::options::Plan;
-use crate::reclaim::Policy;
+use crate::reclaim::Duel;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
@@ -27,8 +27,9 @@ pub(crate) struct Engine {
     pub(crate) index: Index<Flights>,
     pub(crate) tier: Tier,
     pub(crate) ledger: Ledger,
-    pub(crate) policy: Box<dyn Policy>,
     pub(crate) counters: Counters,
+    /// Who of the policy wants to hear of reads and inserts.
+    pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
     pub(crate) hash_seed: u64,
     /// One at a time: preparing segments, reclaiming them, checkpoints.
@@ -80,7 +81,13 @@ impl Engine {
 
     /// True while the segment that `addr` lies in counts.
     pub(crate) fn is_live(&self, addr: Addr) -> bool {
-        addr.position().segment(self.log.geometry().segment_bytes) >= self.log.store().oldest()
+        let segment = addr.position().segment(self.log.geometry().segment_bytes);
+        let store = self.log.store();
+        if addr.is_kept() {
+            store.is_kept(segment)
+        } else {
+            segment >= store.oldest()
+        }
     }
 
     /// True when a frame of this size class went straight to its segment and never was in the ring. The largest ring
@@ -97,6 +104,14 @@ impl Engine {
     /// False for a frame that has to be an extent, or is too large for a checkpoint.
     pub(crate) fn goes_through_the_ring(&self, spec: &FrameSpec) -> bool {
         spec.header().frame_bytes(1) <= self.max_ring_frame()
+    }
+
+    /// Notes that an address in this kept segment is about to be stored.
+    pub(crate) fn raise_kept_horizon(&self, addr: Addr) {
+        let geometry = self.log.geometry();
+        let segment = addr.position().segment(geometry.segment_bytes);
+        let end = (segment.0 + 1) * geometry.segment_bytes / ALIGN;
+        self.index.set_horizon(true, end);
     }
 
     /// Notes that an address beyond the newest segment so far is about to be stored. True when a segment was entered.

@@ -4,13 +4,15 @@ use perennial_wal::{Addr, SegmentId};
 
 use crate::sync::{AtomicU64, Ordering, RwLock};
 
-/// Live entries per segment, oldest first.
+/// Live entries per segment.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     segment_bytes: u64,
-    counts: RwLock<Counts>,
+    log: RwLock<Counts>,
+    kept: RwLock<Counts>,
 }
 
+/// Of segments of one kind, by number.
 #[derive(Debug, Default)]
 struct Counts {
     /// Segments up to this one are gone; `None`: none is.
@@ -22,23 +24,33 @@ impl Ledger {
     pub(crate) fn new(segment_bytes: u64) -> Self {
         Self {
             segment_bytes,
-            counts: RwLock::default(),
+            log: RwLock::default(),
+            kept: RwLock::default(),
         }
+    }
+
+    fn of(&self, addr: Addr) -> (&RwLock<Counts>, SegmentId) {
+        let counts = if addr.is_kept() {
+            &self.kept
+        } else {
+            &self.log
+        };
+        (counts, addr.position().segment(self.segment_bytes))
     }
 
     /// An entry now lies at `addr`. False: its segment is gone already, which happens to a large value whose reference came
     /// late. Counting it would count wrong for good: the segment's other entries are not known any more, but are still
     /// subtracted when they are replaced.
     pub(crate) fn add(&self, addr: Addr) -> bool {
-        let id = addr.position().segment(self.segment_bytes);
+        let (counts, id) = self.of(addr);
         {
-            let counts = self.counts.read();
+            let counts = counts.read();
             if let Ok(at) = counts.find(id) {
                 counts.segments[at].1.fetch_add(1, Ordering::Relaxed);
                 return true;
             }
         }
-        let mut counts = self.counts.write();
+        let mut counts = counts.write();
         if counts.gone.is_some_and(|gone| id <= gone) {
             return false;
         }
@@ -51,18 +63,18 @@ impl Ledger {
         true
     }
 
-    /// The entry at `addr` was replaced or removed.
+    /// The entry at `addr` was replaced, removed or moved.
     pub(crate) fn subtract(&self, addr: Addr) {
-        let id = addr.position().segment(self.segment_bytes);
-        let counts = self.counts.read();
+        let (counts, id) = self.of(addr);
+        let counts = counts.read();
         if let Ok(at) = counts.find(id) {
             counts.segments[at].1.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Segments up to `through` are gone; returns how many live entries went with them.
+    /// Segments of the log up to `through` are gone; returns how many live entries went with them.
     pub(crate) fn drop_through(&self, through: SegmentId) -> u64 {
-        let mut counts = self.counts.write();
+        let mut counts = self.log.write();
         counts.gone = counts.gone.max(Some(through));
         let keep = counts.segments.partition_point(|(id, _)| *id <= through);
         counts
@@ -72,18 +84,40 @@ impl Ledger {
             .sum()
     }
 
+    /// A kept segment is gone; returns how many live entries went with it.
+    pub(crate) fn drop_kept(&self, id: SegmentId) -> u64 {
+        let mut counts = self.kept.write();
+        let found = counts.find(id).ok();
+        found.map_or(0, |at| counts.segments.remove(at).1.into_inner())
+    }
+
+    /// Live entries in a kept segment.
+    pub(crate) fn live_kept(&self, id: SegmentId) -> u64 {
+        let counts = self.kept.read();
+        let found = counts.find(id).ok();
+        found.map_or(0, |at| counts.segments[at].1.load(Ordering::Relaxed))
+    }
+
     /// Live entries in all segments.
     pub(crate) fn live(&self) -> u64 {
-        self.counts
-            .read()
-            .segments
-            .iter()
-            .map(|(_, live)| live.load(Ordering::Relaxed))
-            .sum()
+        let live = |counts: &RwLock<Counts>| -> u64 {
+            let counts = counts.read();
+            let each = counts.segments.iter();
+            each.map(|(_, live)| live.load(Ordering::Relaxed)).sum()
+        };
+        live(&self.log) + live(&self.kept)
+    }
+
+    /// Drops the counts of segments that `counts` says no of, given whether they are kept ones.
+    pub(crate) fn retain(&self, counts: impl Fn(SegmentId, bool) -> bool) {
+        for (of, kept) in [(&self.log, false), (&self.kept, true)] {
+            of.write().segments.retain(|(id, _)| counts(*id, kept));
+        }
     }
 
     pub(crate) fn clear(&self) {
-        self.counts.write().segments.clear();
+        self.log.write().segments.clear();
+        self.kept.write().segments.clear();
     }
 }
 

@@ -12,6 +12,7 @@ mod ledger;
 mod look;
 mod open;
 mod options;
+mod packing;
 mod read;
 mod reclaim;
 #[cfg(all(test, shuttle))]
@@ -32,7 +33,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };
-pub use options::{Options, Tail};
+pub use options::{Eviction, Options, Tail};
 pub use stats::Stats;
 pub use typed::TypedCache;
 pub use value::{Inserted, Rejection, Value};

@@ -3,13 +3,14 @@
 //! Nothing on disk is changed before everything is known. The order after that is the one of `docs/recovery.md`: repair
 //! the log's end, sync, then the tail is reset. Each step can be repeated.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
-use perennial_wal::{Contents, Geometry, Life, Lsn, Signal};
+use perennial_wal::{Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -19,7 +20,7 @@ use crate::fetch::Flights;
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, Options, Plan};
-use crate::reclaim::Fifo;
+use crate::packing::Open;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
@@ -201,6 +202,7 @@ impl Opening {
 
         perennial_failpoints::site!("open::mended");
         // Before another tail is made: it may be larger than the one it follows.
+        free_what_nothing_points_at(mended.store(), &ledger);
         let evicted = fit(mended.store(), &ledger)?;
         let tail = if wanted == recorded {
             old_tail
@@ -227,14 +229,24 @@ impl Opening {
         foreign: u64,
     ) -> Engine {
         let start = log.reserved_end();
-        let state = CheckpointState {
+        let policy = self.plan.policy();
+        let sampler = policy.sampler();
+        let mut state = CheckpointState {
             newest_c: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
             newest_head: outcome.checkpoint.map_or(Lsn(0), |(head, _)| head),
             bytes: outcome.checkpoint_bytes,
             generation: outcome.generation,
             time_seen_s: outcome.time_seen_s,
-            ..CheckpointState::default()
+            unstable_head: None,
+            begun: None,
+            covered: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
+            busy: false,
+            writing: false,
+            policy,
+            open: Open::default(),
+            orders: orders(log.store()),
         };
+        state.load_policy(&outcome.policy);
         // With every operation in the checkpoint a close has nothing to write one for.
         let nothing_new = outcome.checkpoint.is_some() && outcome.replayed_operations == 0;
         let tail_bytes = bytes_here(&self.identity.tail);
@@ -246,8 +258,8 @@ impl Opening {
                 self.plan.memory_tier_max_value_bytes,
             ),
             ledger,
-            policy: Box::new(Fifo),
             counters: Counters::default(),
+            sampler,
             hash_seed: self.identity.hash_seed,
             upkeep: Mutex::new(state),
             signal: Signal::default(),
@@ -263,10 +275,25 @@ impl Opening {
     }
 }
 
+/// Where kept segments come in the policy's order, as their headers say.
+fn orders(store: &SegmentStore) -> BTreeMap<SegmentId, u64> {
+    let kept = store.kept();
+    let order = kept
+        .iter()
+        .map(|s| (s.header.number, s.header.kept.unwrap_or_default()));
+    order.collect()
+}
+
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
 fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
     while !store.shrink()? {
+        let kept = store.kept();
+        if let Some(first) = kept.first().filter(|_| kept.len() > store.live().len()) {
+            store.release_kept(first.header.number);
+            evicted += ledger.drop_kept(first.header.number);
+            continue;
+        }
         let live = store.live();
         // Not the one that the log goes on in.
         let spare = live.len().saturating_sub(store.prepared() + 1);
@@ -279,6 +306,16 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
         evicted += ledger.drop_through(through);
     }
     Ok(evicted)
+}
+
+/// A kept segment that a crash left without the frame that says what it holds, or whose entries were all replaced.
+fn free_what_nothing_points_at(store: &SegmentStore, ledger: &Ledger) {
+    for segment in store.kept() {
+        let number = segment.header.number;
+        if ledger.live_kept(number) == 0 {
+            store.release_kept(number);
+        }
+    }
 }
 
 /// How many entries an open would find. Changes nothing.

@@ -1,10 +1,12 @@
 //! How to open a cache.
 
+mod eviction;
 mod plan;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use eviction::Eviction;
 pub(crate) use plan::{IDENTITY_BYTES, Plan};
 
 const MIB: u64 = 1 << 20;
@@ -35,6 +37,10 @@ pub struct Options {
     checkpoint_every_bytes: Option<u64>,
     flush_every: Option<Duration>,
     background: bool,
+    eviction: Eviction,
+    promote_at: u8,
+    log_percent: u8,
+    placement_duel: bool,
 }
 
 impl Default for Options {
@@ -52,6 +58,10 @@ impl Default for Options {
             checkpoint_every_bytes: None,
             flush_every: None,
             background: true,
+            eviction: Eviction::Fifo,
+            promote_at: 1,
+            log_percent: 25,
+            placement_duel: true,
         }
     }
 }
@@ -136,6 +146,33 @@ impl Options {
     /// Makes everything durable in the background this often. Default: off. Range: from 1 ms.
     pub fn flush_every(mut self, every: Duration) -> Self {
         self.flush_every = Some(every);
+        self
+    }
+
+    /// What goes when room is needed. Default: [`Eviction::Fifo`].
+    pub fn eviction(mut self, eviction: Eviction) -> Self {
+        self.eviction = eviction;
+        self
+    }
+
+    /// Reads that make an entry worth keeping when its segment of the log is reclaimed: 2 writes less and hits a little
+    /// less often. For [`Eviction::S3Merge`]. Default: 1. Range: 1 or 2.
+    pub fn promote_at(mut self, reads: u8) -> Self {
+        self.promote_at = reads;
+        self
+    }
+
+    /// The log's share of the segments, in percent; the others are for what is kept. For [`Eviction::S3Merge`]. Default: 25.
+    /// Range: 10 to 90.
+    pub fn log_percent(mut self, percent: u8) -> Self {
+        self.log_percent = percent;
+        self
+    }
+
+    /// Whether two shadow caches over a sixteenth of the keys decide where survivors go: to the hand's place, or to the
+    /// head. Without it they stay at the hand's place. For [`Eviction::S3Merge`]. Default: true.
+    pub fn placement_duel(mut self, duel: bool) -> Self {
+        self.placement_duel = duel;
         self
     }
 

@@ -123,6 +123,9 @@ impl Engine {
                     if entry.visited < 3 {
                         self.index.touch(hash, entry.addr);
                     }
+                    if let Some(sampler) = &self.sampler {
+                        sampler.read(hash, Some(size_class::class_bound(entry.size_class)));
+                    }
                     return Ok(Some((out, from)));
                 }
                 Look::Absent => return Ok(None),
@@ -142,11 +145,14 @@ impl Engine {
             }
             unproved = Some(entry);
         }
+        if let Some(sampler) = &self.sampler {
+            sampler.read(hash, None);
+        }
         Ok(None)
     }
 
     fn look<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {
-        if !self.is_extent(entry.size_class) {
+        if !entry.addr.is_kept() && !self.is_extent(entry.size_class) {
             let read = self.log.read_tail(entry.addr.position(), |header, frame| {
                 let ours =
                     header.key(frame) == key || perennial_failpoints::planted!("key-not-compared");
@@ -238,7 +244,7 @@ impl Engine {
         }
     }
 
-    fn expired(&self, header: &FrameHeader) -> bool {
+    pub(crate) fn expired(&self, header: &FrameHeader) -> bool {
         header.expiry != 0 && self.fs.unix_time_ms() / 1000 >= u64::from(header.expiry)
     }
 }

@@ -78,6 +78,10 @@ counters! {
     removes,
     /// Entries dropped to make room.
     evicted,
+    /// Entries copied instead of dropped when their segment was reclaimed.
+    moved,
+    /// Bytes of these copies.
+    moved_bytes,
     /// Segments reclaimed to make room.
     reclaimed_segments,
     /// Fetches made by `get_or_fetch`.

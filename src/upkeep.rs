@@ -1,12 +1,12 @@
 //! Keeping segments ready to be written: prepare free ones, reclaim old ones, checkpoint now and then.
 
 use perennial_wal::segment::Reserve;
-use perennial_wal::{Class, SegmentId, may_wait};
+use perennial_wal::{Class, SegmentId, may_wait, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reclaim::{Candidate, Step};
+use crate::reclaim::{Kept, Source, Step, View};
 use crate::sync::MutexGuard;
 
 /// One prepared segment always stays behind the one being written. Its header names that one, so a lost header of the
@@ -55,7 +55,11 @@ impl Engine {
     /// Prepares segments until there are `wanted`, reclaiming old ones where no file is free.
     pub(crate) fn make_segments(&self, state: &mut CheckpointState, wanted: usize) -> Result<()> {
         while self.log.store().prepared() < wanted {
-            if !self.log.prepare_segment()? && !self.reclaim_one(state)? {
+            let spare = self.log.store().spare_files() > self.kept_back(state);
+            if !(spare && self.log.prepare_segment()?)
+                && !self.reclaim_one(state)?
+                && !self.log.prepare_segment()?
+            {
                 let why = self
                     .log
                     .store()
@@ -72,46 +76,106 @@ impl Engine {
         Ok(())
     }
 
+    /// Files that are left for kept segments.
+    fn kept_back(&self, state: &CheckpointState) -> u64 {
+        if state.busy {
+            return 0;
+        }
+        state.policy.lanes().saturating_sub(state.open.count())
+    }
+
     /// Reclaims what the policy chooses. False: there is nothing.
     fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
-        let mut step = self.policy.step(&self.candidates());
+        if state.busy {
+            return Ok(self.drop_oldest());
+        }
+        let mut step = self.next_step(state);
         if step == Step::Nothing {
             // A small log may lie in the tail as a whole.
             perennial_failpoints::site!("upkeep::flush");
             self.log.flush()?;
-            step = self.policy.step(&self.candidates());
+            step = self.next_step(state);
         }
-        match step {
-            Step::Nothing => Ok(false),
-            Step::DropThrough(through) => {
-                self.drop_through(state, through);
-                Ok(true)
-            }
+        let (from, id) = match step {
+            Step::Nothing => return Ok(false),
+            Step::Log(id) => (Source::Log, id),
+            Step::Kept(id) => (Source::Kept, id),
+        };
+        if from == Source::Log && self.cover(state, id)? {
+            // A checkpoint was written, which may have reclaimed this segment to make room for itself.
+            return Ok(true);
         }
+        let Some(segment) = self.log.store().get(id) else {
+            return Ok(false);
+        };
+        perennial_failpoints::site!("upkeep::drop");
+        state.busy = true;
+        let reclaimed = self.reclaim(state, from, &segment);
+        state.busy = false;
+        reclaimed.map(|()| true)
     }
 
-    /// Segments that may go: stable to their end, and not the one being written.
-    fn candidates(&self) -> Vec<Candidate> {
+    /// Sees to it that recovery does not need the log up to and including `through` to know what the kept segments hold:
+    /// their entries are in the image of a checkpoint, or in `Move` frames behind it. True: that took a checkpoint.
+    fn cover(&self, state: &mut CheckpointState, through: SegmentId) -> Result<bool> {
+        let segment_bytes = self.log.geometry().segment_bytes;
+        let nothing_kept = self.log.store().kept().is_empty();
+        let covered = |state: &CheckpointState| state.covered.segment(segment_bytes) > through;
+        if nothing_kept
+            || state.writing
+            || covered(state) && state.newest_head < self.log.stable_lsn()
+        {
+            return Ok(false);
+        }
+        // Without a tail large enough for its head there is none; what was kept is then forgotten in a crash.
+
+        let written = !covered(state) && self.write_checkpoint(state)?;
+        self.log.flush()?;
+        Ok(written)
+    }
+
+    /// The oldest segment of the log as it is, for who is in the middle of a reclaim or a checkpoint and needs room.
+    fn drop_oldest(&self) -> bool {
+        let Some(oldest) = self.oldest_that_may_go() else {
+            return false;
+        };
+        perennial_failpoints::site!("upkeep::drop_oldest");
+        self.log.store().release_through(oldest);
+        let dropped = self.ledger.drop_through(oldest);
+        self.counters.evicted.add(dropped);
+        self.counters.reclaimed_segments.add(1);
+        tracing::warn!(%oldest, dropped, "a segment was dropped to make room for the upkeep");
+        true
+    }
+
+    fn next_step(&self, state: &mut CheckpointState) -> Step {
+        let kept = self.log.store().kept();
+        let order = |id| state.orders.get(&id).copied().unwrap_or_default();
+        let closed = kept
+            .iter()
+            .map(|s| s.header.number)
+            .filter(|id| !state.open.has(*id));
+        let kept: Vec<Kept> = closed
+            .map(|id| Kept {
+                id,
+                order: order(id),
+            })
+            .collect();
+        let view = View {
+            segments: to_usize(self.log.store().max_files()),
+            log_segments: self.log.store().live().len(),
+            oldest: self.oldest_that_may_go(),
+            kept: &kept,
+            entries: self.ledger.live(),
+        };
+        state.policy.next(&view)
+    }
+
+    /// The oldest segment, if it is stable to its end, and not the one being written.
+    fn oldest_that_may_go(&self) -> Option<SegmentId> {
         let segment_bytes = self.log.geometry().segment_bytes;
         let stable = self.log.stable_lsn().segment(segment_bytes);
-        let live = self.log.store().live();
-        live.iter()
-            .map(|s| Candidate {
-                id: s.header.number,
-            })
-            .filter(|c| c.id < stable)
-            .collect()
-    }
-
-    fn drop_through(&self, state: &mut CheckpointState, through: SegmentId) {
-        perennial_failpoints::site!("upkeep::drop");
-        let live = self.log.store().live();
-        let reclaimed = live.iter().filter(|s| s.header.number <= through).count();
-        // First the addresses stop counting, then the files are free to be written over.
-        self.log.store().release_through(through);
-        perennial_failpoints::site!("upkeep::released");
-        self.counters.evicted.add(self.ledger.drop_through(through));
-        self.counters.reclaimed_segments.add(reclaimed as u64);
-        tracing::debug!(%through, generation = state.generation, "reclaimed a segment");
+        let oldest = self.log.store().live().first()?.header.number;
+        (oldest < stable).then_some(oldest)
     }
 }

@@ -204,13 +204,16 @@ impl Engine {
     }
 
     /// An extent's class is always beyond the ring's, whatever its size: options may have changed since.
-    fn extent_read_bytes(&self, extent: ExtentRef) -> u64 {
+    pub(crate) fn extent_read_bytes(&self, extent: ExtentRef) -> u64 {
         u64::from(extent.bytes).max(self.max_ring_frame() + 1)
     }
 
     fn set_entry(&self, shard: &mut ShardGuard<'_, Flights>, hash: u64, addr: Addr, bytes: u64) {
         let class = size_class::class_of(u32::try_from(bytes).unwrap_or(u32::MAX));
         let old = shard.set(hash, addr, class, &|addr| self.is_live(addr));
+        if let Some(sampler) = &self.sampler {
+            sampler.inserted(hash, u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
         if !self.ledger.add(addr) {
             self.counters.evicted.add(1);
         }
@@ -245,7 +248,7 @@ impl Engine {
     }
 }
 
-fn reference_spec(hash: u64) -> FrameSpec {
+pub(crate) fn reference_spec(hash: u64) -> FrameSpec {
     FrameSpec {
         kind: FrameKind::Ref,
         hash,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{self, CodecError};
 
 pub use part::{Entry, Part, PartError, decode_part, encode_part, entries_that_fit, part_bytes};
-pub(crate) use read::{head_row, read_head, read_part};
+pub(crate) use read::{head_row, read_head, read_part, read_policy};
 
 const HEAD_VERSION: u8 = 1;
 
@@ -54,11 +54,11 @@ pub struct Head {
     pub time_seen_s: u64,
     /// The parts.
     pub parts: Vec<PartRef>,
-    /// The eviction policy's state, opaque here; empty for now.
-    pub policy: Vec<u8>,
-    /// Numbers of the kept segments, in the order of their list; empty for now.
+    /// Where the eviction policy's state lies, piece by piece, opaque here.
+    pub policy: Vec<PartRef>,
+    /// Unused: empty.
     pub kept: Vec<u64>,
-    /// The place of the hand; 0 for now.
+    /// Unused: 0.
     pub hand: u64,
 }
 

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod decide;
 pub mod identity;
+mod moves;
 mod replay;
 mod report;
 mod tail_file;
@@ -22,6 +23,7 @@ pub use checkpoint::{
 };
 pub use codec::CodecError;
 pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};
+pub use moves::{MOVED_BYTES, Moved, decode_moves, encode_moves};
 pub use replay::{Machine, Outcome, replay};
 pub use report::{Problem, VerifyReport};
 pub use tail_file::TailFile;

@@ -6,10 +6,11 @@ use perennial_wal::frame::FrameKind;
 use perennial_wal::segment::Row;
 use perennial_wal::{Contents, Event, Events, Lsn, SegmentId};
 
-use crate::checkpoint::{Entry, Head, decode_part, head_row, read_head, read_part};
+use crate::checkpoint::{Entry, Head, decode_part, head_row, read_head, read_part, read_policy};
 use crate::decide::{
     CheckpointFacts, CheckpointVerdict, LogFacts, LogVerdict, judge_checkpoint, judge_log,
 };
+use crate::moves::{Moved, decode_moves};
 
 /// What absorbs a replay: an index.
 pub trait Machine {
@@ -25,6 +26,9 @@ pub trait Machine {
     /// A remove, or damage to an operation on this key.
     fn remove(&mut self, hash: u64);
 
+    /// The entry, if it is still where it was, is in a kept segment now. Where it was need not exist any more.
+    fn relocate(&mut self, moved: &Moved);
+
     /// Forget everything so far.
     fn forget_all(&mut self);
 
@@ -33,7 +37,7 @@ pub trait Machine {
 }
 
 /// What a replay did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcome {
     /// Nothing of the old log counts: it must be given up.
     pub forget: bool,
@@ -53,6 +57,8 @@ pub struct Outcome {
     pub time_seen_s: u64,
     /// Times that everything older had to be forgotten.
     pub forgotten: u64,
+    /// The policy's state in the checkpoint; empty without one.
+    pub policy: Vec<u8>,
 }
 
 /// Replays what `contents` found into `machine`, whose index knows `identity_bits` bits of a hash.
@@ -113,6 +119,8 @@ impl Replay<'_, '_> {
             LogVerdict::FromCheckpoint => {
                 if let Some(found) = found {
                     load(&found, machine, &mut outcome);
+                    outcome.policy =
+                        read_policy(self.contents, &found.head.policy).unwrap_or_default();
                     self.replay_from(found.from, machine, &mut outcome);
                 }
             }
@@ -197,6 +205,20 @@ impl Replay<'_, '_> {
             .position(|id| *id == lsn.segment(self.segment_bytes))
     }
 
+    /// What a `Move` frame says. A damaged one costs the entries that it moved.
+    fn moves(&self, row: &Row) -> Vec<Moved> {
+        let at = row.target.position();
+        let read = self.contents.frame(at, row.bytes);
+        let moves = read.and_then(|(header, frame)| {
+            let ours = header.kind == FrameKind::Move;
+            ours.then(|| decode_moves(header.value(&frame)))?
+        });
+        if moves.is_none() {
+            tracing::warn!(lsn = %at, "a frame that says what was moved cannot be read; those entries are forgotten");
+        }
+        moves.unwrap_or_default()
+    }
+
     /// Replays from C on, or a little before: that repeats what the image knows, in order, and changes nothing.
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
@@ -208,6 +230,11 @@ impl Replay<'_, '_> {
                 outcome.replayed += 1;
                 outcome.replayed_operations += u64::from(is_behind(&event, outcome.checkpoint));
                 match event {
+                    Event::Row(row) if row.kind == FrameKind::Move => {
+                        for moved in self.moves(&row) {
+                            machine.relocate(&moved);
+                        }
+                    }
                     Event::Row(row) => apply(&row, machine),
                     Event::ForgetKey(hash) => machine.remove(hash),
                     Event::ForgetAll => {
@@ -223,7 +250,12 @@ impl Replay<'_, '_> {
 /// True for an operation that the checkpoint knows, and with it everything before it in the log.
 fn is_before(event: &Event, checkpoint: Option<(Lsn, Lsn)>) -> bool {
     match event {
-        Event::Row(row) if matches!(row.kind, FrameKind::Put | FrameKind::Remove) => {
+        Event::Row(row)
+            if matches!(
+                row.kind,
+                FrameKind::Put | FrameKind::Remove | FrameKind::Move
+            ) =>
+        {
             checkpoint.is_some_and(|(_, c)| row.target.position() < c)
         }
         _ => false,
@@ -249,6 +281,7 @@ fn apply(row: &Row, machine: &mut impl Machine) {
         | FrameKind::Extent
         | FrameKind::Part
         | FrameKind::Head
+        | FrameKind::Move
         | FrameKind::Pad => {}
     }
 }

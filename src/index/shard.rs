@@ -120,10 +120,6 @@ impl<X> ShardGuard<'_, X> {
     }
 
     /// Points the entry at `new` only if it still points at `old`; its visits start anew.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "merges will move entries with it")
-    )]
     pub(crate) fn replace_if(&mut self, hash: u64, old: Addr, new: Addr, size_class: u8) -> bool {
         let found = self.find_at(hash, old);
         if let Some(place) = found {

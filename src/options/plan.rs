@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
 
-use super::{MIB, Options, Tail};
+use super::{Eviction, MIB, Options, Tail};
 use crate::error::{Error, Result};
 use crate::index::IndexGeometry;
+use crate::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
 
 const KIB: u64 = 1 << 10;
 /// Fewer segments leave no room between what is written, what is read and what is reclaimed.
@@ -67,6 +68,10 @@ impl Options {
             checkpoint_every_bytes: self.checkpoint_every_bytes.unwrap_or(capacity / 4),
             flush_every: self.flush_every,
             background: self.background,
+            eviction: self.eviction,
+            promote_at: self.promote_at,
+            log_percent: self.log_percent,
+            placement_duel: self.placement_duel,
         };
         plan.check()?;
         Ok(plan)
@@ -138,6 +143,10 @@ pub(crate) struct Plan {
     pub(crate) checkpoint_every_bytes: u64,
     pub(crate) flush_every: Option<Duration>,
     pub(crate) background: bool,
+    pub(crate) eviction: Eviction,
+    pub(crate) promote_at: u8,
+    pub(crate) log_percent: u8,
+    pub(crate) placement_duel: bool,
 }
 
 impl Plan {
@@ -150,6 +159,19 @@ impl Plan {
             ));
         }
         Ok(())
+    }
+
+    pub(crate) fn policy(&self) -> Box<dyn Policy> {
+        match self.eviction {
+            Eviction::Fifo => Box::new(Fifo),
+            Eviction::Clock => Box::new(Clock::default()),
+            Eviction::S3Merge => Box::new(S3Merge::new(S3Options {
+                log_percent: u64::from(self.log_percent),
+                promote: self.promote_at,
+                duel: self.placement_duel,
+                ..S3Options::new(self.geometry.segment_bytes)
+            })),
+        }
     }
 
     /// Segment files that fit beside `foreign` bytes of other files.
@@ -215,6 +237,14 @@ impl Plan {
             return Err(Error::invalid(
                 "flush_every is less than a millisecond; choose at least that",
             ));
+        }
+        if !(1..=2).contains(&self.promote_at) {
+            let why = format!("promote_at is {}; choose 1 or 2", self.promote_at);
+            return Err(Error::invalid(why));
+        }
+        if !(10..=90).contains(&self.log_percent) {
+            let why = format!("log_percent is {}; choose from 10 to 90", self.log_percent);
+            return Err(Error::invalid(why));
         }
         if self
             .tail_dir

@@ -8,6 +8,7 @@ mod clean_reopen_keeps_everything;
 mod eight_threads_one_thousand_keys;
 mod holes;
 mod killed_recovery;
+mod merges;
 mod model;
 mod moving_the_tail;
 mod options_and_limits;

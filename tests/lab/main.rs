@@ -7,6 +7,7 @@ mod damage;
 mod driver;
 mod faults;
 mod late;
+mod merging;
 mod minimal;
 #[cfg(feature = "planted-bugs")]
 mod mutants;

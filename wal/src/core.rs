@@ -11,7 +11,7 @@ use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, to_usize};
 use crate::reservation::{FrameSpec, Reservation};
-use crate::segment::{Row, SegmentStore};
+use crate::segment::{KeptWriter, Row, SegmentStore};
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::tail::{Complete, Tail, TailRead};
 
@@ -150,6 +150,33 @@ impl LogCore {
     pub fn prepare_segment(&self) -> Result<bool> {
         self.check()?;
         self.poison_on_error(self.store.prepare(self.stable_lsn()))
+    }
+
+    /// Begins a kept segment; `None`: no file is free.
+    ///
+    /// # Errors
+    /// When its header cannot be written: the log is poisoned.
+    pub fn begin_kept(&self, place: u64) -> Result<Option<KeptWriter>> {
+        self.check()?;
+        self.poison_on_error(self.store.begin_kept(place, self.stable_lsn()))
+    }
+
+    /// Makes what was appended to a kept segment durable.
+    ///
+    /// # Errors
+    /// When the device fails: the log is poisoned.
+    pub fn sync_kept(&self, writer: &mut KeptWriter) -> Result<()> {
+        self.check()?;
+        self.poison_on_error(writer.sync())
+    }
+
+    /// Nothing more comes to a kept segment.
+    ///
+    /// # Errors
+    /// As [`sync_kept`](Self::sync_kept).
+    pub fn seal_kept(&self, writer: KeptWriter) -> Result<()> {
+        self.check()?;
+        self.poison_on_error(writer.seal())
     }
 
     /// Returns once everything below `lsn` is on stable storage.

@@ -39,11 +39,13 @@ pub enum FrameKind {
     Head = 7,
     /// Space that means nothing.
     Pad = 8,
+    /// Entries are elsewhere now, in a kept segment: each from an old address to a new one.
+    Move = 9,
 }
 
 impl FrameKind {
     /// Every kind, for tests that walk them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Put,
         Self::Ref,
         Self::Remove,
@@ -52,6 +54,7 @@ impl FrameKind {
         Self::Part,
         Self::Head,
         Self::Pad,
+        Self::Move,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -311,7 +314,7 @@ impl FrameHeader {
     pub const fn has_row(&self) -> bool {
         matches!(
             self.kind,
-            FrameKind::Put | FrameKind::Ref | FrameKind::Remove | FrameKind::Head
+            FrameKind::Put | FrameKind::Ref | FrameKind::Remove | FrameKind::Head | FrameKind::Move
         ) || matches!(self.kind, FrameKind::Pad) && self.flags & flags::FORGET != 0
     }
 

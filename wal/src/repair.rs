@@ -167,6 +167,17 @@ impl Contents<'_> {
         let cut = &cut[..cut.len() - prepared.len()];
         let mut free = self.found.free.clone();
         free.extend(cut.iter().map(|s| s.slot));
+        let mut kept = Vec::new();
+        for segment in &self.found.kept {
+            if forget {
+                free.push(segment.slot);
+            } else {
+                kept.push(Segment {
+                    slot: segment.slot,
+                    header: segment.header.clone(),
+                });
+            }
+        }
         // The last live segment goes on; see `join`.
         let live = live
             .iter()
@@ -179,6 +190,7 @@ impl Contents<'_> {
         let inventory = Inventory {
             live,
             prepared: numbers(prepared),
+            kept,
             free,
             next_slot: self.found.next_slot,
             next_number: self.found.max_number

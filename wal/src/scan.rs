@@ -41,6 +41,8 @@ pub struct TailEvidence<'a> {
 pub struct Found {
     /// The log, oldest first.
     pub chain: Vec<ChainSegment>,
+    /// Kept segments, whether or not anything still points at them.
+    pub kept: Vec<ChainSegment>,
     /// Files that can be used again.
     pub free: Vec<u32>,
     /// Files that are not this cache's, and how many bytes they take.
@@ -72,6 +74,7 @@ pub(crate) fn find(
         .map_err(|source| WalError::io("list", dir.path().display().to_string(), 0, source))?;
     let mut found = Found::default();
     let mut good: BTreeMap<SegmentId, ChainSegment> = BTreeMap::new();
+    let mut kept: BTreeMap<SegmentId, ChainSegment> = BTreeMap::new();
     for entry in entries {
         let Some(slot) = slot_of(&entry.name) else {
             continue;
@@ -84,7 +87,12 @@ pub(crate) fn find(
                     .max(header.number.0)
                     .max(header.void_through().0);
                 let segment = ChainSegment { slot, header };
-                if let Some(other) = keep_better(&mut good, segment) {
+                let numbered = if segment.header.kept.is_some() {
+                    &mut kept
+                } else {
+                    &mut good
+                };
+                if let Some(other) = keep_better(numbered, segment) {
                     found.free.push(other);
                 }
             }
@@ -105,6 +113,7 @@ pub(crate) fn find(
             found.next_slot = found.next_slot.max(slot + 1);
         }
     }
+    found.kept = kept.into_values().collect();
     link(&mut found, good, geometry);
     look_for_a_missing_end(&mut found, geometry, tail);
     Ok(found)

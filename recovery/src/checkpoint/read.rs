@@ -18,16 +18,27 @@ pub(crate) fn read_head(
     (header.kind == FrameKind::Head && head.identity_bits == identity_bits).then_some(head)
 }
 
+/// The eviction policy's state, if every piece proves itself. Without it the policy begins anew: nothing else needs it.
+pub(crate) fn read_policy(contents: &Contents<'_>, pieces: &[PartRef]) -> Option<Vec<u8>> {
+    let read = |piece| read_body(contents, piece);
+    let pieces: Option<Vec<Vec<u8>>> = pieces.iter().map(read).collect();
+    Some(pieces?.concat())
+}
+
 /// The body of a part, if its frame proves itself and it is what the head says.
 pub(crate) fn read_part(contents: &Contents<'_>, part: &PartRef) -> Option<Vec<u8>> {
-    let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
-    let around = header_bytes.checked_add(table_bytes(part.bytes))?;
-    let (header, frame) = contents.frame(part.lsn, part.bytes.checked_add(around)?)?;
-    let body = header.value(&frame).to_vec();
+    let body = read_body(contents, part)?;
     let good = decode_part(&body).is_ok_and(|found| {
         found.shard() == part.shard && found.count() as u64 == u64::from(part.entries)
     });
-    (header.kind == FrameKind::Part && good).then_some(body)
+    good.then_some(body)
+}
+
+fn read_body(contents: &Contents<'_>, part: &PartRef) -> Option<Vec<u8>> {
+    let header_bytes = u32::try_from(perennial_wal::frame::HEADER_BYTES).ok()?;
+    let around = header_bytes.checked_add(table_bytes(part.bytes))?;
+    let (header, frame) = contents.frame(part.lsn, part.bytes.checked_add(around)?)?;
+    (header.kind == FrameKind::Part).then(|| header.value(&frame).to_vec())
 }
 
 /// Bytes of the chunk table in the frame of a part with a body of `bytes`.

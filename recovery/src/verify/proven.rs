@@ -61,7 +61,11 @@ impl Proven {
                 self.filter.set(&Fact::Extent(lsn, header.hash, bytes));
             }
             FrameKind::Pad => self.filter.set(&Fact::GivenUp(lsn)),
-            FrameKind::Ref | FrameKind::Mark | FrameKind::Part | FrameKind::Head => {}
+            FrameKind::Ref
+            | FrameKind::Mark
+            | FrameKind::Part
+            | FrameKind::Head
+            | FrameKind::Move => {}
         }
     }
 

@@ -6,6 +6,8 @@
 //!   68   | sector u32 | joins u32 | join 0 | join 1 | ... (24 bytes each)
 //!  join: | begin u32 | end u32 | incarnation u64 | void through u64 |
 //! ```
+//! A kept segment's header begins with another magic, and has its place in the list instead of a predecessor.
+//!
 //! The header is written twice, each copy in half of the header zone, so that one bad sector costs nothing. A *join* is
 //! where a life of the log began to append: every open of the log adds one to the segment it goes on in, with a fresh
 //! random incarnation, so that what an earlier life left behind its end can never prove itself (PROTOCOL hole 10).
@@ -14,6 +16,7 @@ use crate::frame::{Seed, u32_at, u64_at};
 use crate::lsn::{ALIGN, END_OF_POSITIONS, Lsn, REACH_BYTES, SegmentId, to_u32, to_usize};
 
 const MAGIC: &[u8; 8] = b"PRNLSEG\0";
+const KEPT_MAGIC: &[u8; 8] = b"PRNLKPT\0";
 /// The format this code writes, and the newest it reads.
 pub const FORMAT_VERSION: u32 = 1;
 /// A segment takes at most this many joins; then the log goes on in the next.
@@ -44,7 +47,10 @@ pub struct SegmentHeader {
     pub cache_id: u64,
     /// Its number.
     pub number: SegmentId,
-    /// The log segment before it; its own number when it is the first.
+    /// `None`: a segment of the log. Else a kept segment, and its place in the list of these: smaller is nearer to the
+    /// tail.
+    pub kept: Option<u64>,
+    /// The log segment before it; its own number when it is the first, or kept.
     pub predecessor: SegmentId,
     /// The oldest log segment that counted when this header was written.
     pub oldest: SegmentId,
@@ -88,12 +94,16 @@ impl SegmentHeader {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut copy = vec![0; HEADER_COPY_BYTES];
-        copy[..8].copy_from_slice(MAGIC);
+        copy[..8].copy_from_slice(if self.kept.is_some() {
+            KEPT_MAGIC
+        } else {
+            MAGIC
+        });
         copy[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         let words = [
             self.cache_id,
             self.number.0,
-            self.predecessor.0,
+            self.kept.unwrap_or(self.predecessor.0),
             self.oldest.0,
             self.stable.0,
             self.checkpoint.0,
@@ -148,7 +158,8 @@ impl SegmentHeader {
         let Some(bytes) = bytes.first_chunk::<HEADER_COPY_BYTES>() else {
             return HeaderFound::Damaged;
         };
-        if &bytes[..8] != MAGIC || u32_at(bytes, 12) != copy_crc(bytes) {
+        let is_kept = &bytes[..8] == KEPT_MAGIC;
+        if (&bytes[..8] != MAGIC && !is_kept) || u32_at(bytes, 12) != copy_crc(bytes) {
             return HeaderFound::Damaged;
         }
         let version = u32_at(bytes, 8);
@@ -165,10 +176,12 @@ impl SegmentHeader {
             incarnation: u64_at(b, 8),
             void_through: u64_at(b, 16),
         };
+        let (number, link) = (u64_at(bytes, 24), u64_at(bytes, 32));
         let header = Self {
             cache_id: u64_at(bytes, 16),
-            number: SegmentId(u64_at(bytes, 24)),
-            predecessor: SegmentId(u64_at(bytes, 32)),
+            number: SegmentId(number),
+            kept: is_kept.then_some(link),
+            predecessor: SegmentId(if is_kept { number } else { link }),
             oldest: SegmentId(u64_at(bytes, 40)),
             stable: Lsn(u64_at(bytes, 48)),
             checkpoint: Lsn(u64_at(bytes, 56)),
@@ -278,6 +291,7 @@ mod tests {
         SegmentHeader {
             cache_id: 5,
             number: SegmentId(9),
+            kept: None,
             predecessor: SegmentId(8),
             oldest: SegmentId(3),
             stable: Lsn(0x12340),
@@ -299,6 +313,17 @@ mod tests {
             );
             assert_eq!(SegmentHeader::decode(&bytes), HeaderFound::Good(header));
         }
+    }
+
+    #[test]
+    fn a_kept_segment_has_a_place_and_no_predecessor() {
+        let header = SegmentHeader {
+            kept: Some(u64::MAX - 7),
+            predecessor: SegmentId(9),
+            ..header(1, 512)
+        };
+        let found = SegmentHeader::decode(&header.encode());
+        assert_eq!(found, HeaderFound::Good(header));
     }
 
     #[test]

@@ -5,12 +5,15 @@
 //! place. Numbers are never used twice (hole 10).
 
 mod files;
+mod kept;
 mod prepare;
+mod rows;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 pub(crate) use files::Writer;
+pub use kept::KeptWriter;
 use perennial_failpoints::fs::{Dir, File};
 
 use super::SegmentHeader;
@@ -86,6 +89,8 @@ pub struct Inventory {
     pub live: Vec<Segment>,
     /// Those of them that are ready to be written, oldest first; they come behind all others.
     pub prepared: Vec<SegmentId>,
+    /// Kept segments, in any order.
+    pub kept: Vec<Segment>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
     /// The first slot number that no file of the cache has.
@@ -120,6 +125,7 @@ pub struct SegmentStore {
     preparing: Mutex<()>,
     inner: Mutex<Inner>,
     live: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
+    kept: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
     readers: Mutex<Readers>,
     oldest: AtomicU64,
     checkpoint: AtomicU64,
@@ -141,7 +147,7 @@ impl SegmentStore {
         inventory: Inventory,
         max_files: u64,
     ) -> Self {
-        let files = inventory.live.len() + inventory.free.len();
+        let files = inventory.live.len() + inventory.kept.len() + inventory.free.len();
         let newest = inventory
             .live
             .last()
@@ -160,11 +166,10 @@ impl SegmentStore {
             reserve: Reserve::default(),
             no_file: None,
         };
-        let live = inventory
-            .live
-            .into_iter()
-            .map(|s| (s.header.number, Arc::new(s)))
-            .collect();
+        let by_number = |segments: Vec<Segment>| {
+            let numbered = segments.into_iter().map(|s| (s.header.number, Arc::new(s)));
+            RwLock::new(numbered.collect())
+        };
         Self {
             dir,
             geometry,
@@ -173,7 +178,8 @@ impl SegmentStore {
             refused: Arc::new(AtomicBool::new(false)),
             preparing: Mutex::new(()),
             inner: Mutex::new(inner),
-            live: RwLock::new(live),
+            live: by_number(inventory.live),
+            kept: by_number(inventory.kept),
             readers: Mutex::new(Readers::default()),
             oldest: AtomicU64::new(oldest),
             checkpoint: AtomicU64::new(0),
@@ -186,10 +192,11 @@ impl SegmentStore {
         self.live.read().values().cloned().collect()
     }
 
-    /// The segment with this number.
+    /// The segment with this number, of the log or kept.
     #[must_use]
     pub fn get(&self, id: SegmentId) -> Option<Arc<Segment>> {
-        self.live.read().get(&id).cloned()
+        let of_log = self.live.read().get(&id).cloned();
+        of_log.or_else(|| self.kept.read().get(&id).cloned())
     }
 
     /// The oldest log segment that counts. LogCore addresses below it are free space.

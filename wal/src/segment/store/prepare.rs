@@ -47,7 +47,7 @@ impl SegmentStore {
     }
 
     /// A file of full size. Only for the holder of `preparing`.
-    fn free_slot(&self) -> Option<u32> {
+    pub(super) fn free_slot(&self) -> Option<u32> {
         let (slot, new) = {
             let mut inner = self.inner.lock();
             match inner.free.pop() {
@@ -95,11 +95,17 @@ impl SegmentStore {
         sized.map_err(|source| WalError::io("size", self.path(slot), 0, source))
     }
 
-    fn header(&self, number: SegmentId, predecessor: SegmentId, stable: Lsn) -> SegmentHeader {
+    pub(super) fn header(
+        &self,
+        number: SegmentId,
+        predecessor: SegmentId,
+        stable: Lsn,
+    ) -> SegmentHeader {
         let begin = to_u32(to_usize(self.geometry.data_begin()));
         SegmentHeader {
             cache_id: self.life.cache_id,
             number,
+            kept: None,
             predecessor,
             oldest: SegmentId(self.oldest.load(Ordering::Acquire).min(number.0)),
             stable,

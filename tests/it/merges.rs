@@ -1,0 +1,103 @@
+//! What is read stays, whichever policy keeps it; through kills and power losses, too.
+
+use std::sync::Arc;
+
+use perennial::{Cache, Eviction, Options};
+use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{identify, value};
+
+fn options(eviction: Eviction) -> Options {
+    Options::new()
+        .capacity_bytes(300 << 10)
+        .segment_bytes(8 << 10)
+        .tail_bytes(4 << 10)
+        .memory_tier_bytes(0)
+        .index_shards(2)
+        .eviction(eviction)
+        .background(false)
+}
+
+fn open(fs: &SimFs, eviction: Eviction) -> Cache {
+    Cache::open_with(Arc::new(fs.clone()), "/cache", options(eviction)).unwrap()
+}
+
+fn key(n: u64) -> String {
+    format!("key-{n}")
+}
+
+fn put(cache: &Cache, n: u64, len: usize) {
+    cache
+        .insert(key(n), value(key(n).as_bytes(), n + 1, len))
+        .unwrap();
+}
+
+/// How many of the keys are there; each with its own value.
+fn there(cache: &Cache, keys: impl Iterator<Item = u64>) -> usize {
+    let found = |n: &u64| {
+        let found = cache.get(key(*n)).unwrap();
+        let op = found.map(|found| identify(key(*n).as_bytes(), &found).unwrap());
+        assert!(op.is_none_or(|op| op == n + 1), "{n}: {op:?}");
+        op.is_some()
+    };
+    keys.filter(found).count()
+}
+
+/// Twenty keys that are read all the time, among many that are not.
+fn churn(cache: &Cache, from: u64, to: u64, len: usize) {
+    for n in from..to {
+        put(cache, n, len);
+        if n % 8 == 0 {
+            there(cache, 0..20);
+        }
+    }
+}
+
+const KEEPING: [Eviction; 2] = [Eviction::Clock, Eviction::S3Merge];
+
+#[test]
+fn what_is_read_stays() {
+    for eviction in KEEPING {
+        for len in [100, 700, 3_000] {
+            let cache = open(&SimFs::new(1), eviction);
+            let many = 3_000_000 / len as u64;
+            churn(&cache, 0, many, len);
+            assert_eq!(
+                there(&cache, 0..20),
+                20,
+                "{eviction:?} {len}\n{}",
+                cache.stats()
+            );
+            assert!(cache.stats().evicted > many / 2);
+            assert!(cache.stats().moved >= 20);
+            println!("{eviction:?} {len} {}", cache.stats());
+            println!("{:?}", cache.stats());
+        }
+    }
+}
+
+#[test]
+fn what_was_kept_is_there_after_a_close_a_kill_and_lost_power() {
+    for eviction in KEEPING {
+        for len in [100, 700, 3_000] {
+            let fs = SimFs::new(1);
+            let cache = open(&fs, eviction);
+            churn(&cache, 0, 1_500_000 / len as u64, len);
+            let killed = fs.process_crash();
+            cache.flush().unwrap();
+            let dark = fs.power_loss(7);
+            cache.close().unwrap();
+            for (what, disk) in [("close", &fs), ("kill", &killed), ("power", &dark)] {
+                let cache = open(disk, eviction);
+                assert_eq!(
+                    there(&cache, 0..20),
+                    20,
+                    "{eviction:?} {len} {what}\n{}",
+                    cache.stats()
+                );
+                assert_eq!(cache.stats().damaged, 0);
+                churn(&cache, 20_000, 20_000 + 1_000_000 / len as u64, len);
+                assert_eq!(there(&cache, 0..20), 20, "{eviction:?} {len} {what}, later");
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Scripts on caches that copy what was read when its segment is reclaimed.
+
+use perennial::{Eviction, Options};
+use perennial_failpoints::lab::{Keeps, Options as LabOptions, Step};
+
+use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
+use crate::{Case, effort, run_all};
+
+struct Rng(u64);
+
+impl Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+/// Keys below 3 are read, so that they are kept; the others fill segments.
+fn step(rng: &mut Rng) -> Step {
+    let key = u8::try_from(rng.below(9)).expect("few keys");
+    let len = match rng.below(8) {
+        0 => rng.below(4_000),
+        _ => 200 + rng.below(700),
+    };
+    let len = u16::try_from(len).expect("short values");
+    match rng.below(40) {
+        0..=15 => Step::put(key, len),
+        16..=17 => Step::put(key, len).durable(),
+        18..=20 => Step::remove(key),
+        21 => Step::remove(key).durable(),
+        22 => Step::Flush,
+        23 => Step::Other(CHECKPOINT),
+        24 => Step::Abandon { key, len },
+        25 => Step::Reopen,
+        _ => Step::Get { key: key % 3 },
+    }
+}
+
+fn scripts(seeds: u64, steps: usize) -> Vec<Case> {
+    let script = |seed| {
+        let mut rng = Rng(seed);
+        let script: Vec<Step> = (0..steps).map(|_| step(&mut rng)).collect();
+        // The beginning only fills the cache.
+        Case {
+            from: script.len() * 3 / 4,
+            script,
+        }
+    };
+    (0..seeds).map(script).collect()
+}
+
+fn options(eviction: Eviction) -> Options {
+    small(96 << 10).eviction(eviction)
+}
+
+fn run(name: &str, eviction: Eviction) {
+    let driver = Undamaged(Perennial(options(eviction)));
+    let lab = LabOptions {
+        ..crate::random::options(Keeps::WhatItLikes)
+    };
+    run_all(name, &driver, lab, &scripts(20 * effort(), 400));
+}
+
+#[test]
+fn what_is_copied_to_the_head_of_the_log_is_never_older() {
+    run("clock", Eviction::Clock);
+}
+
+#[test]
+fn what_is_copied_to_kept_segments_is_never_older() {
+    run("s3-merge", Eviction::S3Merge);
+}
+
+/// Two keys are stored once and read all the time, three are stored over and over: all are copied when their segment is
+/// reclaimed, and none is evicted. So all must be there after every crash, as if nothing were ever reclaimed.
+#[test]
+fn what_is_kept_is_as_durable_as_it_was() {
+    for (name, eviction) in [
+        ("kept, clock", Eviction::Clock),
+        ("kept, s3-merge", Eviction::S3Merge),
+    ] {
+        let mut rng = Rng(5);
+        let mut script = vec![Step::put(0, 300).durable(), Step::put(1, 2_000).durable()];
+        while script.len() < 1_500 {
+            let key = u8::try_from(2 + rng.below(3)).expect("few keys");
+            let len = u16::try_from(400 + rng.below(600)).expect("short values");
+            let put = Step::put(key, len);
+            script.push(if rng.below(8) == 0 {
+                put.durable()
+            } else {
+                put
+            });
+            script.extend((0..5).map(|key| Step::Get { key }));
+        }
+        let driver = Undamaged(Perennial(options(eviction)));
+        let lab = crate::random::options(Keeps::Everything);
+        let from = 0;
+        run_all(name, &driver, lab, &[Case { script, from }]);
+    }
+}
