@@ -4,6 +4,7 @@
 //! code as it is comes through every hunt.
 
 mod disk;
+mod holes;
 mod hunts;
 
 use std::num::NonZero;
@@ -108,4 +109,21 @@ fn every_mutant_is_caught() {
 #[test]
 fn the_code_as_it_is_comes_through_every_hunt() {
     assert_eq!(catch(&[]), None);
+}
+
+#[test]
+fn every_hole_opens_without_its_rule() {
+    for hole in &holes::HOLES {
+        for bug in hole.undone_by {
+            let chosen: &'static [&'static str] = [&[*bug], hole.luck].concat().leak();
+            let began = std::time::Instant::now();
+            let caught = planted::with(chosen, || hunt(hole.run));
+            println!(
+                "{} {bug}: {} {:?}",
+                hole.name,
+                caught.unwrap_or("NOT CAUGHT".into()),
+                began.elapsed()
+            );
+        }
+    }
 }

@@ -149,9 +149,11 @@ impl SegmentStore {
     fn blank(&self, file: &dyn File) -> std::io::Result<()> {
         let zeros = vec![0; to_usize(self.geometry.data_begin())];
         perennial_failpoints::site!("wal::segment::blank");
-        write_all_at(file, &zeros, 0, 1)?;
-        perennial_failpoints::site!("wal::segment::blank_sync");
-        file.sync_data()?;
+        if !perennial_failpoints::planted!("header-zone-not-blanked") {
+            write_all_at(file, &zeros, 0, 1)?;
+            perennial_failpoints::site!("wal::segment::blank_sync");
+            file.sync_data()?;
+        }
         perennial_failpoints::site!("wal::segment::allocate");
         file.allocate(self.geometry.segment_bytes)?;
         perennial_failpoints::site!("wal::segment::sync_dir");
