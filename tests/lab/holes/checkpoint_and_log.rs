@@ -77,10 +77,17 @@ pub(crate) fn hole_05_the_log_reaches_back_to_a_checkpoint() -> Result<(), Strin
     crashed("hole 5", &driver, Keeps::WhatItLikes, &script)
 }
 
-/// The log lies in the tail as a whole when every segment is in use: room is made all the same.
+/// The disk is full, and the log lies in the tail as a whole: nothing of it is stable, and room is made all the same.
 #[test]
 pub(crate) fn hole_06_a_full_log_makes_room_for_itself() -> Result<(), String> {
-    let driver = Perennial(small(104 << 10).tail_bytes(48 << 10));
+    let driver = Tricks {
+        segment_files_at_most: Some(6),
+        ..Tricks::on(
+            small(1 << 20)
+                .tail_bytes(64 << 10)
+                .checkpoint_every_bytes(1 << 19),
+        )
+    };
     let mut script: Vec<_> = (0..24).map(|n| Step::put(n % 5, 2_000)).collect();
     script.extend([
         Step::remove(0),

@@ -13,6 +13,8 @@ pub(crate) fn hole_30_a_remove_of_what_is_not_there_is_remembered() -> Result<()
         Step::put(0, 100).durable(),
         Step::remove(0),
         Step::remove(0).durable(),
+        Step::put(1, 100),
+        Step::remove(1),
     ];
     let driver = Perennial(small(1 << 20));
     crashed("hole 30", &driver, Keeps::Everything, &script)?;

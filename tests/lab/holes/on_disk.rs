@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial::{Cache, Options};
-use perennial_failpoints::{Dir, Fs, OpenMode, read_exact_at};
+use perennial_failpoints::{Action, CallKind, Dir, FaultFs, Fs, OpenMode, Plan, read_exact_at};
 
 /// A directory that the cache has nothing in.
 const ELSEWHERE: &str = "/elsewhere";
@@ -95,23 +95,37 @@ impl Directory {
     }
 }
 
-/// A machine that has no cache yet had one elsewhere, whose blocks are free again.
-pub(super) fn litter(fs: &Arc<dyn Fs>, options: &Options) -> Result<(), String> {
+/// Where no cache is yet there was one elsewhere, whose blocks are free again. When the lab crashes in the middle of it
+/// that is litter enough.
+pub(super) fn litter(fs: &Arc<dyn Fs>, options: &Options) {
     if fs.open_dir(Path::new("/cache")).is_ok() {
-        return Ok(());
+        return;
     }
     let path = Path::new("/before");
     let filled = Cache::open_with(Arc::clone(fs), path, options.clone()).and_then(|cache| {
         cache.insert_durable("k", [1; 100])?;
         cache.close()
     });
-    filled.map_err(|e| e.to_string())?;
-    let removed = || {
+    let removed = filled.map(|()| {
         let dir = fs.open_dir(path)?;
         for entry in dir.list()? {
             dir.remove(&entry.name)?;
         }
         dir.sync()
-    };
-    removed().map_err(|e: io::Error| e.to_string())
+    });
+    drop(removed);
+}
+
+/// `fs`, full once the cache has so many segment files.
+pub(super) fn full_behind(fs: Arc<dyn Fs>, segment_files: u32) -> Arc<dyn Fs> {
+    let plan = Plan::new(move |call| {
+        let number = call.name.strip_prefix("seg-").map(str::parse::<u32>);
+        let beyond = number.is_some_and(|number| number.is_ok_and(|n| n >= segment_files));
+        if call.kind == CallKind::Create && beyond {
+            Action::Fail(io::ErrorKind::StorageFull)
+        } else {
+            Action::Pass
+        }
+    });
+    Arc::new(FaultFs::new(fs, plan))
 }

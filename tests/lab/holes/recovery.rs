@@ -4,7 +4,7 @@ use perennial_failpoints::lab::{Keeps, Step};
 
 use super::tricks::{BEGIN_SLOW, END_SLOW, ROT, ROT_TAIL, TARGET, Tricks};
 use super::{crashed, crashed_with_its_recoveries};
-use crate::driver::{Perennial, small};
+use crate::driver::{CHECKPOINT, Perennial, small};
 
 /// Frames of one size: those of a life cut short lie where those of the next one end.
 #[test]
@@ -21,11 +21,16 @@ pub(crate) fn hole_10_frames_of_a_life_cut_short_follow_no_other() -> Result<(),
         Step::put(0, 100),
     ];
     crashed("hole 10", &driver, Keeps::Everything, &script)?;
-    // Several segments are cut off at once.
-    let driver = Perennial(small(1 << 20).tail_bytes(32 << 10));
-    let mut script = vec![Step::put(0, 900).durable()];
-    script.extend((0..9).map(|n| Step::put(n % 3, 2_500)));
-    script.push(Step::Flush);
+    // A cut that gives up segments which were only prepared.
+    let script = [
+        Step::Abandon { key: 1, len: 1_440 },
+        Step::Other(CHECKPOINT),
+        Step::Reopen,
+        Step::put(2, 4_628),
+        Step::Reopen,
+        Step::put(5, 173),
+        Step::Reopen,
+    ];
     crashed("hole 10, segments", &driver, Keeps::Everything, &script)
 }
 
@@ -43,7 +48,10 @@ pub(crate) fn hole_11_a_hole_never_becomes_damage() -> Result<(), String> {
         Step::Other(END_SLOW),
         Step::Flush,
     ];
-    crashed_with_its_recoveries("hole 11", &driver, &script)
+    crashed_with_its_recoveries("hole 11", &driver, &script)?;
+    let script = [Step::put(0, 100).durable(), Step::remove(1).durable()];
+    let driver = Perennial(small(1 << 20));
+    crashed_with_its_recoveries("hole 11, steps", &driver, &script)
 }
 
 /// The newest version of a key rots, and later commits attest that it was durable: no older one shows.

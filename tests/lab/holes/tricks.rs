@@ -37,6 +37,8 @@ pub(super) struct Tricks {
     pub(super) opens: AtomicUsize,
     /// What the directory may take; it is looked at after every operation.
     pub(super) at_most_bytes: Option<u64>,
+    /// The disk is full when there are so many segment files.
+    pub(super) segment_files_at_most: Option<u32>,
     /// What an open may replay.
     pub(super) replays_at_most: Option<u64>,
     /// Plain puts of [`TARGET`] are half done while others fill segments and a checkpoint comes due.
@@ -66,8 +68,12 @@ impl Driver for Tricks {
         let turn = self.opens.fetch_add(1, Ordering::Relaxed);
         let options = self.options[turn % self.options.len()].clone();
         if self.littered {
-            on_disk::litter(&fs, &options)?;
+            on_disk::litter(&fs, &options);
         }
+        let fs = match self.segment_files_at_most {
+            Some(most) => on_disk::full_behind(fs, most),
+            None => fs,
+        };
         let played = Played {
             open: Some(Perennial(options).open(Arc::clone(&fs))?),
             directory: Directory::new(fs)?,
@@ -144,6 +150,7 @@ impl Played {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a test's own thread")]
     fn begin_slow(&self) -> Result<(), String> {
         self.end_slow()?;
         let (begun, wait_begun) = channel();
