@@ -246,7 +246,7 @@ impl LogCore {
             self.write_trailers(state, written)?;
         }
         let left_out = if perennial_failpoints::planted!("newest-not-contiguous") {
-            state.open.len() - 1
+            state.open.len().saturating_sub(1)
         } else {
             0
         };

@@ -1,8 +1,8 @@
 //! Would the lab notice? Mutants of the code, `planted!` in it, and that each is caught.
 //!
-//! All are hunted in the same way, by the hunts of [`hunts`] in their order; nothing there knows what a mutant is. The
-//! code as it is comes through every hunt. [`holes`] knows: there each rule of the protocol is undone for the script of
-//! its hole.
+//! A mutant that undoes the rule of a hole is caught by that hole's own script: [`holes`]. The others are hunted by the
+//! hunts of [`hunts`] in their order; nothing there knows what a mutant is. The code as it is comes through every hunt, and
+//! through the scripts of the holes wherever the lab's tests run.
 
 mod disk;
 mod holes;
@@ -121,7 +121,7 @@ fn is_wanted(name: &str) -> bool {
 }
 
 /// Prints one line for each, as it comes, from all cores. How many were not caught.
-fn missed<T: Sync>(hunted: &[T], catch: impl Fn(&T) -> (String, Option<String>) + Sync) -> usize {
+fn missed<T: Sync>(hunted: &[T], catch: impl Fn(&T) -> (&str, Option<String>) + Sync) -> usize {
     let (next, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     scope(|s| {
         for _ in 0..available_parallelism().map_or(1, NonZero::get) {
@@ -141,33 +141,32 @@ fn missed<T: Sync>(hunted: &[T], catch: impl Fn(&T) -> (String, Option<String>) 
     missed.into_inner()
 }
 
-#[test]
-fn every_mutant_is_caught() {
-    let wanted: Vec<_> = MUTANTS.into_iter().filter(|name| is_wanted(name)).collect();
-    let missed = missed(&wanted, |name| {
-        let chosen = together(&[name], &[]);
-        let caught = within_the_limit(move || catch(chosen));
-        ((*name).to_owned(), caught)
-    });
-    assert_eq!(missed, 0, "mutants were not caught");
-}
-
-/// By the hole's own script alone.
+/// By the hole's own script.
 #[test]
 fn every_hole_opens_when_its_rule_is_undone() {
     let bugs = |hole: &'static holes::Hole| hole.undone_by.iter().map(move |bug| (hole, *bug));
-    let wanted: Vec<_> = HOLES.iter().flat_map(bugs).collect();
+    let mut wanted: Vec<_> = HOLES.iter().flat_map(bugs).collect();
     assert!(wanted.iter().all(|(_, bug)| MUTANTS.contains(bug)));
-    let wanted: Vec<_> = wanted
-        .into_iter()
-        .filter(|(_, bug)| is_wanted(bug))
-        .collect();
+    wanted.retain(|(_, bug)| is_wanted(bug));
     let missed = missed(&wanted, |(hole, bug)| {
         let (chosen, run) = (together(&[bug], hole.luck), hole.run);
         let caught = within_the_limit(move || planted::with(chosen, || hunt(run)));
-        (format!("{bug} in {}", hole.name), caught)
+        (*bug, caught.map(|how| format!("{how}; {}", hole.name)))
     });
     assert_eq!(missed, 0, "rules can be undone and nobody notices");
+}
+
+/// Those that undo no hole's rule.
+#[test]
+fn every_other_mutant_is_caught() {
+    let of_a_hole = |name: &str| HOLES.iter().any(|hole| hole.undone_by.contains(&name));
+    let mut wanted = MUTANTS.to_vec();
+    wanted.retain(|name| is_wanted(name) && !of_a_hole(name));
+    let missed = missed(&wanted, |name| {
+        let chosen = together(&[name], &[]);
+        (*name, within_the_limit(move || catch(chosen)))
+    });
+    assert_eq!(missed, 0, "mutants were not caught");
 }
 
 #[test]
