@@ -2,8 +2,8 @@
 
 use perennial_failpoints::lab::{Keeps, Step};
 
-use super::crashed;
 use super::tricks::Tricks;
+use super::{crashed, crashed_in_the_last};
 use crate::driver::{CHECKPOINT, Perennial, small};
 
 /// The index knows nothing of the key; the log, and an evicted segment's file, still do.
@@ -22,7 +22,7 @@ pub(crate) fn hole_30_a_remove_of_what_is_not_there_is_remembered() -> Result<()
     script.extend((0..16).map(|n| Step::put(1 + n % 3, 2_000)));
     script.extend([Step::remove(0).durable(), Step::put(1, 2_000)]);
     let driver = Perennial(small(64 << 10));
-    crashed("hole 30, evicted", &driver, Keeps::WhatItLikes, &script)
+    crashed_in_the_last(3, "hole 30, evicted", &driver, Keeps::WhatItLikes, &script)
 }
 
 /// A fetch lands behind the insert or the remove that came in its middle.
@@ -60,7 +60,7 @@ pub(crate) fn hole_34_the_tier_never_serves_an_older_version() -> Result<(), Str
     let script: Vec<_> = rounds
         .chain([Step::remove(0), Step::Get { key: 0 }])
         .collect();
-    crashed("hole 34", &driver, Keeps::Everything, &script)
+    crashed_in_the_last(8, "hole 34", &driver, Keeps::Everything, &script)
 }
 
 /// Keys that the index cannot tell apart, where the hunt for planted bugs makes them collide; it is one entry then, and

@@ -7,6 +7,7 @@ mod checkpoint_and_log;
 mod face;
 mod failing_syncs;
 mod on_disk;
+mod played;
 mod recovery;
 mod tricks;
 mod write_path;
@@ -22,7 +23,19 @@ use crate::effort;
 /// Crashes a script everywhere.
 fn crashed<D: Driver>(name: &str, driver: &D, keeps: Keeps, script: &[Step]) -> Result<(), String> {
     let one_in = if goes_far() { 8 } else { 64 };
-    run(name, driver, keeps, one_in, script)
+    run(name, driver, keeps, one_in, (script, 0))
+}
+
+/// The same, but only in the last steps: those before bring about the situation.
+fn crashed_in_the_last<D: Driver>(
+    steps: usize,
+    name: &str,
+    driver: &D,
+    keeps: Keeps,
+    script: &[Step],
+) -> Result<(), String> {
+    let one_in = if goes_far() { 8 } else { 64 };
+    run(name, driver, keeps, one_in, (script, script.len() - steps))
 }
 
 /// And recoveries of it, more of them than elsewhere.
@@ -32,7 +45,7 @@ fn crashed_with_its_recoveries<D: Driver>(
     script: &[Step],
 ) -> Result<(), String> {
     let one_in = if goes_far() { 1 } else { 8 };
-    run(name, driver, Keeps::Everything, one_in, script)
+    run(name, driver, Keeps::Everything, one_in, (script, 0))
 }
 
 fn goes_far() -> bool {
@@ -44,7 +57,7 @@ fn run<D: Driver>(
     driver: &D,
     keeps: Keeps,
     crash_one_recovery_in: u64,
-    script: &[Step],
+    (script, from): (&[Step], usize),
 ) -> Result<(), String> {
     let options = Options {
         breadth: Breadth {
@@ -56,7 +69,7 @@ fn run<D: Driver>(
         ..Options::new(keeps)
     };
     let mut lab = CrashLab::new(driver, options);
-    let judged = lab.run(script);
+    let judged = lab.run_from(script, from);
     if !hunts() {
         println!("{name}: {}", lab.report());
     }

@@ -108,7 +108,7 @@ pub(crate) fn hole_13_only_lost_power_ends_the_log_at_a_hole() -> Result<(), Str
 pub(crate) fn hole_14_the_tail_of_another_boot_says_nothing() -> Result<(), String> {
     let driver = Perennial(small(64 << 10));
     let mut script = vec![Step::put(0, 300), Step::remove(0).durable()];
-    script.extend((0..30).map(|n| Step::put(1 + n % 3, 700)));
+    script.extend((0..18).map(|n| Step::put(1 + n % 3, 700)));
     script.extend([Step::put(0, 100), Step::remove(0), Step::put(1, 300)]);
     crashed("hole 14, laps", &driver, Keeps::WhatItLikes, &script)?;
     let driver = Perennial(small(1 << 20));

@@ -3,7 +3,7 @@
 use perennial_failpoints::lab::{Keeps, Step};
 
 use super::tricks::{ROT_HEADER_AND_FLUSH, TARGET, Tricks};
-use super::{crashed, crashed_with_its_recoveries};
+use super::{crashed, crashed_in_the_last, crashed_with_its_recoveries};
 use crate::driver::{Perennial, small};
 
 fn kept(name: &str, script: &[Step]) -> Result<(), String> {
@@ -134,5 +134,5 @@ pub(crate) fn hole_29_the_floor_stays_behind_the_stable_lsn() -> Result<(), Stri
     // The ring goes round within a segment, and all of it is filled between two writes.
     let options = small(1 << 20).segment_bytes(16 << 10);
     let driver = Perennial(options.checkpoint_every_bytes(1 << 19));
-    crashed("hole 29", &driver, Keeps::Everything, &script)
+    crashed_in_the_last(30, "hole 29", &driver, Keeps::Everything, &script)
 }
