@@ -6,6 +6,7 @@
 mod damage;
 mod driver;
 mod faults;
+mod holes;
 mod late;
 mod minimal;
 #[cfg(feature = "planted-bugs")]
