@@ -102,7 +102,7 @@ impl Engine {
         let logged = self.log.reserved_end().0.saturating_sub(state.newest_c.0);
         let half = self.log_population() * self.log.geometry().segment_bytes / 2;
         let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
-        logged >= every.min(half)
+        logged >= every.min(half) && !perennial_failpoints::planted!("checkpoint-never-due")
     }
 
     /// How many segments the log has: with kept segments it must reach back to the newest checkpoint with its share.
@@ -130,7 +130,9 @@ impl Engine {
         state.begun = None;
         let begun = self.begin_checkpoint(state)?;
         perennial_failpoints::site!("checkpoint::stable");
-        self.log.make_stable(begun.head.e)?;
+        if !perennial_failpoints::planted!("head-before-its-entries") {
+            self.log.make_stable(begun.head.e)?;
+        }
         self.finish_checkpoint(state, begun)
     }
 
@@ -145,7 +147,9 @@ impl Engine {
             None if self.checkpoint_is_due(state) => self.begin_checkpoint(state)?,
             None => return Ok(()),
         };
-        if self.log.make_stable_if_complete(begun.head.e)? {
+        if perennial_failpoints::planted!("head-before-its-entries")
+            || self.log.make_stable_if_complete(begun.head.e)?
+        {
             self.finish_checkpoint(state, begun)?;
         } else {
             state.begun = Some(begun);

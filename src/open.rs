@@ -162,8 +162,12 @@ pub(crate) struct Opening {
 
 impl Opening {
     fn run(&mut self) -> Result<Engine> {
-        let recorded = self.identity.tail.clone();
+        let mut recorded = self.identity.tail.clone();
         let wanted = tail_place(&self.plan, recorded.tail_id);
+        if perennial_failpoints::planted!("options-name-the-tail") {
+            recorded = wanted.clone();
+            self.identity.tail = wanted.clone();
+        }
         self.remove_stray_tails();
         self.remove_leftovers()?;
         let mut old_tail = self.recorded_tail(&recorded, wanted == recorded)?;

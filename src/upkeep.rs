@@ -30,7 +30,11 @@ impl Engine {
     pub(crate) fn upkeep_step(&self) -> Result<()> {
         let mut state = self.lock_upkeep()?;
         perennial_failpoints::site!("upkeep::step");
-        self.make_segments(&mut state, AHEAD)?;
+        if perennial_failpoints::planted!("nothing-prepared-ahead") {
+            self.log.store().set_reserve(Reserve::default());
+        } else {
+            self.make_segments(&mut state, AHEAD)?;
+        }
         self.publish_checkpoint(&mut state);
         self.checkpoint_when_due(&mut state)
     }
@@ -93,7 +97,9 @@ impl Engine {
         if step == Step::Nothing {
             // A small log may lie in the tail as a whole.
             perennial_failpoints::site!("upkeep::flush");
-            self.log.flush()?;
+            if !perennial_failpoints::planted!("full-log-not-flushed") {
+                self.log.flush()?;
+            }
             step = self.next_step(state);
         }
         let (from, id) = match step {

@@ -107,6 +107,12 @@ impl Engine {
                     self.after_operation(entered);
                     return Ok(end);
                 }
+                Err(Refused::Stopped(_))
+                    if perennial_failpoints::planted!("unlogged-when-stopped") =>
+                {
+                    self.index.lock(hash).remove(hash);
+                    return Ok(Lsn(0));
+                }
                 Err(refused) => self.answer(refused, Class::Remove)?,
             }
         }
@@ -188,6 +194,9 @@ impl Engine {
             .is_some_and(|flight| !shard.extra().is_newest(placing.key, flight))
         {
             return Ok(Placed::Superseded);
+        }
+        if perennial_failpoints::planted!("replaced-before-reserved") {
+            shard.remove(placing.hash);
         }
         shard.prepare(placing.hash);
         let reservation = self.log.try_reserve(placing.spec, Class::Put)?;

@@ -45,6 +45,12 @@ pub mod planted {
         CHOSEN.get().contains(&name)
     }
 
+    /// What this thread has chosen, for a thread that it starts.
+    #[must_use]
+    pub fn chosen() -> &'static [&'static str] {
+        CHOSEN.get()
+    }
+
     /// Runs `body` with these mutants, on this thread.
     pub fn with<T>(names: &'static [&'static str], body: impl FnOnce() -> T) -> T {
         struct Before(&'static [&'static str]);

@@ -173,7 +173,9 @@ impl<X> ShardGuard<'_, X> {
         let table = &self.state.table;
         table.slots.prefetch(table.slots.spot(key.x));
         let known = table.filter.may_contain(key.x);
-        table.filter.insert(key.x);
+        if !perennial_failpoints::planted!("filter-not-told") {
+            table.filter.insert(key.x);
+        }
         let identity = key.identity;
         self.prepared = Some(Prepared { identity, known });
     }
@@ -188,7 +190,9 @@ impl<X> ShardGuard<'_, X> {
             None => self.make_place(key, live),
         };
         // Again, for that may have grown a table, with a filter of the keys that are stored.
-        self.state.table.filter.insert(key.x);
+        if !perennial_failpoints::planted!("filter-not-told") {
+            self.state.table.filter.insert(key.x);
+        }
         let slots = &self.state.table.slots;
         let old = slots.put(place, slots.spot(key.x), payload);
         let replaced = (!old.is_empty()).then(|| self.index.horizons.expand(old.payload()));

@@ -176,10 +176,12 @@ impl Plan {
 
     /// Segment files that fit beside `foreign` bytes of other files.
     pub(crate) fn max_segments(&self, foreign: u64) -> u64 {
-        (self
-            .capacity_bytes
-            .saturating_sub(self.fixed_bytes + foreign)
-            / self.geometry.segment_bytes)
+        let fixed = if perennial_failpoints::planted!("tail-not-in-the-capacity") {
+            0
+        } else {
+            self.fixed_bytes
+        };
+        (self.capacity_bytes.saturating_sub(fixed + foreign) / self.geometry.segment_bytes)
             .max(MIN_SEGMENTS)
     }
 

@@ -6,6 +6,7 @@
 mod damage;
 mod driver;
 mod faults;
+mod holes;
 mod late;
 mod merging;
 mod minimal;

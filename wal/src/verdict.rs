@@ -37,6 +37,17 @@ pub fn judge_gap(facts: GapFacts) -> GapVerdict {
         GapFacts {
             below_stable: true, ..
         } if perennial_failpoints::planted!("damage-is-a-hole") => GapVerdict::Hole,
+        GapFacts {
+            below_stable: false,
+            same_boot: false,
+            ..
+        } if perennial_failpoints::planted!("gap-skipped-after-lost-power") => GapVerdict::Hole,
+        GapFacts {
+            below_stable: false,
+            same_boot: true,
+            buffer_complete: false,
+            ..
+        } if perennial_failpoints::planted!("hole-ends-the-log") => GapVerdict::End,
         // Bit rot, a lost or misdirected write: the frame was on stable storage once.
         GapFacts {
             below_stable: true,

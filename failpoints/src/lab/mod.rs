@@ -47,6 +47,8 @@ pub struct Options {
     pub crash_one_recovery_in: u64,
     /// The seed of the first machine.
     pub seed: u64,
+    /// Leaves steps out of a script that fails as long as it still fails. Default true.
+    pub shrinks: bool,
 }
 
 impl Options {
@@ -59,6 +61,7 @@ impl Options {
             depth: 1,
             crash_one_recovery_in: 64,
             seed: 1,
+            shrinks: true,
         }
     }
 }
@@ -138,8 +141,9 @@ impl<'a, D: Driver> CrashLab<'a, D> {
         let Err(wrong) = self.try_script(script, first) else {
             return Ok(());
         };
+        let shrinks = self.options.shrinks;
         Err(shrink::shrink(script, wrong, |shorter| {
-            self.try_script(shorter, 0).err()
+            shrinks.then(|| self.try_script(shorter, 0).err()).flatten()
         }))
     }
 

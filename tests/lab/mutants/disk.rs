@@ -3,62 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use perennial_failpoints::lab::{Crash, Driver, Keeps, Oracle, Step, Store, key, value};
+use perennial_failpoints::lab::{Crash, Driver, Keeps, Oracle, Store};
 use perennial_failpoints::{Shows, SimFs, Syncs};
 
-use crate::driver::{CHECKPOINT, Perennial, small};
+use crate::driver::{Perennial, small};
+use crate::holes::{WRITES, play};
 
 const SECTOR: usize = 512;
 
 fn driver() -> Perennial {
     Perennial(small(1 << 20))
-}
-
-/// Plays a script on and on, whatever fails; the oracle knows what returned.
-fn play(machine: &SimFs, oracle: &mut Oracle, script: &[Step]) -> Result<(), String> {
-    let store = driver().open(Arc::new(machine.clone()))?;
-    for (op, step) in (1..).zip(script) {
-        match *step {
-            Step::Put {
-                key: number,
-                len,
-                durable,
-            } => {
-                let key = key(number);
-                oracle.issued(&key, Some(op));
-                let put = store.put(&key, &value(&key, op, usize::from(len)), durable);
-                if put.is_ok() {
-                    oracle.acknowledged(&key, durable);
-                }
-            }
-            Step::Remove {
-                key: number,
-                durable,
-            } => {
-                let key = key(number);
-                oracle.issued(&key, None);
-                if store.remove(&key, durable).is_ok() {
-                    oracle.acknowledged(&key, durable);
-                }
-            }
-            Step::Abandon { .. } => return Err("it abandons nothing".to_owned()),
-            Step::Other(what) => drop(store.other(what)),
-            Step::Flush | Step::Get { .. } | Step::Reopen => {
-                if store.flush().is_ok() {
-                    oracle.all_durable();
-                }
-            }
-        }
-    }
-    // A segment that cannot be made is made room for: what was evicted may be gone.
-    for key in oracle.known_keys() {
-        if store.get(&key)?.is_none() {
-            oracle.issued(&key, None);
-        }
-    }
-    // The process ends here; it closes nothing.
-    std::mem::forget(store);
-    Ok(())
 }
 
 /// What `machine` shows is what it may.
@@ -77,37 +31,20 @@ fn check(machine: &SimFs, oracle: &Oracle, crash: Crash) -> Result<(), String> {
     Ok(())
 }
 
-/// Keys written again and again, one frame to the sector, some of it synced; the last step is not.
-const WRITES: [Step; 17] = [
-    Step::put(3, 475),
-    Step::put(0, 475),
-    Step::put(1, 475),
-    Step::put(0, 475),
-    Step::put(0, 475),
-    Step::put(1, 475),
-    Step::Flush,
-    Step::put(2, 475),
-    Step::remove(2).durable(),
-    Step::Other(CHECKPOINT),
-    Step::put(0, 475),
-    Step::put(1, 300),
-    Step::put(1, 900),
-    Step::Flush,
-    Step::put(0, 475).durable(),
-    Step::put(2, 100),
-    Step::put(1, 475),
-];
-
 /// Every sync fails once, and loses what it should have made durable; then the machine is killed or loses power.
 pub(super) fn a_sync_fails() -> Result<(), String> {
     for good in 0..40 {
         let machine = SimFs::new(1);
         let mut oracle = Oracle::new(Keeps::Everything);
         machine.set_syncs(Syncs::FailOnceAfter(good, Shows::New));
-        if play(&machine, &mut oracle, &WRITES).is_err() {
+        let Ok(store) = driver().open(Arc::new(machine.clone())) else {
             continue;
-        }
-        let failed = |why| format!("sync {good} fails: {why}");
+        };
+        let played = play(&store, &mut oracle, &WRITES);
+        // The process ends here; it closes nothing.
+        std::mem::forget(store);
+        let failed = |why| format!("seed 1, sync {good} fails: {why}");
+        played.map_err(failed)?;
         for seed in 0..8 {
             let after = machine.power_loss(seed);
             check(&after, &oracle, Crash::Power).map_err(failed)?;
@@ -120,7 +57,10 @@ pub(super) fn a_sync_fails() -> Result<(), String> {
 fn killed() -> Result<(SimFs, Oracle), String> {
     let machine = SimFs::new(1);
     let mut oracle = Oracle::new(Keeps::WhatItLikes);
-    play(&machine, &mut oracle, &WRITES)?;
+    let store = driver().open(Arc::new(machine.clone()))?;
+    play(&store, &mut oracle, &WRITES)?;
+    // The process ends here; it closes nothing.
+    std::mem::forget(store);
     Ok((machine, oracle))
 }
 
@@ -160,7 +100,7 @@ pub(super) fn a_bit_rots() -> Result<(), String> {
                 let rotten = machine.process_crash();
                 let bit = u32::try_from(byte * 5 % 8).expect("below eight");
                 assert!(rotten.flip_bit(&path, byte as u64, bit));
-                let at = |why| format!("byte {byte} of {}: {why}", path.display());
+                let at = |why| format!("seed 1, byte {byte} of {}: {why}", path.display());
                 check(&rotten, &oracle, crash).map_err(at)?;
             }
         }
@@ -181,7 +121,7 @@ pub(super) fn a_sector_lands_elsewhere() -> Result<(), String> {
             let mut content = content.clone();
             content[to * SECTOR..][..SECTOR].copy_from_slice(bytes);
             misled.write_file(&path, &content);
-            let at = |why| format!("sector {from} at {to} of {}: {why}", path.display());
+            let at = |why| format!("seed 1, sector {from} at {to} of {}: {why}", path.display());
             check(&misled, &oracle, Crash::Power).map_err(at)?;
         }
     }

@@ -6,12 +6,11 @@ use super::disk;
 use crate::driver::{Perennial, small};
 use crate::{Case, random, scenarios, small_scope};
 
+/// What says what is wrong, if anything is.
+pub(super) type Run = fn() -> Result<(), String>;
+
 /// A title, what luck it has (no bug: something legal that hardly ever happens), and the hunt.
-type Hunt = (
-    &'static str,
-    &'static [&'static str],
-    fn() -> Result<(), String>,
-);
+type Hunt = (&'static str, &'static [&'static str], Run);
 
 pub(super) const HUNTS: [Hunt; 9] = [
     ("scripts of two steps", &[], || small_scope_of(2)),
@@ -29,13 +28,23 @@ pub(super) const HUNTS: [Hunt; 9] = [
     ("scripts of three steps", &[], || small_scope_of(3)),
 ];
 
-/// Runs the cases; `by` says which one it was.
-fn lab(capacity_bytes: u64, options: Options, cases: Vec<Case>, by: &str) -> Result<(), String> {
+/// Runs the cases; `drawn` ones are of the seeds 0, 1 and so on.
+fn lab(capacity_bytes: u64, options: Options, cases: Vec<Case>, drawn: bool) -> Result<(), String> {
     let driver = Perennial(small(capacity_bytes));
+    let options = Options {
+        shrinks: false,
+        ..options
+    };
     let mut lab = CrashLab::new(&driver, options);
     for (n, case) in cases.iter().enumerate() {
         let judged = lab.run_from(&case.script, case.from);
-        judged.map_err(|failure| format!("{by} {n}: {failure}"))?;
+        judged.map_err(|failure| {
+            if drawn {
+                format!("seed {n}: {failure}")
+            } else {
+                format!("seed {}, script {n}: {failure}", options.seed)
+            }
+        })?;
     }
     Ok(())
 }
@@ -49,7 +58,7 @@ fn small_scope_of(steps: usize) -> Result<(), String> {
         breadth,
         ..Options::new(Keeps::Everything)
     };
-    lab(1 << 20, options, small_scope::scripts(steps), "script")
+    lab(1 << 20, options, small_scope::scripts(steps), false)
 }
 
 fn scenarios() -> Result<(), String> {
@@ -63,15 +72,15 @@ fn scenarios() -> Result<(), String> {
         from: 0,
     };
     let cases = scenarios::ALL.iter().map(whole).collect();
-    lab(1 << 20, options, cases, "script")
+    lab(1 << 20, options, cases, false)
 }
 
 fn random_scripts() -> Result<(), String> {
     let options = random::options(Keeps::Everything);
-    lab(1 << 20, options, random::scripts(20, 40), "seed")
+    lab(1 << 20, options, random::scripts(20, 40), true)
 }
 
 fn random_evicting() -> Result<(), String> {
     let options = random::options(Keeps::WhatItLikes);
-    lab(64 << 10, options, random::scripts(8, 100), "seed")
+    lab(64 << 10, options, random::scripts(8, 100), true)
 }

@@ -1,42 +1,67 @@
 //! Would the lab notice? Mutants of the code, `planted!` in it, and that each is caught.
 //!
-//! All are hunted in the same way, by the hunts of [`hunts`] in their order; nothing here knows what a mutant is. The
-//! code as it is comes through every hunt.
+//! A mutant that undoes the rule of a hole is caught by that hole's own script: [`holes`]. The others are hunted by the
+//! hunts of [`hunts`] in their order; nothing there knows what a mutant is. The code as it is comes through every hunt, and
+//! through the scripts of the holes wherever the lab's tests run.
 
 mod disk;
+mod holes;
 mod hunts;
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{available_parallelism, scope};
+use std::sync::mpsc::channel;
+use std::thread::{available_parallelism, scope, spawn};
+use std::time::Duration;
 
 use perennial_failpoints::planted;
 
-use hunts::HUNTS;
+use holes::HOLES;
+use hunts::{HUNTS, Run};
+
+/// A hunt for one mutant ends then, and has caught nothing: it may well make somebody wait for ever.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 33] = [
+const MUTANTS: [&str; 55] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "body-crc-not-checked",
+    "changed-tail-written",
+    "checkpoint-never-due",
     "checkpoint-published-early",
     "commit-wakes-on-write",
+    "complete-buffers-not-known",
     "cut-before-decided",
     "cut-segments-not-void",
     "damage-is-a-hole",
     "end-not-written-again",
+    "every-boot-is-the-same",
     "extent-not-synced",
     "failed-sync-retried",
+    "filter-not-told",
+    "flight-not-superseded",
+    "floor-at-the-stable-lsn",
     "found-names-not-synced",
+    "full-log-not-flushed",
+    "gap-in-the-chain-bridged",
+    "gap-skipped-after-lost-power",
     "gone-on-after-a-reboot",
+    "head-before-its-entries",
     "header-crc-not-checked",
     "header-not-synced",
+    "header-zone-not-blanked",
+    "hole-ends-the-log",
+    "holes-left-lying",
     "key-not-compared",
     "last-sector-of-zeros",
+    "marks-attest-nothing",
     "newest-not-contiguous",
     "no-directory-sync",
+    "nothing-prepared-ahead",
     "number-used-again",
+    "options-name-the-tail",
     "place-not-checked",
     "poison-not-seen",
     "prepared-not-synced",
@@ -46,54 +71,65 @@ const MUTANTS: [&str; 33] = [
     "remove-of-unstable-not-logged",
     "rename-not-synced",
     "renamed-before-synced",
+    "replaced-before-reserved",
     "replay-begins-too-late",
     "reuse-before-stable",
     "seed-without-incarnation",
+    "tail-not-in-the-capacity",
+    "tier-by-key",
     "trailer-before-data",
+    "unlogged-when-stopped",
+    "what-reads-well-is-trusted",
 ];
 
 /// What is wrong, as one line; `None`: the hunt caught nothing.
-fn hunt(run: fn() -> Result<(), String>) -> Option<String> {
+fn hunt(run: Run) -> Option<String> {
     let caught = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(judged) => judged.err()?,
-        Err(_) => "panicked".to_owned(),
+        Err(_) => "seed 1: panicked".to_owned(),
     };
-    Some(
-        caught
-            .lines()
-            .map(str::trim)
-            .collect::<Vec<_>>()
-            .join(" | "),
-    )
+    // What is wrong and where; not the script.
+    let lines: Vec<_> = caught.lines().map(str::trim).take(2).collect();
+    Some(lines.join(" | "))
 }
 
-/// The first hunt that catches it, and how.
-fn catch(name: &'static [&'static str]) -> Option<String> {
+/// The first hunt that catches what is chosen, and how.
+fn catch(chosen: &[&'static str]) -> Option<String> {
     HUNTS.iter().find_map(|(title, luck, run)| {
-        let chosen: &'static [&'static str] = [name, luck].concat().leak();
-        let caught = planted::with(chosen, || hunt(*run))?;
-        Some(format!("{title}: {caught}"))
+        let caught = planted::with(together(chosen, luck), || hunt(*run))?;
+        Some(format!("{caught}; {title}"))
     })
 }
 
-#[test]
-fn every_mutant_is_caught() {
-    let only = std::env::var("PERENNIAL_MUTANT").ok();
-    let next = AtomicUsize::new(0);
-    let missed = AtomicUsize::new(0);
+fn together(chosen: &[&'static str], luck: &[&'static str]) -> &'static [&'static str] {
+    [chosen, luck].concat().leak()
+}
+
+/// What `body` says, or, when it is not finished within [`LIMIT`], nothing; then its thread is left to itself.
+#[expect(clippy::disallowed_methods, reason = "a test's own thread")]
+fn within_the_limit(body: impl FnOnce() -> Option<String> + Send + 'static) -> Option<String> {
+    let (say, said) = channel();
+    // Nobody listens any more when it is late.
+    spawn(move || drop(say.send(body())));
+    said.recv_timeout(LIMIT).ok().flatten()
+}
+
+/// True for the mutants that are asked for, by default all.
+fn is_wanted(name: &str) -> bool {
+    let only = std::env::var("PERENNIAL_MUTANT");
+    only.map_or(true, |only| only.split(',').any(|wanted| wanted == name))
+}
+
+/// Prints one line for each, as it comes, from all cores. How many were not caught.
+fn missed<T: Sync>(hunted: &[T], catch: impl Fn(&T) -> (&str, Option<String>) + Sync) -> usize {
+    let (next, missed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     scope(|s| {
         for _ in 0..available_parallelism().map_or(1, NonZero::get) {
             s.spawn(|| {
-                while let Some(name) = MUTANTS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if only
-                        .as_ref()
-                        .is_some_and(|only| !only.split(',').any(|n| n == *name))
-                    {
-                        continue;
-                    }
-                    match catch(std::slice::from_ref(name)) {
-                        Some(how) => println!("{name} caught ({how})"),
-                        None => {
+                while let Some(one) = hunted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    match catch(one) {
+                        (name, Some(how)) => println!("{name} caught ({how})"),
+                        (name, None) => {
                             println!("{name} NOT CAUGHT");
                             missed.fetch_add(1, Ordering::Relaxed);
                         }
@@ -102,7 +138,35 @@ fn every_mutant_is_caught() {
             });
         }
     });
-    assert_eq!(missed.into_inner(), 0, "mutants were not caught");
+    missed.into_inner()
+}
+
+/// By the hole's own script.
+#[test]
+fn every_hole_opens_when_its_rule_is_undone() {
+    let bugs = |hole: &'static holes::Hole| hole.undone_by.iter().map(move |bug| (hole, *bug));
+    let mut wanted: Vec<_> = HOLES.iter().flat_map(bugs).collect();
+    assert!(wanted.iter().all(|(_, bug)| MUTANTS.contains(bug)));
+    wanted.retain(|(_, bug)| is_wanted(bug));
+    let missed = missed(&wanted, |(hole, bug)| {
+        let (chosen, run) = (together(&[bug], hole.luck), hole.run);
+        let caught = within_the_limit(move || planted::with(chosen, || hunt(run)));
+        (*bug, caught.map(|how| format!("{how}; {}", hole.name)))
+    });
+    assert_eq!(missed, 0, "rules can be undone and nobody notices");
+}
+
+/// Those that undo no hole's rule.
+#[test]
+fn every_other_mutant_is_caught() {
+    let of_a_hole = |name: &str| HOLES.iter().any(|hole| hole.undone_by.contains(&name));
+    let mut wanted = MUTANTS.to_vec();
+    wanted.retain(|name| is_wanted(name) && !of_a_hole(name));
+    let missed = missed(&wanted, |name| {
+        let chosen = together(&[name], &[]);
+        (*name, within_the_limit(move || catch(chosen)))
+    });
+    assert_eq!(missed, 0, "mutants were not caught");
 }
 
 #[test]

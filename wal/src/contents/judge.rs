@@ -36,7 +36,10 @@ impl Contents<'_> {
             .iter()
             .flat_map(|(_, items)| items)
             .filter_map(|item| match item {
-                Item::Frame(frame) if frame.header.kind == FrameKind::Mark => {
+                Item::Frame(frame)
+                    if frame.header.kind == FrameKind::Mark
+                        && !perennial_failpoints::planted!("marks-attest-nothing") =>
+                {
                     Some(frame.header.mark_stable())
                 }
                 _ => None,
@@ -79,6 +82,7 @@ impl Contents<'_> {
             let reserved = head.descriptors.reserved_end(next).filter(|_| gap.trailing);
             let end = reserved.map_or(gap.end, |end| end.min(gap.end));
             !head.descriptors.may_be_a_hole(gap.lsn, end)
+                && !perennial_failpoints::planted!("complete-buffers-not-known")
         })
     }
 

@@ -151,13 +151,16 @@ impl SegmentStore {
 
     /// Gives a new file its space. The header zone is zeros on the media before the file has its full size: its first
     /// header then *re*writes sectors, which show old or new after a power loss, never junk. So a file of full size
-    /// whose header is damaged had a header once, and a shorter one never had.
+    /// whose header is damaged had a header once, and a shorter one never had; and none shows the header that a cache of
+    /// earlier days left on these blocks, which would keep the file from everybody as a stranger's (PROTOCOL hole 18).
     fn blank(&self, file: &dyn File) -> std::io::Result<()> {
         let zeros = vec![0; to_usize(self.geometry.data_begin())];
         perennial_failpoints::site!("wal::segment::blank");
-        write_all_at(file, &zeros, 0, 1)?;
-        perennial_failpoints::site!("wal::segment::blank_sync");
-        file.sync_data()?;
+        if !perennial_failpoints::planted!("header-zone-not-blanked") {
+            write_all_at(file, &zeros, 0, 1)?;
+            perennial_failpoints::site!("wal::segment::blank_sync");
+            file.sync_data()?;
+        }
         perennial_failpoints::site!("wal::segment::allocate");
         file.allocate(self.geometry.segment_bytes)?;
         perennial_failpoints::site!("wal::segment::sync_dir");
