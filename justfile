@@ -41,6 +41,15 @@ crash-long n:
 mutants *ARGS:
     cargo test --features planted-bugs --test lab mutants -- --nocapture {{ ARGS }}
 
+# Would the unit tests of the pure code notice? Mutants by cargo-mutants, less than two hours; docs/testing.md lists who survives.
+mutants-pure *ARGS:
+    @if cargo mutants --version >/dev/null 2>&1; then cargo mutants -p perennial-wal -p perennial-recovery -j2 {{ ARGS }}; \
+    else echo "!!! cargo-mutants is not installed (cargo install cargo-mutants --locked): NO mutant was tried !!!"; fi
+
+# Every fuzz target for so many seconds, or those that are named: just fuzz 600 open_dir
+fuzz seconds="60" *TARGETS:
+    .ci/fuzz {{ seconds }} {{ TARGETS }}
+
 # Every interleaving of the lock-free parts.
 loom *ARGS:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p perennial-wal --release --lib loom -- {{ ARGS }}
