@@ -258,3 +258,6 @@ pub(crate) fn read_trailer(
     };
     Ok(read.finish(&fixed).filter(ours))
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests;
