@@ -54,9 +54,18 @@ fuzz seconds="60" *TARGETS:
 loom *ARGS:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p perennial-wal --release --lib loom -- {{ ARGS }}
 
-# The unsafe code under the interpreter; needs `rustup +nightly component add miri`.
+# The unsafe code under the interpreter.
 miri *ARGS:
-    cargo +nightly miri test -p perennial-wal --lib -- {{ ARGS }}
+    @if cargo +nightly miri --version >/dev/null 2>&1; then cargo +nightly miri test -p perennial-wal --lib -- {{ ARGS }}; \
+    else echo "!!! miri is absent (rustup toolchain install nightly --component miri,rust-src): the unsafe code was NOT interpreted !!!"; fi
+
+# The log's threads under ThreadSanitizer, which comes with the stable toolchain. std is not instrumented: docs/testing.md.
+tsan *ARGS:
+    @if [[ "$(rustc -vV | sed -n 's/^host: //p')" == x86_64-unknown-linux-gnu ]]; then \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
+    TSAN_OPTIONS="suppressions=$PWD/.ci/tsan-suppressions" \
+    cargo test -p perennial-wal --tests --target x86_64-unknown-linux-gnu -- --test-threads=1 {{ ARGS }}; \
+    else echo "!!! ThreadSanitizer is only tried on x86_64-unknown-linux-gnu: NOTHING was run under it !!!"; fi
 
 # The log's code under random schedules.
 shuttle *ARGS:
