@@ -64,7 +64,7 @@ tsan *ARGS:
     @if [[ "$(rustc -vV | sed -n 's/^host: //p')" == x86_64-unknown-linux-gnu ]]; then \
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
     TSAN_OPTIONS="suppressions=$PWD/.ci/tsan-suppressions" \
-    cargo test -p perennial-wal --tests --target x86_64-unknown-linux-gnu -- --test-threads=1 {{ ARGS }}; \
+    cargo test -p perennial-wal --lib --target x86_64-unknown-linux-gnu -- --test-threads=1 {{ ARGS }}; \
     else echo "!!! ThreadSanitizer is only tried on x86_64-unknown-linux-gnu: NOTHING was run under it !!!"; fi
 
 # The log's code under random schedules.

@@ -105,14 +105,14 @@ impl<'a> Edited<'a> {
                 let number = ODD[usize::from(which % 16)].wrapping_add(u64::from(add % 4));
                 overwrite(content, at / 4 * 4, &number.to_le_bytes());
             }
-            3 if value % 2 == 0 => overwrite(content, at / 16 * 16, &[0; 16]),
+            3 if value.is_multiple_of(2) => overwrite(content, at / 16 * 16, &[0; 16]),
             3 => overwrite(content, sector, &[0; SECTOR]),
             4 => {
                 let from_at = (value & 0xff_ffff) as usize * SECTOR % from.len().max(1);
                 let bytes = &from[from_at..(from_at + SECTOR).min(from.len())];
                 overwrite(content, sector, bytes);
             }
-            5 if value % 2 == 0 => content.truncate(at),
+            5 if value.is_multiple_of(2) => content.truncate(at),
             5 => content.resize(content.len() + at, value.to_le_bytes()[1]),
             6 => self.files[file].1 = None,
             _ => {

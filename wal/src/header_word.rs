@@ -228,6 +228,12 @@ mod tests {
         assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::At(0));
         assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::At(1));
         assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::Full);
+        for (budget, fits) in [(10 * 16 + 24, true), (10 * 16 + 23, false)] {
+            let word = AtomicU64::new(Word::open(1).0);
+            let limits = Limits { budget, ..ROOM };
+            let reserved = try_reserve(&word, 1, 10, limits);
+            assert_eq!(reserved == Attempt::At(0), fits, "{budget}");
+        }
     }
 
     #[test]

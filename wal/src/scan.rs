@@ -259,5 +259,5 @@ pub(crate) fn read_trailer(
     Ok(read.finish(&fixed).filter(ours))
 }
 
-#[cfg(all(test, not(shuttle)))]
+#[cfg(test)]
 mod tests;

@@ -386,7 +386,9 @@ fn a_trailer_of_another_cache_segment_or_life_does_not_count() {
 #[test]
 fn a_trailer_that_claims_more_rows_than_fit_is_none() {
     let machine = SimFs::new(1);
-    for rows in [1_000, u32::MAX] {
+    let whole = (8 << 10) + trailer(3).encode(SEGMENT, 16).len() as u64;
+    let one_too_many = to_u32(to_usize((whole - FIXED_BYTES) / ROW_BYTES)) + 1;
+    for rows in [one_too_many, 1_000, u32::MAX] {
         let mut bytes = trailer(3).encode(SEGMENT, 16);
         let at = bytes.len() - to_usize(FIXED_BYTES) + 12;
         bytes[at..at + 4].copy_from_slice(&rows.to_le_bytes());
