@@ -439,7 +439,13 @@ mod tests {
         assert_eq!(better(HeaderFound::Blank, newer.clone()), newer);
         let more = HeaderFound::Good(header(2, 512));
         assert_eq!(better(good.clone(), more.clone()), more);
-        assert_eq!(better(more.clone(), good), more);
+        assert_eq!(better(more.clone(), good.clone()), more);
+        // As many lives in both: the first copy is as good as any.
+        let other = HeaderFound::Good(SegmentHeader {
+            stable: Lsn(0),
+            ..header(1, 512)
+        });
+        assert_eq!(better(good.clone(), other), good);
     }
 
     #[test]
