@@ -41,13 +41,31 @@ crash-long n:
 mutants *ARGS:
     cargo test --features planted-bugs --test lab mutants -- --nocapture {{ ARGS }}
 
+# Would the unit tests of the pure code notice? Mutants by cargo-mutants, less than two hours; docs/testing.md lists who survives.
+mutants-pure *ARGS:
+    @if cargo mutants --version >/dev/null 2>&1; then cargo mutants -p perennial-wal -p perennial-recovery -j2 {{ ARGS }}; \
+    else echo "!!! cargo-mutants is not installed (cargo install cargo-mutants --locked): NO mutant was tried !!!"; fi
+
+# Every fuzz target for so many seconds, or those that are named: just fuzz 600 open_dir
+fuzz seconds="60" *TARGETS:
+    .ci/fuzz {{ seconds }} {{ TARGETS }}
+
 # Every interleaving of the lock-free parts.
 loom *ARGS:
     RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p perennial-wal --release --lib loom -- {{ ARGS }}
 
-# The unsafe code under the interpreter; needs `rustup +nightly component add miri`.
+# The unsafe code under the interpreter.
 miri *ARGS:
-    cargo +nightly miri test -p perennial-wal --lib -- {{ ARGS }}
+    @if cargo +nightly miri --version >/dev/null 2>&1; then cargo +nightly miri test -p perennial-wal --lib -- {{ ARGS }}; \
+    else echo "!!! miri is absent (rustup toolchain install nightly --component miri,rust-src): the unsafe code was NOT interpreted !!!"; fi
+
+# The log's threads under ThreadSanitizer, which comes with the stable toolchain. std is not instrumented: docs/testing.md.
+tsan *ARGS:
+    @if [[ "$(rustc -vV | sed -n 's/^host: //p')" == x86_64-unknown-linux-gnu ]]; then \
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" CARGO_TARGET_DIR=target/tsan \
+    TSAN_OPTIONS="suppressions=$PWD/.ci/tsan-suppressions" \
+    cargo test -p perennial-wal --lib --target x86_64-unknown-linux-gnu -- --test-threads=1 {{ ARGS }}; \
+    else echo "!!! ThreadSanitizer is only tried on x86_64-unknown-linux-gnu: NOTHING was run under it !!!"; fi
 
 # The log's code under random schedules.
 shuttle *ARGS:

@@ -228,6 +228,12 @@ mod tests {
         assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::At(0));
         assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::At(1));
         assert_eq!(try_reserve(&word, 1, 1, limits), Attempt::Full);
+        for (budget, fits) in [(10 * 16 + 24, true), (10 * 16 + 23, false)] {
+            let word = AtomicU64::new(Word::open(1).0);
+            let limits = Limits { budget, ..ROOM };
+            let reserved = try_reserve(&word, 1, 10, limits);
+            assert_eq!(reserved == Attempt::At(0), fits, "{budget}");
+        }
     }
 
     #[test]
@@ -256,6 +262,37 @@ mod tests {
         assert_eq!(try_reserve(&full, 1, 1, limits), Attempt::Full);
         let full = AtomicU64::new(Word::open(1).0 | MAX_UNITS);
         assert_eq!(try_reserve(&full, 1, 1, limits), Attempt::Full);
+    }
+
+    #[test]
+    fn every_counter_may_be_filled_to_its_end() {
+        let limits = Limits {
+            units: u64::MAX,
+            budget: u64::MAX,
+            row: 0,
+        };
+        let most = AtomicU64::new(Word::open(1).0);
+        assert_eq!(try_reserve(&most, 1, MAX_UNITS, limits), Attempt::At(0));
+        assert_eq!(try_reserve(&most, 1, 1, limits), Attempt::Full);
+        assert_eq!(Word(most.load(Ordering::Relaxed)).offset(), 0x1_ffff);
+        let frames = AtomicU64::new(Word::open(1).0 | (MAX_FRAMES - 1) << FRAMES_SHIFT);
+        assert_eq!(try_reserve(&frames, 1, 1, limits), Attempt::At(0));
+        assert_eq!(Word(frames.load(Ordering::Relaxed)).frames(), 0x1fff);
+        let writers = Word(Word::open(1).0 | MAX_WRITERS << WRITERS_SHIFT);
+        assert_eq!((writers.writers(), writers.sealed()), (511, false));
+    }
+
+    #[test]
+    fn a_buffer_shows_that_it_is_sealed_to_those_who_know_its_number() {
+        let word = AtomicU64::new(Word::open(1).0);
+        try_reserve(&word, 1, 1, ROOM);
+        assert_eq!(sealed(&word, 1), None);
+        assert_eq!(try_seal(&word, 2, |_| 2), None, "another's");
+        assert!(try_seal(&word, 1, |offset| offset + 2).is_some());
+        assert_eq!(sealed(&word, 2), None);
+        let found = sealed(&word, 1).unwrap();
+        assert_eq!((found.offset(), found.writers(), found.frames()), (4, 2, 1));
+        assert_eq!(try_reserve(&word, 1, 1, ROOM), Attempt::Full);
     }
 
     #[test]

@@ -112,3 +112,7 @@ pub use tail_head::{TAIL_HEAD_BYTES, TailHead, TailIdentity};
 pub use verdict::{GapFacts, GapVerdict, judge_gap};
 #[cfg(not(loom))]
 pub use walk::{FrameItem, GapItem, Item, SegmentBytes};
+
+/// Long loops of tests take one step in so many under an interpreter, which is a thousand times as slow.
+#[cfg(test)]
+pub(crate) const STEP: usize = if cfg!(miri) { 61 } else { 1 };

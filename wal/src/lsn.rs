@@ -205,6 +205,32 @@ mod tests {
     }
 
     #[test]
+    fn positions_end_where_the_format_says() {
+        assert_eq!(END_OF_POSITIONS, 0x0400_0000_0000_0000);
+        assert_eq!(REACH_BYTES, 0x0800_0000_0000);
+        let nowhere = Addr::from_bits(u64::MAX);
+        assert_eq!(
+            (nowhere.is_kept(), nowhere.position()),
+            (true, Lsn(u64::MAX))
+        );
+        assert_eq!(Addr::from_bits(1 << 62).units(), 1 << 62);
+        assert_eq!(Addr::log(Lsn(48)).to_bits(), 3);
+    }
+
+    #[test]
+    fn numbers_are_shown_as_operators_read_them() {
+        let (id, lsn) = (SegmentId(17), Lsn(0x1_2340));
+        assert_eq!(format!("{id} {id:?}"), "000017 SegmentId(17)");
+        assert_eq!(format!("{lsn} {lsn:?}"), "0x12340 Lsn(0x12340)");
+        let (log, kept) = (Addr::log(lsn), Addr::kept(lsn));
+        assert_eq!(
+            format!("{log:?} {kept:?}"),
+            "Addr(log 0x12340) Addr(kept 0x12340)"
+        );
+        assert_eq!((to_usize(7), to_u32(7)), (7, 7));
+    }
+
+    #[test]
     fn rounding_goes_to_the_next_and_the_last_multiple() {
         assert_eq!(
             [align_up(0, 16), align_up(1, 16), align_up(16, 16)],

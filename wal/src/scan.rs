@@ -274,3 +274,6 @@ pub(crate) fn read_trailer(
     };
     Ok(read.finish(&fixed).filter(ours))
 }
+
+#[cfg(test)]
+mod tests;

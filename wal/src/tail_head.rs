@@ -205,7 +205,7 @@ mod tests {
         let mut head = vec![0; 4096];
         identity().write_to(&mut head);
         assert_eq!(TailIdentity::decode(&head), Some(identity()));
-        for bit in 0..COPY_BYTES * 8 {
+        for bit in (0..COPY_BYTES * 8).step_by(crate::STEP) {
             let mut bad = head.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(TailIdentity::decode(&bad), Some(identity()), "bit {bit}");

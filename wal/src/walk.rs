@@ -115,6 +115,10 @@ impl<'a> SegmentBytes<'a> {
             let Ok(header) = FrameHeader::decode(bytes, self.header.seed_at(offset), offset) else {
                 continue;
             };
+            // Filler is under no crc, so nothing else says that it is there. (Of more than 4 GiB its row could not be made.)
+            if offset + header.frame_bytes(self.sector()) > self.segment_bytes() {
+                continue;
+            }
             if header.check_body(bytes).is_ok() {
                 return Ok((header, ring));
             }
@@ -210,5 +214,50 @@ impl<'a> SegmentBytes<'a> {
             at += ALIGN;
         }
         limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{FrameKind, flags};
+    use crate::segment::Join;
+
+    /// A fuzzer made the crc of such a header fit, and the walk panicked at its row.
+    #[test]
+    fn filler_that_is_longer_than_its_segment_is_no_frame() {
+        let header = SegmentHeader {
+            cache_id: 1,
+            number: SegmentId(2),
+            predecessor: SegmentId(2),
+            oldest: SegmentId(2),
+            stable: Lsn(0),
+            checkpoint: Lsn(0),
+            segment_bytes: 8192,
+            sector: 512,
+            joins: vec![Join {
+                begin: 1024,
+                end: 1024,
+                incarnation: 3,
+                void_through: 0,
+            }],
+        };
+        let most = 8192 - 1024 - 32;
+        for (filler, frames) in [(most, 1), (most + 1, 0), (u32::MAX - 31, 0), (u32::MAX, 0)] {
+            for kind in [FrameKind::Remove, FrameKind::Pad] {
+                let frame = FrameHeader::filler(kind, flags::FORGET, 7, filler);
+                let mut file = vec![0; 8192];
+                file[1024..1056].copy_from_slice(&frame.encode(header.seed_at(1024), 1024));
+                let segment = SegmentBytes {
+                    header: &header,
+                    file: &file,
+                    ring: &[],
+                    reserved_to: u64::MAX,
+                };
+                let found = segment.walk();
+                let found = found.iter().filter(|item| matches!(item, Item::Frame(_)));
+                assert_eq!(found.count(), frames, "{kind:?} over {filler} bytes");
+            }
+        }
     }
 }

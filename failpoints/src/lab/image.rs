@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::life::Journal;
+use super::one::{Choice, Kept};
 use super::oracle::{Crash, Oracle};
 use crate::fs::sim_fs::SimFs;
 use crate::plan::{Action, Call, CallKind, FaultFs, Plan};
@@ -113,6 +114,22 @@ impl Moment {
             which: format!("power lost, seed {seed}"),
         });
         kill.chain(subsets).chain(sampled)
+    }
+
+    /// The one machine that was chosen.
+    pub(super) fn image(&self, choice: Choice) -> Image {
+        let Choice { crash, kept, .. } = choice;
+        let machine = match (crash, kept) {
+            (Crash::Kill, _) => self.machine.process_crash(),
+            (Crash::Power, Kept::These(bits)) => self.machine.power_loss_keeping(bits),
+            (Crash::Power, Kept::BySeed(seed)) => self.machine.power_loss(seed),
+        };
+        let which = format!("{crash:?}, {kept:x?}");
+        Image {
+            machine,
+            crash,
+            which,
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod driver;
 mod image;
 mod life;
+mod one;
 mod oracle;
 mod shrink;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 
 pub use driver::{Driver, Step, Store, key};
 pub use image::Breadth;
+pub use one::{Choice, Kept};
 pub use oracle::{Crash, Keeps, Oracle};
 pub use value::{Op, VALUE_BYTES_MIN, identify, value};
 

@@ -1,7 +1,7 @@
 //! The lab passes a store that is right, and names what is wrong with others, in few steps.
 
 use super::toy::{Bug, Toy};
-use super::{Crash, CrashLab, Failure, Keeps, Options, Oracle, Report, Step, value};
+use super::{Choice, Crash, CrashLab, Failure, Keeps, Kept, Options, Oracle, Report, Step, value};
 
 /// Long enough for every bug, and longer than any of them needs.
 const SCRIPT: [Step; 10] = [
@@ -59,6 +59,36 @@ fn a_store_that_is_right_passes() {
 #[test]
 fn the_same_script_has_the_same_states_every_time() {
     assert_eq!(tried(Bug::None).1, tried(Bug::None).1);
+}
+
+/// One after the other, the chosen states are those that the lab goes through by itself.
+#[test]
+fn a_chosen_state_is_judged_alone() {
+    let tries = |bug: Bug, crash: Crash, kept: Kept| {
+        let toy = Toy(bug);
+        let mut lab = CrashLab::new(&toy, Options::new(Keeps::Everything));
+        let choices = (0..200).map(|moment| Choice {
+            moment,
+            crash,
+            kept,
+        });
+        let failed = choices.filter_map(|choice| lab.run_one(&SCRIPT, choice).err());
+        let failed: Vec<Failure> = failed.collect();
+        assert_eq!(lab.report().scripts, 200);
+        failed
+    };
+    for kept in [Kept::These(0), Kept::These(u64::MAX), Kept::BySeed(3)] {
+        assert_eq!(tries(Bug::None, Crash::Power, kept), []);
+    }
+    assert_eq!(tries(Bug::None, Crash::Kill, Kept::These(0)), []);
+    for (bug, crash) in [
+        (Bug::NoFileSync, Crash::Power),
+        (Bug::AckBeforeWrite, Crash::Kill),
+    ] {
+        let failed = tries(bug, crash, Kept::These(0));
+        assert!(failed.iter().any(|failure| failure.why.contains("lost")));
+        assert!(failed.iter().all(|failure| failure.script == SCRIPT));
+    }
 }
 
 #[test]

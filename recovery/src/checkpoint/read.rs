@@ -57,3 +57,6 @@ pub(crate) fn head_row(event: &Event) -> Option<Row> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,3 +146,11 @@ fn what_cannot_be_read_back_is_not_written() {
     let refused = try_encode(3, &text).unwrap_err().to_string();
     assert_eq!(refused, "payload: 67108872 bytes, at most 67108864");
 }
+
+#[test]
+fn the_longest_payload_is_written_and_read_and_one_byte_more_is_not() {
+    let text = "x".repeat(MAX_PAYLOAD_BYTES - 8);
+    assert_eq!(decode(3, &encode(3, &text)), Ok(text));
+    let why = refused_payload::<()>(&vec![0; MAX_PAYLOAD_BYTES + 1]);
+    assert_eq!(why, "67108865 bytes, at most 67108864");
+}

@@ -376,3 +376,14 @@ mod files {
         assert_eq!(read(&*open(&fs)).unwrap(), Some(identity(2)));
     }
 }
+
+#[test]
+fn a_tails_file_is_named_by_its_number() {
+    let tail = TailPlace {
+        kind: TailKind::Mapped,
+        dir: None,
+        ring_bytes: 4096,
+        tail_id: 0xab_cdef,
+    };
+    assert_eq!(tail.file_name(), "tail-0000000000abcdef");
+}

@@ -58,7 +58,10 @@ fn a_chunked_value_comes_back_and_every_chunk_is_checked() {
     let (header, bytes) = frame(FrameKind::Put, flags::CHUNKED, b"k", &value, 512);
     assert_eq!(header.table_bytes(), 16);
     assert_eq!(FrameHeader::decode_whole(&bytes, seed(), 512), Ok(header));
-    for at in [33, 40, 60, 70_000, 199_999] {
+    for at in [33, 40, 60, 70_000, 199_999]
+        .into_iter()
+        .step_by(crate::STEP)
+    {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
         assert_eq!(
@@ -84,7 +87,7 @@ fn every_truncated_prefix_is_refused() {
 #[test]
 fn every_flipped_bit_is_refused() {
     let (header, bytes) = frame(FrameKind::Put, 0, b"key", b"some value", 4096);
-    for bit in 0..to_usize(HEADER_BYTES + header.body_bytes()) * 8 {
+    for bit in (0..to_usize(HEADER_BYTES + header.body_bytes()) * 8).step_by(crate::STEP) {
         let mut bad = bytes.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         assert!(
@@ -136,4 +139,52 @@ fn extents_end_on_a_sector_and_frames_on_sixteen_bytes() {
     let (extent, _) = frame(FrameKind::Extent, 0, b"k", b"v", 512);
     assert_eq!(put.frame_bytes(SECTOR), 48);
     assert_eq!(extent.frame_bytes(SECTOR), 512);
+}
+
+#[test]
+fn a_mark_says_what_its_flags_say_and_nothing_else_does() {
+    for kind in FrameKind::ALL {
+        for bit in 0..8 {
+            let flags = 1 << bit;
+            let header = FrameHeader::filler(kind, flags, 0, 0);
+            let mark = kind == FrameKind::Mark;
+            assert_eq!(header.is_clean_mark(), mark && flags == flags::CLEAN);
+            assert_eq!(header.is_last_mark(), mark && flags == flags::LAST);
+        }
+    }
+}
+
+#[test]
+fn a_trailer_has_rows_for_operations_heads_and_what_forgets() {
+    for kind in FrameKind::ALL {
+        for flags in [0, flags::FORGET, flags::CHUNKED] {
+            let header = FrameHeader::filler(kind, flags, 0, 0);
+            let expected = match kind {
+                FrameKind::Put | FrameKind::Ref | FrameKind::Remove | FrameKind::Head => true,
+                FrameKind::Pad => flags == flags::FORGET,
+                FrameKind::Mark | FrameKind::Extent | FrameKind::Part => false,
+            };
+            assert_eq!(header.has_row(), expected, "{kind:?} {flags:#x}");
+        }
+    }
+}
+
+#[test]
+fn filler_is_anything_and_a_body_is_not() {
+    for kind in FrameKind::ALL {
+        let (_, mut bytes) = frame(kind, 0, b"", b"some value", 4096);
+        bytes[35] ^= 1;
+        let read = FrameHeader::decode_whole(&bytes, seed(), 4096);
+        let filler = matches!(kind, FrameKind::Remove | FrameKind::Mark | FrameKind::Pad);
+        assert_eq!(read.is_ok(), filler, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_frame_names_its_place_in_units_of_sixteen_bytes() {
+    let (_, bytes) = frame(FrameKind::Put, 0, b"key", b"v", 4096);
+    assert_eq!(bytes[4..8], [0, 1, 0, 0]);
+    assert!(names_place(&bytes, 4096));
+    assert!(!names_place(&bytes, 4112));
+    assert!(!names_place(&bytes[..7], 4096));
 }

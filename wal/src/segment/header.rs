@@ -330,7 +330,7 @@ mod tests {
     fn one_damaged_copy_costs_nothing_and_two_are_damage() {
         let header = header(2, 512);
         let bytes = header.encode();
-        for bit in 0..bytes.len() * 8 {
+        for bit in (0..bytes.len() * 8).step_by(crate::STEP) {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(
@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn every_truncated_prefix_is_refused_or_the_whole_first_copy() {
         let bytes = header(1, 512).encode();
-        for len in 0..HEADER_COPY_BYTES {
+        for len in (0..HEADER_COPY_BYTES).step_by(crate::STEP) {
             assert!(
                 !matches!(SegmentHeader::decode(&bytes[..len]), HeaderFound::Good(_)),
                 "{len}"
@@ -385,9 +385,128 @@ mod tests {
         assert_eq!(SegmentHeader::decode(&bytes), HeaderFound::Newer(9));
     }
 
+    /// What `change` makes of a good header, written and read.
+    fn changed(change: impl FnOnce(&mut SegmentHeader)) -> bool {
+        let mut header = header(2, 512);
+        change(&mut header);
+        let read = SegmentHeader::decode(&header.encode());
+        let good = HeaderFound::Good(header);
+        assert!(read == good || read == HeaderFound::Damaged, "{read:?}");
+        read == good
+    }
+
+    #[test]
+    fn what_no_life_writes_is_damage_however_good_its_crc() {
+        let numbers = END_OF_POSITIONS >> 16;
+        let at = |number: u64| {
+            move |h: &mut SegmentHeader| {
+                (h.number, h.predecessor, h.oldest) =
+                    (SegmentId(number), SegmentId(0), SegmentId(0));
+            }
+        };
+        assert!(!changed(at(0)) && changed(at(1)));
+        assert!(changed(at(numbers - 1)) && !changed(at(numbers)));
+        assert!(!changed(|h| h.segment_bytes = 0));
+        assert!(changed(|h| h.predecessor.0 = 9) && !changed(|h| h.predecessor.0 = 10));
+        assert!(changed(|h| h.oldest.0 = 9) && !changed(|h| h.oldest.0 = 10));
+        let end = END_OF_POSITIONS;
+        assert!(changed(|h| h.stable.0 = end - 16) && !changed(|h| h.stable.0 = end));
+    }
+
+    #[test]
+    fn a_join_lies_in_its_segment_behind_the_one_before() {
+        let first = |begin: u32| {
+            move |h: &mut SegmentHeader| {
+                h.joins.truncate(1);
+                (h.joins[0].begin, h.joins[0].end) = (begin, begin);
+            }
+        };
+        assert!(changed(first(1024)) && !changed(first(1008)));
+        assert!(changed(first(65_520)) && !changed(first(65_536)));
+        assert!(!changed(first(1032)));
+        assert!(changed(|h| h.joins[0].end = 1024) && !changed(|h| h.joins[0].end = 1025));
+        assert!(changed(|h| h.joins[1].end = 2048) && !changed(|h| h.joins[1].end = 2049));
+        assert!(changed(|h| h.joins[1].end = 1024) && !changed(|h| h.joins[1].end = 1023));
+        let reach = REACH_BYTES >> 16;
+        assert!(changed(|h| h.joins[0].void_through = 9 + reach - 1));
+        assert!(!changed(|h| h.joins[0].void_through = 9 + reach));
+        assert!(changed(|h| h.joins[0].void_through = 0));
+    }
+
+    #[test]
+    fn a_header_has_one_to_seventeen_joins() {
+        for (joins, good) in [
+            (0, false),
+            (1, true),
+            (17, true),
+            (18, false),
+            (u32::MAX, false),
+        ] {
+            let mut bytes = header(MAX_JOINS, 512).encode();
+            for at in [0, 512] {
+                bytes[at + 72..at + 76].copy_from_slice(&joins.to_le_bytes());
+                let crc = copy_crc(&bytes[at..at + 512]);
+                bytes[at + 12..at + 16].copy_from_slice(&crc.to_le_bytes());
+            }
+            let read = SegmentHeader::decode(&bytes);
+            assert_eq!(matches!(read, HeaderFound::Good(_)), good, "{joins}");
+        }
+    }
+
+    #[test]
+    fn a_good_copy_counts_before_a_newer_one_and_that_before_none() {
+        let good = HeaderFound::Good(header(1, 512));
+        let (newer, damaged) = (HeaderFound::Newer(9), HeaderFound::Damaged);
+        for (worse, than) in [(&newer, &good), (&damaged, &newer), (&damaged, &good)] {
+            assert_eq!(better(worse.clone(), than.clone()), *than);
+            assert_eq!(better(than.clone(), worse.clone()), *than);
+        }
+        assert_eq!(better(HeaderFound::Blank, newer.clone()), newer);
+        let more = HeaderFound::Good(header(2, 512));
+        assert_eq!(better(good.clone(), more.clone()), more);
+        assert_eq!(better(more.clone(), good.clone()), more);
+        // As many lives in both: the first copy is as good as any.
+        let other = HeaderFound::Good(SegmentHeader {
+            stable: Lsn(0),
+            ..header(1, 512)
+        });
+        assert_eq!(better(good.clone(), other), good);
+    }
+
+    #[test]
+    fn the_zone_is_two_copies_in_whole_sectors() {
+        let zones = [512, 1024, 4096].map(SegmentHeader::zone_bytes);
+        assert_eq!(zones, [1024, 1024, 4096]);
+    }
+
+    #[test]
+    fn between_two_lives_is_nothing() {
+        let header = header(3, 512);
+        let places = [0, 1024, 2031, 2032, 2047, 2048, 3055, 3056, 3072, 60_000];
+        let joins = places.map(|at| header.join_at(at));
+        let (second, third) = (Some(2048), Some(3072));
+        let none = None;
+        assert_eq!(
+            joins,
+            [
+                none, none, none, second, second, none, none, third, none, none
+            ]
+        );
+        assert_eq!(
+            [1024, 2040, 2048].map(|at| header.next_place(at)),
+            [1024, 2048, 2048]
+        );
+        assert_eq!(header.void_through(), SegmentId(11));
+        // A life that wrote nothing.
+        let mut empty = header;
+        empty.joins[2].end = 2048;
+        assert_eq!(empty.next_place(2032), 3072);
+    }
+
     #[test]
     fn each_life_has_its_own_seed() {
         let header = header(3, 512);
+        assert_eq!(header.seed_at(0), Seed::new(5, 9, 77));
         assert_eq!(header.seed_at(1024), Seed::new(5, 9, 77));
         assert_eq!(header.seed_at(2032), Seed::new(5, 9, 77));
         assert_eq!(header.seed_at(2048), Seed::new(5, 9, 78));

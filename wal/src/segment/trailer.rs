@@ -220,7 +220,7 @@ mod tests {
         let trailer = trailer(3);
         let whole = trailer.encode(8192, 512);
         let bytes = &whole[whole.len() - to_usize(FIXED_BYTES + 3 * ROW_BYTES)..];
-        for bit in 0..bytes.len() * 8 {
+        for bit in (0..bytes.len() * 8).step_by(crate::STEP) {
             let mut bad = bytes.to_vec();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Trailer::decode(&bad), None, "bit {bit}");
@@ -233,6 +233,19 @@ mod tests {
                 "suffix {len}"
             );
         }
+    }
+
+    #[test]
+    fn a_trailer_begins_on_a_sector_before_its_rows() {
+        assert_eq!(zone_begin(0, 8192, 512), 7680);
+        assert_eq!(zone_begin(18, 8192, 512), 7680);
+        assert_eq!(zone_begin(19, 8192, 512), 7168);
+        assert_eq!(zone_begin(1_000, 8192, 512), 0);
+        let whole = trailer(3).encode(8192, 512);
+        assert_eq!(Trailer::claimed_rows(&whole), Some(3));
+        assert_eq!(Trailer::claimed_rows(&whole[1..]), Some(3));
+        assert_eq!(Trailer::claimed_rows(&whole[..whole.len() - 1]), None);
+        assert_eq!(Trailer::claimed_rows(&whole[whole.len() - 63..]), None);
     }
 
     #[test]
