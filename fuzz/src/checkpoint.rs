@@ -136,7 +136,7 @@ fn a_head() -> Head {
         oldest: SegmentId(1),
         time_seen_s: 1_700_000_000,
         parts: (0..4).map(part).collect(),
-        policy: vec![1, 2],
+        policy: (4..6).map(part).collect(),
         kept: vec![3],
         hand: 0,
     }

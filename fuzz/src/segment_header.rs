@@ -70,6 +70,7 @@ pub(crate) fn header(joins: u32, cache_id: u64, number: u64, segment_bytes: u32)
     SegmentHeader {
         cache_id,
         number: SegmentId(number),
+        kept: None,
         predecessor: SegmentId(number - 1),
         oldest: SegmentId(1),
         stable: Lsn(number * u64::from(segment_bytes)),

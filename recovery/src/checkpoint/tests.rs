@@ -38,7 +38,7 @@ fn head() -> Head {
         oldest: SegmentId(1),
         time_seen_s: 1_800_000_000,
         parts: (0..4).map(part).collect(),
-        policy: vec![7; 3],
+        policy: vec![part(7)],
         kept: vec![9, 4],
         hand: 1,
     }

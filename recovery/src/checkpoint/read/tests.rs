@@ -36,6 +36,7 @@ fn log_with(kind: FrameKind, body: &[u8]) -> Arc<dyn Dir> {
     let header = SegmentHeader {
         cache_id: CACHE,
         number: SegmentId(1),
+        kept: None,
         predecessor: SegmentId(1),
         oldest: SegmentId(1),
         stable: Lsn(0),
