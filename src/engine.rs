@@ -27,7 +27,7 @@ pub(crate) struct Engine {
     pub(crate) index: Index<Flights>,
     pub(crate) tier: Tier,
     pub(crate) ledger: Ledger,
-    pub(crate) policy: Box<dyn Policy>,
+    pub(crate) policy: Mutex<Box<dyn Policy>>,
     pub(crate) counters: Counters,
     pub(crate) plan: Plan,
     pub(crate) hash_seed: u64,

@@ -13,6 +13,10 @@ mod look;
 mod open;
 mod options;
 mod read;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod reclaim;
+#[cfg(not(feature = "model"))]
 mod reclaim;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;

@@ -246,7 +246,7 @@ impl Opening {
                 self.plan.memory_tier_max_value_bytes,
             ),
             ledger,
-            policy: Box::new(Fifo),
+            policy: Mutex::new(Box::new(Fifo)),
             counters: Counters::default(),
             hash_seed: self.identity.hash_seed,
             upkeep: Mutex::new(state),

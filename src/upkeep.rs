@@ -6,7 +6,7 @@ use perennial_wal::{Class, SegmentId, may_wait};
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::reclaim::{Candidate, Step};
+use crate::reclaim::{Step, View};
 use crate::sync::MutexGuard;
 
 /// One prepared segment always stays behind the one being written. Its header names that one, so a lost header of the
@@ -74,33 +74,36 @@ impl Engine {
 
     /// Reclaims what the policy chooses. False: there is nothing.
     fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
-        let mut step = self.policy.step(&self.candidates());
+        let mut step = self.next_step();
         if step == Step::Nothing {
             // A small log may lie in the tail as a whole.
             perennial_failpoints::site!("upkeep::flush");
             self.log.flush()?;
-            step = self.policy.step(&self.candidates());
+            step = self.next_step();
         }
         match step {
-            Step::Nothing => Ok(false),
-            Step::DropThrough(through) => {
+            // No policy that keeps anything is driven yet.
+            Step::Nothing | Step::Kept(_) => Ok(false),
+            Step::Log(through) => {
                 self.drop_through(state, through);
                 Ok(true)
             }
         }
     }
 
-    /// Segments that may go: stable to their end, and not the one being written.
-    fn candidates(&self) -> Vec<Candidate> {
+    fn next_step(&self) -> Step {
         let segment_bytes = self.log.geometry().segment_bytes;
         let stable = self.log.stable_lsn().segment(segment_bytes);
         let live = self.log.store().live();
-        live.iter()
-            .map(|s| Candidate {
-                id: s.header.number,
-            })
-            .filter(|c| c.id < stable)
-            .collect()
+        let oldest = live.first().map(|segment| segment.header.number);
+        self.policy.lock().next(&View {
+            segments: usize::try_from(self.log.store().max_files()).unwrap_or(usize::MAX),
+            log_segments: live.len(),
+            // Stable to its end, and not the one being written.
+            oldest: oldest.filter(|id| *id < stable),
+            kept: &[],
+            entries: self.ledger.live(),
+        })
     }
 
     fn drop_through(&self, state: &mut CheckpointState, through: SegmentId) {

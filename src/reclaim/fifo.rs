@@ -1,15 +1,18 @@
 //! Whole segments, oldest first.
 
-use super::{Candidate, Policy, Step};
+use super::{Candidate, Policy, Source, Step, View};
 
 /// Evicts in the order of insertion.
 #[derive(Debug, Default)]
-pub(crate) struct Fifo;
+pub struct Fifo;
 
 impl Policy for Fifo {
-    fn step(&self, log: &[Candidate]) -> Step {
-        log.first()
-            .map_or(Step::Nothing, |oldest| Step::DropThrough(oldest.id))
+    fn next(&mut self, view: &View<'_>) -> Step {
+        view.oldest.map_or(Step::Nothing, Step::Log)
+    }
+
+    fn keeps(&self, _from: Source, _entry: Candidate) -> bool {
+        false
     }
 }
 
@@ -19,10 +22,21 @@ mod tests {
 
     use super::*;
 
+    fn view(oldest: Option<u64>) -> View<'static> {
+        View {
+            segments: 8,
+            log_segments: 7,
+            oldest: oldest.map(SegmentId),
+            kept: &[],
+            entries: 100,
+        }
+    }
+
     #[test]
-    fn the_oldest_goes_first() {
-        let log = [3, 4, 7].map(|id| Candidate { id: SegmentId(id) });
-        assert_eq!(Fifo.step(&log), Step::DropThrough(SegmentId(3)));
-        assert_eq!(Fifo.step(&[]), Step::Nothing);
+    fn the_oldest_goes_first_whatever_was_read() {
+        assert_eq!(Fifo.next(&view(Some(3))), Step::Log(SegmentId(3)));
+        assert_eq!(Fifo.next(&view(None)), Step::Nothing);
+        let read = Candidate { hash: 1, visits: 3 };
+        assert!(!Fifo.keeps(Source::Log, read));
     }
 }

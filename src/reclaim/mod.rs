@@ -1,29 +1,154 @@
-//! Which segment is reclaimed when room is needed.
+//! Which segment is reclaimed when room is needed, and which of its entries are kept.
+//!
+//! A policy is pure: it sees numbers and hashes and answers with decisions. Who drives it holds the upkeep lock, and for
+//! each segment to free asks, in this order:
+//!
+//! ```text
+//!   next(view) ─▶ Log(id) | Kept(id) | Nothing
+//!   keeps(from, entry)        for each live entry of that segment
+//!   stays(bytes, of)          of a kept segment: how much of it would be kept ─▶ Some(order): leave it, clear its visits
+//!   settle(from, hash, kept)  for each live entry, once it is decided
+//!   placement(from)           whenever survivors need a segment to go to
+//! ```
+#![cfg_attr(
+    not(feature = "model"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "so far the engine drives `Fifo` alone; the rest is for the trace replayer, behind the feature `model`"
+    )
+)]
 
+mod clock;
+mod duel;
 mod fifo;
+mod ghost;
+mod s3_merge;
+mod shadow;
+mod writes;
 
-pub(crate) use fifo::Fifo;
+#[cfg_attr(not(feature = "model"), allow(unused_imports, reason = "as above"))]
+pub use clock::Clock;
+pub use duel::Duel;
+pub use fifo::Fifo;
+#[cfg_attr(not(feature = "model"), allow(unused_imports, reason = "as above"))]
+pub use s3_merge::{S3Merge, S3Options};
+
+use std::sync::Arc;
 
 use perennial_wal::SegmentId;
 
-/// A log segment, as a policy sees it.
+/// What the cache consists of when room is needed.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// Segments that the capacity allows.
+    pub segments: usize,
+    /// Log segments, the one being written among them.
+    pub log_segments: usize,
+    /// The oldest log segment, if it may go: stable to its end, and not the one being written.
+    pub oldest: Option<SegmentId>,
+    /// The kept segments that may go, in any order.
+    pub kept: &'a [Kept],
+    /// Live entries in the whole cache, about.
+    pub entries: u64,
+}
+
+/// A kept segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) id: SegmentId,
+pub struct Kept {
+    /// Its number.
+    pub id: SegmentId,
+    /// Its place among the kept segments: what [`Policy::placement`] or [`Policy::stays`] said last.
+    pub order: u64,
 }
 
 /// What to do to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Reclaim the log's segments up to and including this one. The log goes strictly oldest first: a gap in it could
-    /// bring back what a lost remove had removed (hole 4 in `docs/recovery.md`).
-    DropThrough(SegmentId),
+pub enum Step {
+    /// Reclaim the log's oldest segment. The log goes strictly oldest first: a gap in it could bring back what a lost
+    /// remove had removed (hole 4 in `docs/recovery.md`).
+    Log(SegmentId),
+    /// Reclaim this kept segment.
+    Kept(SegmentId),
     /// There is nothing to reclaim.
     Nothing,
 }
 
-/// Chooses what to reclaim.
-pub(crate) trait Policy: std::fmt::Debug + Send + Sync {
-    /// The next step, given the log's segments that may go, oldest first.
-    fn step(&self, log: &[Candidate]) -> Step;
+/// Which population a segment that is being reclaimed belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The log.
+    Log,
+    /// The kept segments.
+    Kept,
+}
+
+/// A live entry of a segment that is being reclaimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The hash of its key.
+    pub hash: u64,
+    /// How often it was read since it was stored or kept: 0 to 3.
+    pub visits: u8,
+}
+
+/// Where survivors go. Their visits are cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// To the head of the log, like inserts.
+    Log,
+    /// To the open kept segment of this lane. Where none is open, or it is full, one is opened with this order.
+    Kept {
+        /// Which of the two open kept segments.
+        lane: Lane,
+        /// The order of a segment that is opened now.
+        order: u64,
+    },
+}
+
+/// Up to two kept segments are open at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What is linked at the head.
+    Head,
+    /// What is linked at the hand's place.
+    Hand,
+}
+
+/// Chooses what to reclaim, and what to keep of it.
+pub trait Policy: std::fmt::Debug + Send + Sync {
+    /// The next segment to reclaim.
+    fn next(&mut self, view: &View<'_>) -> Step;
+
+    /// Whether an entry of the segment being reclaimed is worth keeping. Decides nothing yet.
+    fn keeps(&self, from: Source, entry: Candidate) -> bool;
+
+    /// Whether a kept segment is left where it is, with its visits cleared, because so much of it would be kept:
+    /// `bytes` of the `of` that a segment takes. The answer is the segment's order from now on.
+    fn stays(&mut self, _bytes: u64, _of: u64) -> Option<u64> {
+        None
+    }
+
+    /// Notes what became of an entry that [`keeps`](Self::keeps) was asked about.
+    fn settle(&mut self, _from: Source, _hash: u64, _kept: bool) {}
+
+    /// Where survivors of the segment being reclaimed go.
+    fn placement(&mut self, _from: Source) -> Placement {
+        Placement::Log
+    }
+
+    /// Who wants to hear of reads and inserts.
+    fn sampler(&self) -> Option<Arc<Duel>> {
+        None
+    }
+
+    /// What a restart should know; goes into the checkpoint.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Takes up what [`save`](Self::save) said in an earlier life. False: it makes no sense, and nothing has changed.
+    fn load(&mut self, saved: &[u8]) -> bool {
+        saved.is_empty()
+    }
 }
