@@ -79,6 +79,10 @@ shuttle-long:
 bench *ARGS:
     cargo bench --bench cache -- {{ ARGS }}
 
+# Replay cache traces: docs/eviction.md says what the numbers mean. For example: just replay table DIR
+replay *ARGS:
+    cargo run --release -p perennial-bench -- {{ ARGS }}
+
 # Kill a process that fills a cache, again and again; see what is left.
 demo *ARGS:
     cargo run --release --bin perennial -- demo {{ ARGS }}

@@ -14,6 +14,10 @@ mod open;
 mod options;
 mod packing;
 mod read;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub mod reclaim;
+#[cfg(not(feature = "model"))]
 mod reclaim;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;

@@ -60,10 +60,10 @@ impl Engine {
     pub(crate) fn make_segments(&self, state: &mut CheckpointState, wanted: usize) -> Result<()> {
         while self.log.store().prepared() < wanted {
             let spare = self.log.store().spare_files() > self.kept_back(state);
-            if !(spare && self.log.prepare_segment()?)
-                && !self.reclaim_one(state)?
-                && !self.log.prepare_segment()?
-            {
+            if spare && self.log.prepare_segment()? {
+                continue;
+            }
+            if !(self.reclaim_one(state)? || self.log.prepare_segment()?) {
                 let why = self
                     .log
                     .store()

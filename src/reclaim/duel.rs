@@ -9,8 +9,8 @@ use super::shadow::{Shadow, Survivors};
 
 /// One key in 16 is in the sample of caches of ordinary size.
 const USUAL_LOG2: u32 = 4;
-/// As many keys are followed at most: in larger caches the sample is sparser.
-const MOST_KEYS: u64 = 32 << 10;
+/// As many keys are followed at most, which takes about a megabyte: in larger caches the sample is sparser.
+const MOST_KEYS: u64 = 16 << 10;
 /// As many should be followed at least: in smaller caches the sample is denser.
 const LEAST_KEYS: u64 = 1 << 10;
 /// The bits of a hash that choose the sample: neither the index's, at the top, nor the ghost's, at the bottom.
@@ -77,7 +77,7 @@ impl Duel {
     #[inline]
     pub fn read(&self, hash: u64, found_bytes: Option<u32>) {
         if self.samples(hash) {
-            self.play(|rounds| rounds.read(hash, found_bytes));
+            self.play(|rounds| rounds.read(tag(hash), found_bytes));
         }
     }
 
@@ -85,7 +85,7 @@ impl Duel {
     #[inline]
     pub fn inserted(&self, hash: u64, bytes: u32) {
         if self.samples(hash) {
-            self.play(|rounds| rounds.insert(hash, bytes));
+            self.play(|rounds| rounds.insert(tag(hash), bytes));
         }
     }
 
@@ -141,9 +141,9 @@ impl Rounds {
         }
     }
 
-    fn read(&mut self, hash: u64, found_bytes: Option<u32>) {
-        self.scores.in_place += Scores::HIT * u64::from(self.in_place.read(hash));
-        self.scores.to_head += Scores::HIT * u64::from(self.to_head.read(hash));
+    fn read(&mut self, tag: u32, found_bytes: Option<u32>) {
+        self.scores.in_place += Scores::HIT * u64::from(self.in_place.read(tag));
+        self.scores.to_head += Scores::HIT * u64::from(self.to_head.read(tag));
         self.reads += 1;
         if self.reads > self.keys * HALF_LIFE {
             self.reads = 0;
@@ -152,13 +152,13 @@ impl Rounds {
         }
         // Where the cache has it, a shadow that has not would never see an insert.
         if let Some(bytes) = found_bytes {
-            self.insert(hash, bytes);
+            self.insert(tag, bytes);
         }
     }
 
-    fn insert(&mut self, hash: u64, bytes: u32) {
-        self.in_place.insert(hash, bytes);
-        self.to_head.insert(hash, bytes);
+    fn insert(&mut self, tag: u32, bytes: u32) {
+        self.in_place.insert(tag, bytes);
+        self.to_head.insert(tag, bytes);
     }
 }
 
@@ -167,4 +167,114 @@ fn sample_log2(entries: u64) -> u32 {
     let within = |keys: u64| (entries / keys).max(1).ilog2();
     let at_most = entries.div_ceil(MOST_KEYS).next_power_of_two().ilog2();
     USUAL_LOG2.min(within(LEAST_KEYS)).max(at_most)
+}
+
+/// How the shadows tell keys apart.
+fn tag(hash: u64) -> u32 {
+    let [.., a, b, c, d] = hash.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh3::xxh3_64;
+
+    use super::*;
+
+    fn hash(n: u64) -> u64 {
+        xxh3_64(&n.to_le_bytes())
+    }
+
+    fn duel(entries: u64) -> Duel {
+        let duel = Duel::new(1, 25);
+        duel.resize(entries, entries * 100, entries);
+        duel
+    }
+
+    #[test]
+    fn one_key_in_sixteen_unless_that_is_few_or_many() {
+        for (entries, log2) in [
+            (1, 0),
+            (1000, 0),
+            (2048, 1),
+            (16_384, 4),
+            (262_144, 4),
+            (1 << 20, 6),
+        ] {
+            assert_eq!(sample_log2(entries), log2, "{entries}");
+        }
+        let sampled = (0..16_000)
+            .filter(|n| duel(100_000).samples(hash(*n)))
+            .count();
+        assert!((900..1100).contains(&sampled), "{sampled}");
+    }
+
+    #[test]
+    fn nothing_is_sampled_before_the_size_is_known() {
+        let duel = Duel::new(1, 25);
+        (0..1000).for_each(|n| {
+            duel.inserted(hash(n), 10);
+            duel.read(hash(n), Some(10));
+        });
+        assert_eq!(duel.scores(), Scores::default());
+    }
+
+    #[test]
+    fn what_the_cache_has_the_shadows_get_to_know() {
+        let duel = duel(100);
+        duel.read(hash(1), None);
+        duel.read(hash(1), None);
+        assert_eq!(duel.scores().in_place, 0, "a miss says no size");
+        duel.read(hash(2), Some(10));
+        duel.read(hash(2), Some(10));
+        duel.inserted(hash(3), 10);
+        duel.read(hash(3), None);
+        assert_eq!(duel.scores().in_place, 2 * Scores::HIT);
+        assert_eq!(duel.scores().to_head, 2 * Scores::HIT);
+    }
+
+    #[test]
+    fn who_finds_it_busy_goes_on() {
+        let duel = duel(100);
+        let busy = duel.rounds.lock();
+        duel.inserted(hash(1), 10);
+        drop(busy);
+        duel.read(hash(1), None);
+        assert_eq!(duel.scores(), Scores::default());
+    }
+
+    #[test]
+    fn it_takes_a_lead_of_three_per_cent() {
+        let scores = |in_place, to_head| Scores { in_place, to_head };
+        assert!(!scores(0, 0).to_head());
+        assert!(!scores(1000, 1030).to_head());
+        assert!(scores(1000, 1031).to_head());
+        assert!(scores(0, 1).to_head());
+    }
+
+    #[test]
+    fn old_hits_count_less() {
+        let duel = duel(100);
+        duel.inserted(hash(1), 10);
+        (0..10_000).for_each(|_| duel.read(hash(1), None));
+        let score = duel.scores().in_place / Scores::HIT;
+        assert!((400..=810).contains(&score), "{score}");
+    }
+
+    #[test]
+    fn another_size_of_sample_begins_anew() {
+        let duel = duel(100);
+        duel.inserted(hash(1), 10);
+        duel.resize(150, 15_000, 150);
+        duel.read(hash(1), None);
+        assert_eq!(duel.scores().in_place, Scores::HIT);
+        duel.resize(100_000, 1 << 30, 100_000);
+        let sampled = (0..).map(hash).find(|h| duel.samples(*h)).unwrap();
+        duel.read(sampled, None);
+        assert_eq!(
+            duel.scores().in_place,
+            Scores::HIT,
+            "the scores stay, the shadows are empty"
+        );
+    }
 }

@@ -13,9 +13,8 @@
 #![cfg_attr(
     not(feature = "model"),
     allow(
-        dead_code,
         unreachable_pub,
-        reason = "so far the engine drives `Fifo` alone; the rest is for the trace replayer, behind the feature `model`"
+        reason = "public for the trace replayer, behind the feature `model`"
     )
 )]
 
@@ -25,12 +24,11 @@ mod fifo;
 mod ghost;
 mod s3_merge;
 mod shadow;
+mod writes;
 
-#[cfg_attr(not(feature = "model"), allow(unused_imports, reason = "as above"))]
 pub use clock::Clock;
 pub use duel::Duel;
 pub use fifo::Fifo;
-#[cfg_attr(not(feature = "model"), allow(unused_imports, reason = "as above"))]
 pub use s3_merge::{S3Merge, S3Options};
 
 use std::sync::Arc;

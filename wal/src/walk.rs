@@ -229,6 +229,7 @@ mod tests {
         let header = SegmentHeader {
             cache_id: 1,
             number: SegmentId(2),
+            kept: None,
             predecessor: SegmentId(2),
             oldest: SegmentId(2),
             stable: Lsn(0),

@@ -160,7 +160,11 @@ fn a_trailer_has_rows_for_operations_heads_and_what_forgets() {
         for flags in [0, flags::FORGET, flags::CHUNKED] {
             let header = FrameHeader::filler(kind, flags, 0, 0);
             let expected = match kind {
-                FrameKind::Put | FrameKind::Ref | FrameKind::Remove | FrameKind::Head => true,
+                FrameKind::Put
+                | FrameKind::Ref
+                | FrameKind::Remove
+                | FrameKind::Head
+                | FrameKind::Move => true,
                 FrameKind::Pad => flags == flags::FORGET,
                 FrameKind::Mark | FrameKind::Extent | FrameKind::Part => false,
             };

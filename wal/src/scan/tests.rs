@@ -20,6 +20,7 @@ fn header(number: u64, predecessor: u64) -> SegmentHeader {
     SegmentHeader {
         cache_id: CACHE,
         number: SegmentId(number),
+        kept: None,
         predecessor: SegmentId(predecessor),
         oldest: SegmentId(1),
         stable: Lsn(0),

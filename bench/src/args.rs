@@ -1,0 +1,149 @@
+//! What the command line may say.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Replays cache traces on perennial and on models of its eviction policies.
+#[derive(Debug, Parser)]
+#[command(name = "perennial-bench", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replay one trace: get each key, insert it after a miss.
+    Replay(Replay),
+    /// Replay all traces of a directory at 1, 5, 10 and 25 % of their footprint, and compare the policies.
+    Table(Table),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Replay {
+    /// Records of 16 bytes, little-endian: key u64, size u32, op u32; plain, or compressed by zstd and named `.zst`.
+    #[arg(value_name = "FILE")]
+    pub(crate) trace: PathBuf,
+    /// Bytes of the cache.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) capacity: u64,
+    #[arg(long, value_enum)]
+    pub(crate) policy: PolicyName,
+    /// With s3-merge: the reads within the log that make an entry worth keeping.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub(crate) promote: u8,
+    /// With s3-merge: whether a duel decides where survivors go.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub(crate) duel: Switch,
+    /// Segments of the cache. Default: 64, fewer down to 8 where one would hold less than 16 entries.
+    #[arg(long, value_name = "N", conflicts_with = "segment_bytes", value_parser = clap::value_parser!(u64).range(4..))]
+    pub(crate) segments: Option<u64>,
+    /// Bytes of one segment.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(4096..))]
+    pub(crate) segment_bytes: Option<u64>,
+    /// The cache itself on files in a temporary directory, or its policy without the bytes.
+    #[arg(long, value_enum, default_value_t = Mode::Model)]
+    pub(crate) mode: Mode,
+    /// Print one line of JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
+}
+
+/// Numbers of `s3-merge` that measurements vary.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Tuning {
+    /// With s3-merge: the log's share of the segments.
+    #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=90))]
+    pub(crate) log_percent: u64,
+    /// With s3-merge: ghosts for each 100 entries.
+    #[arg(long, value_name = "PERCENT", default_value_t = 150, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    pub(crate) ghost_percent: u64,
+    /// With s3-merge: a kept segment stays as it is if so much of it would be kept.
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=101))]
+    pub(crate) stay_percent: u64,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Table {
+    /// Where the traces lie: `*.bin` and `*.bin.zst`.
+    #[arg(value_name = "DIR")]
+    pub(crate) traces: PathBuf,
+    /// Print every cell, too.
+    #[arg(long)]
+    pub(crate) cells: bool,
+    #[command(flatten)]
+    pub(crate) tuning: Tuning,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PolicyName {
+    /// Whole segments, oldest first.
+    Fifo,
+    /// FIFO, and what was read goes to the head of the log again.
+    Clock,
+    /// A small log for probation, and kept segments that are merged.
+    S3Merge,
+    /// Exact, in memory, value bytes alone; for comparison.
+    Lru,
+}
+
+impl fmt::Display for PolicyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fifo => "fifo",
+            Self::Clock => "clock",
+            Self::S3Merge => "s3-merge",
+            Self::Lru => "lru",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Real,
+    Model,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_replay_has_defaults() {
+        let line = "perennial-bench replay t.bin --capacity 1000 --policy s3-merge";
+        let Command::Replay(replay) = Args::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("not a replay");
+        };
+        assert_eq!((replay.promote, replay.duel), (1, Switch::On));
+        assert_eq!((replay.segments, replay.mode), (None, Mode::Model));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for rest in [
+            "--promote 3",
+            "--segments 2",
+            "--segments 8 --segment-bytes 8192",
+        ] {
+            let line = format!("perennial-bench replay t --capacity 9 --policy fifo {rest}");
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{rest}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The `perennial-bench` command: replays cache traces.
+//!
+//! Data goes to stdout, errors to stderr. Exit status: 0 fine, 1 error, 2 usage, 4 what was asked for is not in this
+//! version.
+
+mod args;
+mod clock;
+mod failure;
+mod lru;
+mod model;
+mod real;
+mod replay;
+mod report;
+mod table;
+mod trace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("perennial-bench: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Replay(replay) => replay::run(replay),
+        Command::Table(table) => table::run(table),
+    }
+}

@@ -1,0 +1,114 @@
+use perennial::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
+use quickcheck::quickcheck;
+
+use super::{Engine, Shape, charge, hash};
+use crate::report::Counts;
+use crate::trace::Request;
+
+/// Sixteen entries of 100 bytes in each segment.
+const SHAPE: Shape = Shape {
+    segments: 16,
+    segment_bytes: 1064 + 16 * ENTRY,
+};
+/// Header, key and value, aligned, and the trailer's row.
+const ENTRY: u64 = 144 + 24;
+
+fn requests(keys: impl IntoIterator<Item = u64>) -> Vec<Request> {
+    let request = |key| Request {
+        key,
+        value_bytes: 100,
+    };
+    keys.into_iter().map(request).collect()
+}
+
+fn s3_merge() -> Box<dyn Policy> {
+    Box::new(S3Merge::new(S3Options::new(SHAPE.segment_bytes)))
+}
+
+fn replay(policy: Box<dyn Policy>, keys: impl IntoIterator<Item = u64>) -> Counts {
+    Engine::new(SHAPE, policy).replay(&requests(keys))
+}
+
+/// A working set of 64 keys, each asked for twice in a row among keys that never return.
+fn hot_and_cold() -> impl Iterator<Item = u64> {
+    (0..40_000_u64).map(|n| match n % 4 {
+        0 | 1 => n / 4 % 64,
+        _ => 1000 + n,
+    })
+}
+
+#[test]
+fn entries_are_charged_as_the_log_charges_them() {
+    assert_eq!(charge(hash(1), 100), ENTRY);
+    assert_eq!(SHAPE.data_bytes(), 16 * ENTRY);
+    // Two chunks, so a table of two crcs.
+    assert_eq!(charge(hash(1), 65_537), 32 + 8 + 8 + 65_537 + 15 + 24);
+}
+
+#[test]
+fn fifo_forgets_the_oldest_segment() {
+    // 15 of 16 segments hold entries: one is free, and the last of the others has just been begun.
+    let fill = 15 * 16;
+    assert_eq!(replay(Box::new(Fifo), (0..fill).chain(0..fill)).hits, fill);
+    let counts = replay(Box::new(Fifo), (0..fill + 1).chain([0, 15, 16, fill]));
+    assert_eq!(counts.hits, 2, "the first sixteen are gone");
+    assert_eq!(counts.moved_bytes, 0);
+    assert_eq!(counts.admitted_bytes, (fill + 3) * ENTRY);
+}
+
+#[test]
+fn clock_writes_again_what_was_read() {
+    let fill = 15 * 16;
+    let counts = replay(
+        Box::new(Clock::default()),
+        (0..fill).chain([3]).chain([fill, 3, 4]),
+    );
+    assert_eq!(counts.hits, 2);
+    assert_eq!(counts.moved_bytes, ENTRY);
+}
+
+#[test]
+fn s3_merge_keeps_what_is_read_through_a_scan() {
+    let fifo = replay(Box::new(Fifo), hot_and_cold());
+    let s3 = replay(s3_merge(), hot_and_cold());
+    assert!(s3.hits > fifo.hits + 4500, "{s3:?} {fifo:?}");
+    assert!(s3.write_amplification() < 1.2, "{s3:?}");
+}
+
+#[test]
+fn a_cache_whose_entries_are_all_read_still_takes_new_ones() {
+    for policy in [Box::new(Clock::default()) as Box<dyn Policy>, s3_merge()] {
+        let keys = (0..300_u64).flat_map(|n| (0..=n).chain(0..=n));
+        let counts = replay(policy, keys);
+        assert_eq!(counts.requests, 301 * 300);
+        assert!(counts.hits > counts.requests / 2);
+    }
+}
+
+#[test]
+fn a_value_that_fits_nowhere_is_a_miss() {
+    let large = Request {
+        key: 1,
+        value_bytes: 1 << 20,
+    };
+    let counts = Engine::new(SHAPE, s3_merge()).replay(&[large; 3]);
+    assert_eq!(
+        (counts.requests, counts.hits, counts.admitted_bytes),
+        (3, 0, 0)
+    );
+}
+
+quickcheck! {
+    fn the_capacity_holds_whatever_comes(keys: Vec<(u8, u16)>) -> bool {
+        let request = |(key, bytes): &(u8, u16)| Request { key: (*key).into(), value_bytes: u32::from(*bytes) % 2000 };
+        let trace: Vec<_> = keys.iter().cycle().take(keys.len() * 20).map(request).collect();
+        let policies = [Box::new(Fifo) as Box<dyn Policy>, Box::new(Clock::default()), s3_merge()];
+        policies.into_iter().all(|policy| {
+            let mut engine = Engine::new(SHAPE, policy);
+            trace.iter().all(|request| {
+                engine.request(request);
+                engine.is_within_its_capacity()
+            })
+        })
+    }
+}
