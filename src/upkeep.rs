@@ -98,7 +98,7 @@ impl Engine {
         let oldest = live.first().map(|segment| segment.header.number);
         self.policy.lock().next(&View {
             segments: usize::try_from(self.log.store().max_files()).unwrap_or(usize::MAX),
-            log_segments: live.len(),
+            log_segments: live.len().saturating_sub(self.log.store().prepared()),
             // Stable to its end, and not the one being written.
             oldest: oldest.filter(|id| *id < stable),
             kept: &[],
