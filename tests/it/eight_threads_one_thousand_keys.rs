@@ -277,6 +277,10 @@ impl Run {
                 })
                 .collect();
             let killer = s.spawn(|| {
+                // On a busy machine the first kill came after a single remove, and `check` missed what never was there.
+                while working.load(Ordering::Relaxed) && cache.stats().inserts < KEYS as u64 / 10 {
+                    std::thread::yield_now();
+                }
                 let mut kills = 0;
                 while working.load(Ordering::Relaxed) && kills < self.kills {
                     self.kill(&books, path, &crash);

@@ -7,7 +7,7 @@
     reason = "from_ptr, as the standard library's atomics have it"
 )]
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
 /// What closures of the epoch's touch. They run wherever garbage is collected, which may be outside of every schedule: at
 /// the exit of a test's thread, one that gave way aborted the process.
@@ -138,6 +138,14 @@ impl<T> Mutex<T> {
 
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
