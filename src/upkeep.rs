@@ -145,7 +145,6 @@ impl Engine {
         let Some(oldest) = self.oldest_that_may_go() else {
             return false;
         };
-        perennial_failpoints::site!("upkeep::drop_oldest");
         self.log.store().release_through(oldest);
         let dropped = self.ledger.drop_through(oldest);
         self.counters.evicted.add(dropped);
@@ -169,7 +168,9 @@ impl Engine {
             .collect();
         let view = View {
             segments: to_usize(self.log.store().max_files()),
-            log_segments: self.log.store().live().len(),
+            // Without those that are only prepared.
+            log_segments: (self.log.store().live().len())
+                .saturating_sub(self.log.store().prepared()),
             oldest: self.oldest_that_may_go(),
             kept: &kept,
             entries: self.ledger.live(),

@@ -73,31 +73,3 @@ fn what_is_copied_to_the_head_of_the_log_is_never_older() {
 fn what_is_copied_to_kept_segments_is_never_older() {
     run("s3-merge", Eviction::S3Merge);
 }
-
-/// Two keys are stored once and read all the time, three are stored over and over: all are copied when their segment is
-/// reclaimed, and none is evicted. So all must be there after every crash, as if nothing were ever reclaimed.
-#[test]
-fn what_is_kept_is_as_durable_as_it_was() {
-    for (name, eviction) in [
-        ("kept, clock", Eviction::Clock),
-        ("kept, s3-merge", Eviction::S3Merge),
-    ] {
-        let mut rng = Rng(5);
-        let mut script = vec![Step::put(0, 300).durable(), Step::put(1, 2_000).durable()];
-        while script.len() < 1_500 {
-            let key = u8::try_from(2 + rng.below(3)).expect("few keys");
-            let len = u16::try_from(400 + rng.below(600)).expect("short values");
-            let put = Step::put(key, len);
-            script.push(if rng.below(8) == 0 {
-                put.durable()
-            } else {
-                put
-            });
-            script.extend((0..5).map(|key| Step::Get { key }));
-        }
-        let driver = Undamaged(Perennial(options(eviction)));
-        let lab = crate::random::options(Keeps::Everything);
-        let from = 0;
-        run_all(name, &driver, lab, &[Case { script, from }]);
-    }
-}

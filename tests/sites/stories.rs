@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use perennial::{Cache, Options};
+use perennial::{Cache, Eviction, Options};
 use perennial_failpoints::SimFs;
 use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 use perennial_failpoints::sites::{self, SiteAction};
@@ -12,8 +12,9 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 9] = [
+pub(crate) const ALL: [Story; 10] = [
     ("a full cache", a_full_cache),
+    ("a full cache that keeps what is read", a_cache_that_keeps),
     ("a panic in the middle of an extent", an_extent_given_up),
     ("threads that wait for one commit", threads),
     ("kills and recoveries", kills),
@@ -154,6 +155,30 @@ fn a_full_cache(world: &World) {
     // Behind a clean end the log goes on as it is.
     let cache = world.open(small());
     world.work(&cache, 40);
+    world.close(cache);
+}
+
+fn a_cache_that_keeps(world: &World) {
+    let options = || {
+        small()
+            .capacity_bytes(128 << 10)
+            .eviction(Eviction::S3Merge)
+    };
+    let cache = world.open(options());
+    for n in 0..400 {
+        world.put(
+            &cache,
+            &format!("key-{}", n % 100),
+            300 + n * 37 % 700,
+            false,
+        );
+        for hot in 0..50 {
+            cache.get(&format!("key-{hot}")).expect("a read");
+        }
+    }
+    world.crash(cache, None);
+    let cache = world.open(options());
+    world.work(&cache, 100);
     world.close(cache);
 }
 

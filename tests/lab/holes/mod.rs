@@ -6,6 +6,7 @@
 mod checkpoint_and_log;
 mod face;
 mod failing_syncs;
+mod kept;
 mod on_disk;
 mod played;
 mod recovery;
@@ -16,7 +17,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
-    checkpoint_and_log::*, face::*, failing_syncs::*, recovery::*, write_path::*,
+    checkpoint_and_log::*, face::*, failing_syncs::*, kept::*, recovery::*, write_path::*,
 };
 use crate::effort;
 

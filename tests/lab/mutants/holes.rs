@@ -21,7 +21,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 32] = [
+pub(super) const HOLES: [Hole; 33] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -31,6 +31,11 @@ pub(super) const HOLES: [Hole; 32] = [
         "hole_01_replay_begins_where_the_images_did",
         hole_01_replay_begins_where_the_images_did,
         &["checkpoint-published-early", "replay-begins-too-late"],
+    ),
+    hole(
+        "hole_02_what_is_copied_is_in_one_place_or_the_other",
+        hole_02_what_is_copied_is_in_one_place_or_the_other,
+        &["kept-not-synced", "source-freed-before-move-is-stable"],
     ),
     hole(
         "hole_04_nothing_comes_back_over_a_gap",

@@ -24,7 +24,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 55] = [
+const MUTANTS: [&str; 57] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "body-crc-not-checked",
@@ -54,6 +54,7 @@ const MUTANTS: [&str; 55] = [
     "header-zone-not-blanked",
     "hole-ends-the-log",
     "holes-left-lying",
+    "kept-not-synced",
     "key-not-compared",
     "last-sector-of-zeros",
     "marks-attest-nothing",
@@ -75,6 +76,7 @@ const MUTANTS: [&str; 55] = [
     "replay-begins-too-late",
     "reuse-before-stable",
     "seed-without-incarnation",
+    "source-freed-before-move-is-stable",
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",

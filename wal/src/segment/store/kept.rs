@@ -76,7 +76,7 @@ impl SegmentStore {
     /// Not synced: that comes with the first batch, and before it nothing points there.
     fn write_kept_header(&self, slot: u32, header: &SegmentHeader) -> Result<Writer> {
         let writer = self.writer(slot)?;
-        perennial_failpoints::site!("wal::kept::header");
+        perennial_failpoints::site!("wal::segment::kept_header");
         writer.write(&AlignedBuf::copied_from(&header.encode()), 0)?;
         Ok(writer)
     }
@@ -86,7 +86,7 @@ impl SegmentStore {
     pub fn release_kept(&self, id: SegmentId) {
         let mut inner = self.inner.lock();
         if let Some(segment) = self.kept.write().remove(&id) {
-            perennial_failpoints::site!("wal::kept::released");
+            perennial_failpoints::site!("wal::segment::kept_released");
             inner.free.push(segment.slot);
         }
     }
@@ -176,10 +176,10 @@ impl KeptWriter {
         }
         let end = align_up(self.at, self.sector);
         self.batch.resize(to_usize(end - self.batch_at), 0);
-        perennial_failpoints::site!("wal::kept::write");
+        perennial_failpoints::site!("wal::segment::kept_write");
         self.writer
             .write(&AlignedBuf::copied_from(&self.batch), self.batch_at)?;
-        perennial_failpoints::site!("wal::kept::sync");
+        perennial_failpoints::site!("wal::segment::kept_sync");
         if !perennial_failpoints::planted!("kept-not-synced") {
             self.writer.sync()?;
         }
@@ -204,7 +204,7 @@ impl KeptWriter {
             rows: std::mem::take(&mut self.rows),
         };
         let begin = zone_begin(trailer.rows.len() as u64, self.segment_bytes, self.sector);
-        perennial_failpoints::site!("wal::kept::trailer");
+        perennial_failpoints::site!("wal::segment::kept_trailer");
         let bytes = trailer.encode(self.segment_bytes, self.sector);
         self.writer.write(&AlignedBuf::copied_from(&bytes), begin)
     }
