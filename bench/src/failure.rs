@@ -21,9 +21,7 @@ pub(crate) enum Failure {
         segments: u64,
         segment_bytes: u64,
     },
-    #[error(
-        "the policy {0} is not available with --mode real in this version; --mode model has it"
-    )]
+    #[error("the policy {0} is a yardstick of the model only; choose --mode model")]
     NotAvailable(PolicyName),
     #[error("the temporary directory: {0}")]
     Temporary(io::Error),

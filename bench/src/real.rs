@@ -1,8 +1,8 @@
 //! The cache itself, on files in a temporary directory.
 
-use perennial::{Cache, ErrorKind, Options};
+use perennial::{Cache, ErrorKind, Eviction, Options};
 
-use crate::args::PolicyName;
+use crate::args::{PolicyName, Replay, Switch};
 use crate::failure::Failure;
 use crate::model::{charge, hash};
 use crate::report::Counts;
@@ -10,21 +10,30 @@ use crate::trace::Request;
 
 pub(crate) fn replay(
     trace: &[Request],
-    policy: PolicyName,
-    capacity: u64,
+    args: &Replay,
     segment_bytes: u64,
 ) -> Result<Counts, Failure> {
-    if policy != PolicyName::Fifo {
-        return Err(Failure::NotAvailable(policy));
-    }
+    let options = options(args, segment_bytes)?;
     let dir = tempfile::tempdir().map_err(Failure::Temporary)?;
-    let options = Options::new()
-        .capacity_bytes(capacity)
-        .segment_bytes(power_of_two(segment_bytes));
     let cache = Cache::open(dir.path(), options)?;
     let counts = replay_on(&cache, trace)?;
     cache.close()?;
     Ok(counts)
+}
+
+fn options(args: &Replay, segment_bytes: u64) -> Result<Options, Failure> {
+    let eviction = match args.policy {
+        PolicyName::Fifo => Eviction::Fifo,
+        PolicyName::Clock => Eviction::Clock,
+        PolicyName::S3Merge => Eviction::S3Merge,
+        PolicyName::Lru => return Err(Failure::NotAvailable(args.policy)),
+    };
+    Ok(Options::new()
+        .capacity_bytes(args.capacity)
+        .segment_bytes(power_of_two(segment_bytes))
+        .eviction(eviction)
+        .promote_at(args.promote)
+        .placement_duel(args.duel == Switch::On))
 }
 
 fn replay_on(cache: &Cache, trace: &[Request]) -> Result<Counts, Failure> {
@@ -41,8 +50,8 @@ fn replay_on(cache: &Cache, trace: &[Request]) -> Result<Counts, Failure> {
     }
     cache.flush()?;
     let stats = cache.stats();
-    // Whole segments, those prepared for what comes next among them.
-    let segments = stats.reclaimed_segments + stats.segments;
+    // Whole segments: those that were reclaimed, and those that are there, prepared ones among them.
+    let segments = stats.reclaimed_segments + stats.max_segments;
     counts.flash_bytes = segments * (stats.capacity_bytes / stats.max_segments.max(1));
     counts.segments = stats.max_segments;
     Ok(counts)
@@ -65,7 +74,10 @@ fn power_of_two(bytes: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::args::{Args, Command};
 
     fn requests(keys: impl IntoIterator<Item = u64>) -> Vec<Request> {
         let request = |key| Request {
@@ -75,21 +87,30 @@ mod tests {
         keys.into_iter().map(request).collect()
     }
 
-    #[test]
-    fn the_cache_itself_answers() {
-        let trace = requests((0..100).chain(0..100));
-        let counts = replay(&trace, PolicyName::Fifo, 1 << 20, 64 << 10).unwrap();
-        assert_eq!((counts.requests, counts.hits), (200, 100));
-        assert_eq!(counts.admitted_bytes, 100 * charge(1, 1000));
-        assert!(counts.flash_bytes >= counts.admitted_bytes);
+    fn args(policy: &str) -> Replay {
+        let line = format!("perennial-bench replay t.bin --capacity 1048576 --policy {policy}");
+        let args = Args::try_parse_from(line.split(' ')).unwrap();
+        let Command::Replay(replay) = args.command else {
+            panic!("not a replay");
+        };
+        replay
     }
 
     #[test]
-    fn what_it_cannot_do_yet_is_refused() {
-        for policy in [PolicyName::Clock, PolicyName::S3Merge, PolicyName::Lru] {
-            let refused = replay(&[], policy, 1 << 20, 64 << 10).unwrap_err();
-            assert!(matches!(refused, Failure::NotAvailable(p) if p == policy));
-            assert_eq!(refused.status(), 4);
+    fn the_cache_itself_answers() {
+        let trace = requests((0..100).chain(0..100));
+        for policy in ["fifo", "clock", "s3-merge"] {
+            let counts = replay(&trace, &args(policy), 64 << 10).unwrap();
+            assert_eq!((counts.requests, counts.hits), (200, 100));
+            assert_eq!(counts.admitted_bytes, 100 * charge(1, 1000));
+            assert!(counts.flash_bytes >= counts.admitted_bytes);
         }
+    }
+
+    #[test]
+    fn what_only_the_model_has_is_refused() {
+        let refused = replay(&[], &args("lru"), 64 << 10).unwrap_err();
+        assert!(matches!(refused, Failure::NotAvailable(PolicyName::Lru)));
+        assert_eq!(refused.status(), 4);
     }
 }

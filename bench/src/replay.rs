@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Replay) -> Result<(), Failure> {
 pub(crate) fn counts(args: &Replay, trace: &[Request]) -> Result<Counts, Failure> {
     if args.mode == Mode::Real {
         let Shape { segment_bytes, .. } = shape(args, trace)?;
-        return real::replay(trace, args.policy, args.capacity, segment_bytes);
+        return real::replay(trace, args, segment_bytes);
     }
     if args.policy == PolicyName::Lru {
         return Ok(lru::replay(trace, args.capacity));

@@ -101,3 +101,17 @@ fn what_was_kept_is_there_after_a_close_a_kill_and_lost_power() {
         }
     }
 }
+
+#[test]
+fn verify_has_nothing_to_say_of_what_was_kept() {
+    for eviction in KEEPING {
+        let fs = SimFs::new(1);
+        let cache = open(&fs, eviction);
+        churn(&cache, 0, 3_000, 300);
+        let entries = cache.stats().entries;
+        cache.close().unwrap();
+        let report = perennial::verify_with(Arc::new(fs), "/cache").unwrap();
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        assert_eq!(report.live_entries, entries);
+    }
+}

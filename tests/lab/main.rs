@@ -1,7 +1,7 @@
 //! The cache in the crash lab: every crash state of small scripts, and many of larger ones.
 //!
 //! `PERENNIAL_LAB=n cargo test --release --test lab` goes n times as far as `cargo test` does. Every test prints how many
-//! distinct crash states it saw; a failure prints the shortest script that fails.
+//! distinct crash states it saw, and how many all have so far; a failure prints the shortest script that fails.
 
 mod damage;
 mod driver;
@@ -17,9 +17,10 @@ mod random;
 mod scenarios;
 mod small_scope;
 
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::{available_parallelism, scope};
 
 use perennial_failpoints::lab::{CrashLab, Driver, Failure, Options, Report, Step};
@@ -34,6 +35,16 @@ fn effort() -> u64 {
 pub(crate) struct Case {
     pub(crate) script: Vec<Step>,
     pub(crate) from: usize,
+}
+
+/// Distinct crash states of all tests so far.
+static SEEN: AtomicU64 = AtomicU64::new(0);
+
+/// Prints what a test tried, past the harness, which would swallow it.
+pub(crate) fn say(name: &str, report: Report) {
+    let sum = SEEN.fetch_add(report.distinct, Ordering::Relaxed) + report.distinct;
+    // Nothing depends on it.
+    let _ = writeln!(io::stderr(), "{name}: {report}; {sum} distinct so far");
 }
 
 /// Runs all cases on all cores; panics with the first failure.
@@ -56,7 +67,7 @@ fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[
         }
     });
     let (report, failure) = sum.into_inner().expect("no thread panicked");
-    println!("{name}: {report}");
+    say(name, report);
     if let Some(failure) = failure {
         panic!("{failure}");
     }

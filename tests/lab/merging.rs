@@ -1,10 +1,10 @@
 //! Scripts on caches that copy what was read when its segment is reclaimed.
 
 use perennial::{Eviction, Options};
-use perennial_failpoints::lab::{Keeps, Options as LabOptions, Step};
+use perennial_failpoints::lab::{Keeps, Step};
 
 use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
-use crate::{Case, effort, run_all};
+use crate::{Case, effort, random, run_all};
 
 struct Rng(u64);
 
@@ -58,10 +58,9 @@ fn options(eviction: Eviction) -> Options {
 
 fn run(name: &str, eviction: Eviction) {
     let driver = Undamaged(Perennial(options(eviction)));
-    let lab = LabOptions {
-        ..crate::random::options(Keeps::WhatItLikes)
-    };
-    run_all(name, &driver, lab, &scripts(20 * effort(), 400));
+    let cases = scripts(20 * effort(), 400);
+    let name = format!("{name}, {}", random::seeds(&cases));
+    run_all(&name, &driver, random::options(Keeps::WhatItLikes), &cases);
 }
 
 #[test]

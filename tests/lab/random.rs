@@ -51,6 +51,11 @@ pub(crate) fn scripts(seeds: u64, steps: u64) -> Vec<Case> {
     (0..seeds).map(whole).collect()
 }
 
+/// Which seeds scripts were drawn from.
+pub(crate) fn seeds(cases: &[Case]) -> String {
+    format!("seeds 0 to {}", cases.len() - 1)
+}
+
 pub(crate) fn options(keeps: Keeps) -> Options {
     Options {
         breadth: Breadth {
@@ -68,7 +73,7 @@ fn scripts_of_forty_steps_that_fit() {
     let cases = scripts(60 * effort(), 40);
     let driver = Undamaged(Perennial(small(1 << 20)));
     run_all(
-        "random, all kept",
+        &format!("random, all kept, {}", seeds(&cases)),
         &driver,
         options(Keeps::Everything),
         &cases,
@@ -80,7 +85,7 @@ fn scripts_of_a_hundred_steps_that_evict() {
     let cases = scripts(40 * effort(), 100);
     let driver = Undamaged(Perennial(small(64 << 10)));
     run_all(
-        "random, evicting",
+        &format!("random, evicting, {}", seeds(&cases)),
         &driver,
         options(Keeps::WhatItLikes),
         &cases,

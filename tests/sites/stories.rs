@@ -173,7 +173,7 @@ fn a_cache_that_keeps(world: &World) {
             false,
         );
         for hot in 0..50 {
-            cache.get(&format!("key-{hot}")).expect("a read");
+            cache.get(format!("key-{hot}")).expect("a read");
         }
     }
     world.crash(cache, None);

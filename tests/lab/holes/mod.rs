@@ -72,7 +72,7 @@ fn run<D: Driver>(
     let mut lab = CrashLab::new(driver, options);
     let judged = lab.run_from(script, from);
     if !hunts() {
-        println!("{name}: {}", lab.report());
+        crate::say(name, lab.report());
     }
     judged.map_err(|failure| format!("seed {}, {name}: {failure}", options.seed))
 }
