@@ -178,7 +178,7 @@ fn a_head_comes_back_as_it_was_written() {
 
 #[test]
 fn a_heads_size_depends_on_its_lists_alone() {
-    let lists = 4 * 20 + 3 + 2 * 8;
+    let lists = (4 + 1) * 20 + 2 * 8;
     let fixed = 4 * 8 + 1 + 2 * 8 + 3 * 8 + 8;
     assert_eq!(head().encode().len(), codec::HEADER_BYTES + fixed + lists);
 }
@@ -202,8 +202,8 @@ fn a_head_with_hostile_lengths_asks_for_no_memory() {
     let good = head().encode();
     let parts_at = codec::HEADER_BYTES + 4 * 8 + 1 + 2 * 8;
     let policy_at = parts_at + 8 + 4 * 20;
-    let kept_at = policy_at + 8 + 3;
-    for (at, len) in [(parts_at, 4), (policy_at, 3), (kept_at, 2)] {
+    let kept_at = policy_at + 8 + 20;
+    for (at, len) in [(parts_at, 4), (policy_at, 1), (kept_at, 2)] {
         assert_eq!(u64_at(&good, at), len);
         for hostile in [u64::MAX, 1 << 40, 1 << 20] {
             let mut bad = good.clone();
