@@ -3,7 +3,7 @@
 //! ```text
 //!   script ── before every call that changes something, and after every step ──► moments
 //!   moment ── killed | every subset of what was not synced | torn, by seed ──► images
-//!   image  ── open ─► check ─► killed, open again ─► the same ─► more steps ─► crash ─► check
+//!   image  ── open ─► check ─► killed, open again ─► the same ─► more steps ─► killed | power lost ─► check
 //!                └── crashed itself, at every call, to a given depth
 //! ```
 //!
@@ -223,7 +223,7 @@ impl<'a, D: Driver> CrashLab<'a, D> {
             let at = at.to_owned();
             return Err(Wrong { at, why });
         }
-        self.live_on(&machine, &journal)
+        self.live_on(&machine, &journal, next_crash(image))
     }
 
     /// By chance, but the same for the same image.
@@ -254,7 +254,7 @@ impl<'a, D: Driver> CrashLab<'a, D> {
     }
 
     /// After a recovery new operations must survive the next crash.
-    fn live_on(&mut self, machine: &SimFs, journal: &Journal) -> Result<(), Wrong> {
+    fn live_on(&mut self, machine: &SimFs, journal: &Journal, next: Crash) -> Result<(), Wrong> {
         let wrong = |why| Wrong {
             at: "the life after the recovery".to_owned(),
             why,
@@ -267,9 +267,13 @@ impl<'a, D: Driver> CrashLab<'a, D> {
         for step in &LIFE_GOES_ON {
             life.play(step).map_err(wrong)?;
         }
-        let after = machine.power_loss(life.next_op());
+        // Before the store's destructor, as everywhere.
+        let after = match next {
+            Crash::Kill => machine.process_crash(),
+            Crash::Power => machine.power_loss(life.next_op()),
+        };
         drop(life);
-        self.look(&after, journal, Crash::Power, "the crash after that")?;
+        self.look(&after, journal, next, "the crash after that")?;
         Ok(())
     }
 
@@ -320,6 +324,15 @@ const LIFE_GOES_ON: [Step; 5] = [
     Step::put(2, 300).durable(),
     Step::put(1, 60),
 ];
+
+/// How the life after a recovery ends: by chance, but the same for the same image.
+fn next_crash(image: &Image) -> Crash {
+    if image.machine.digest() & 1 == 0 {
+        Crash::Kill
+    } else {
+        Crash::Power
+    }
+}
 
 /// How two looks at the same disk differ. A cache may have evicted between them.
 fn difference(one: &life::Map, other: &life::Map, keeps: Keeps) -> Option<String> {

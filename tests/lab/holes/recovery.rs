@@ -3,7 +3,7 @@
 use perennial_failpoints::lab::{Keeps, Step};
 
 use super::tricks::{BEGIN_SLOW, END_SLOW, ROT, ROT_TAIL, TARGET, Tricks};
-use super::{crashed, crashed_with_its_recoveries};
+use super::{crashed, crashed_with_its_recoveries, run};
 use crate::driver::{CHECKPOINT, Perennial, small};
 
 /// Frames of one size: those of a life cut short lie where those of the next one end.
@@ -31,7 +31,24 @@ pub(crate) fn hole_10_frames_of_a_life_cut_short_follow_no_other() -> Result<(),
         Step::put(5, 173),
         Step::Reopen,
     ];
-    crashed("hole 10, segments", &driver, Keeps::Everything, &script)
+    crashed("hole 10, segments", &driver, Keeps::Everything, &script)?;
+    // A recovery after a power loss is killed between the cut and the next segment: what was cut must not follow again.
+    let script = [
+        Step::Reopen,
+        Step::put(0, 249).durable(),
+        Step::Reopen,
+        Step::put(3, 1_000),
+        Step::put(2, 148).durable(),
+        Step::put(0, 1_517),
+    ];
+    let last = script.len() - 1;
+    run(
+        "hole 10, a recovery cut short",
+        &driver,
+        Keeps::Everything,
+        1,
+        (&script, last),
+    )
 }
 
 /// Behind an entry that somebody is still copying others have returned. No later life takes the hole for damage.
