@@ -1,7 +1,7 @@
 //! Keeping segments ready to be written: prepare free ones, reclaim old ones, checkpoint now and then.
 
 use perennial_wal::segment::Reserve;
-use perennial_wal::{Class, SegmentId, may_wait, to_usize};
+use perennial_wal::{Class, Lsn, SegmentId, may_wait, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
@@ -23,7 +23,10 @@ impl Engine {
     /// The right to do upkeep. Who has it may wait for every reservation, so nobody waits for it who holds one.
     pub(crate) fn lock_upkeep(&self) -> Result<MutexGuard<'_, CheckpointState>> {
         may_wait()?;
-        Ok(self.upkeep.lock())
+        let mut state = self.upkeep.lock();
+        // A panic in the middle of either left these behind.
+        (state.busy, state.writing) = (false, false);
+        Ok(state)
     }
 
     /// One round of upkeep.
@@ -126,16 +129,15 @@ impl Engine {
     fn cover(&self, state: &mut CheckpointState, through: SegmentId) -> Result<bool> {
         let segment_bytes = self.log.geometry().segment_bytes;
         let nothing_kept = self.log.store().kept().is_empty();
-        let covered = |state: &CheckpointState| state.covered.segment(segment_bytes) > through;
-        if nothing_kept
-            || state.writing
-            || covered(state) && state.newest_head < self.log.stable_lsn()
-        {
+        let behind = |lsn: Lsn| lsn.segment(segment_bytes) > through;
+        let covered = behind(state.covered);
+        // Without a tail large enough for its head there is none, and what was kept is forgotten in a crash.
+        let in_vain = !covered && behind(state.newest_c);
+        let durable = covered && state.newest_head < self.log.stable_lsn();
+        if nothing_kept || state.writing || in_vain || durable {
             return Ok(false);
         }
-        // Without a tail large enough for its head there is none; what was kept is then forgotten in a crash.
-
-        let written = !covered(state) && self.write_checkpoint(state)?;
+        let written = !covered && self.write_checkpoint(state)?;
         self.log.flush()?;
         Ok(written)
     }

@@ -22,11 +22,16 @@ impl Policy for Clock {
         };
         self.forced = self.barren > 2 * view.segments;
         (self.kept, self.dropped) = (false, false);
-        view.oldest.map_or(Step::Nothing, Step::Log)
+        view.written_first()
     }
 
     fn keeps(&self, _from: Source, entry: Candidate) -> bool {
         entry.visits > 0 && !self.forced
+    }
+
+    /// Not for kept segments: without a free one the segment whose entries are being copied would have to make room.
+    fn lanes(&self) -> u64 {
+        1
     }
 
     fn settle(&mut self, _from: Source, _hash: u64, kept: bool) {

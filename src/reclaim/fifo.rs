@@ -8,7 +8,7 @@ pub struct Fifo;
 
 impl Policy for Fifo {
     fn next(&mut self, view: &View<'_>) -> Step {
-        view.oldest.map_or(Step::Nothing, Step::Log)
+        view.written_first()
     }
 
     fn keeps(&self, _from: Source, _entry: Candidate) -> bool {
@@ -24,6 +24,7 @@ impl Policy for Fifo {
 mod tests {
     use perennial_wal::SegmentId;
 
+    use super::super::Kept;
     use super::*;
 
     fn view(oldest: Option<u64>) -> View<'static> {
@@ -40,6 +41,17 @@ mod tests {
     fn the_oldest_goes_first_whatever_was_read() {
         assert_eq!(Fifo.next(&view(Some(3))), Step::Log(SegmentId(3)));
         assert_eq!(Fifo.next(&view(None)), Step::Nothing);
+        let kept = [5, 2].map(|id| Kept {
+            id: SegmentId(id),
+            order: 0,
+        });
+        let also_kept = |oldest| View {
+            kept: &kept,
+            ..view(oldest)
+        };
+        assert_eq!(Fifo.next(&also_kept(Some(3))), Step::Kept(SegmentId(2)));
+        assert_eq!(Fifo.next(&also_kept(Some(1))), Step::Log(SegmentId(1)));
+        assert_eq!(Fifo.next(&also_kept(None)), Step::Kept(SegmentId(2)));
         let read = Candidate { hash: 1, visits: 3 };
         assert!(!Fifo.keeps(Source::Log, read));
     }

@@ -50,6 +50,19 @@ pub struct View<'a> {
     pub entries: u64,
 }
 
+impl View<'_> {
+    /// The segment that was written first. Numbers are shared, and of a policy that set segments apart before there may be
+    /// kept ones.
+    pub(super) fn written_first(&self) -> Step {
+        let kept = self.kept.iter().map(|kept| kept.id).min();
+        match (self.oldest, kept) {
+            (oldest, Some(kept)) if oldest.is_none_or(|oldest| kept < oldest) => Step::Kept(kept),
+            (Some(oldest), _) => Step::Log(oldest),
+            (None, _) => Step::Nothing,
+        }
+    }
+}
+
 /// A kept segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {

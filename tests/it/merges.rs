@@ -117,3 +117,26 @@ fn verify_has_nothing_to_say_of_what_was_kept() {
         assert!(report.live_entries > 300);
     }
 }
+
+/// What an earlier life set apart is in nobody's way.
+#[test]
+fn another_policy_takes_over() {
+    for eviction in [Eviction::Fifo, Eviction::Clock] {
+        let fs = SimFs::new(1);
+        let cache = open(&fs, Eviction::S3Merge);
+        churn(&cache, 0, 5_000, 300);
+        cache.close().unwrap();
+        let cache = open(&fs, eviction);
+        assert_eq!(there(&cache, 0..20), 20, "{eviction:?}");
+        for n in 10_000..13_000 {
+            put(&cache, n, 300);
+        }
+        assert_eq!(there(&cache, 0..20), 0, "{eviction:?}: nobody reads them");
+        let whole = (300 << 10) / 400;
+        assert!(
+            cache.stats().entries > whole / 2,
+            "{eviction:?}\n{}",
+            cache.stats()
+        );
+    }
+}
