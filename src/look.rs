@@ -88,8 +88,7 @@ fn take_lock(dir: &dyn Dir, name: &str) -> Result<Option<Box<dyn LockGuard>>> {
 /// Sizes that no cache was ever made with would be divided by, or asked of the memory.
 pub(crate) fn check(identity: &Identity, dir: &dyn Dir) -> Result<()> {
     let segment_bytes = u64::from(identity.segment_bytes);
-    let good = segment_bytes.is_power_of_two()
-        && (8 << 10..=64 << 20).contains(&segment_bytes)
+    let good = Geometry::is_segment_size(segment_bytes)
         && Geometry::of(segment_bytes).sector == u64::from(identity.sector)
         && (46..=64).contains(&identity.identity_bits)
         && (TailMemory::min_ring_bytes(u64::from(identity.sector))..=1 << 30)

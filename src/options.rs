@@ -80,15 +80,15 @@ impl Options {
     }
 
     /// Bytes of one segment file: the unit of eviction, and the upper bound of an entry. Fixed when the cache is created;
-    /// later values are ignored with a warning. Default: 64 MiB, or less so that there are at least 16. Range: 8 KiB to
-    /// 64 MiB, a power of two.
+    /// later values are ignored with a warning. Default: 64 MiB, or less so that there are at least 32. Range: 8 KiB to
+    /// 64 MiB, a multiple of 4096.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = Some(bytes);
         self
     }
 
     /// Bytes of the ring that inserts go to before they are in a segment, rounded down to a multiple of 4 KiB, but not to
-    /// 0. Default: 64 MiB or an eighth of the capacity, whichever is less. Range: 4 KiB (32 KiB with segments of 64 KiB
+    /// 0. Default: 64 MiB or an eighth of the capacity, whichever is less. Range: 4 KiB (32 KiB with segments of 1 MiB
     /// and more), at least a 65,536th of the capacity, to 1 GiB, at most half of the capacity.
     pub fn tail_bytes(mut self, bytes: u64) -> Self {
         self.tail_bytes = Some(bytes);

@@ -13,8 +13,8 @@ use crate::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
 const KIB: u64 = 1 << 10;
 /// Fewer segments leave no room between what is written, what is read and what is reclaimed.
 pub(crate) const MIN_SEGMENTS: u64 = 6;
-/// The default has at least so many, so that reclaiming one costs little.
-const DEFAULT_SEGMENTS: u64 = 16;
+/// The default has at least so many: what is open, prepared or free is then a small part.
+const DEFAULT_SEGMENTS: u64 = 32;
 /// Kept free for the identity file and its replacement.
 pub(crate) const IDENTITY_BYTES: u64 = 4 * KIB;
 
@@ -49,9 +49,9 @@ impl Options {
             Some(bytes) => bytes,
             None => default_segment_bytes(capacity.saturating_sub(fixed)),
         };
-        if !segment_bytes.is_power_of_two() || !(8 * KIB..=64 * MIB).contains(&segment_bytes) {
+        if !Geometry::is_segment_size(segment_bytes) {
             let why = format!(
-                "segment_bytes is {segment_bytes}; choose a power of two from 8 KiB to 64 MiB"
+                "segment_bytes is {segment_bytes}; choose a multiple of 4096 from 8 KiB to 64 MiB"
             );
             return Err(Error::invalid(why));
         }
@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_have_at_least_sixteen_segments() {
+    fn the_defaults_have_enough_segments() {
         for shift in 20..42 {
             let plan = Options::new().capacity_bytes(1 << shift).plan().unwrap();
             assert!(
@@ -290,7 +290,7 @@ mod tests {
     fn what_is_out_of_range_is_refused_with_the_limit() {
         let refused = |options: Options| options.plan().unwrap_err().to_string();
         assert!(refused(Options::new().capacity_bytes(1000)).contains("at least"));
-        assert!(refused(Options::new().segment_bytes(3 << 20)).contains("power of two"));
+        assert!(refused(Options::new().segment_bytes((3 << 20) + 512)).contains("4096"));
         assert!(refused(Options::new().segment_bytes(4 << 10)).contains("8 KiB"));
         assert!(refused(Options::new().tail_bytes(1 << 30)).contains("half"));
         assert!(refused(Options::new().index_shards(3)).contains("power of two"));

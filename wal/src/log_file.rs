@@ -49,7 +49,7 @@ impl LogFile {
             segment_bytes: u64_at(bytes, 24),
             ring_bytes: u64_at(bytes, 32),
         };
-        (good && file.segment_bytes.is_power_of_two()).then_some(file)
+        (good && Geometry::is_segment_size(file.segment_bytes)).then_some(file)
     }
 
     /// Reads the file, or makes it in a directory that holds nothing else.
