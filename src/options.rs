@@ -58,7 +58,7 @@ impl Default for Options {
             checkpoint_every_bytes: None,
             flush_every: None,
             background: true,
-            eviction: Eviction::Fifo,
+            eviction: Eviction::S3Merge,
             promote_at: 1,
             log_percent: 25,
             placement_duel: true,
@@ -149,7 +149,7 @@ impl Options {
         self
     }
 
-    /// What goes when room is needed. Default: [`Eviction::Fifo`].
+    /// What goes when room is needed. Default: [`Eviction::S3Merge`].
     pub fn eviction(mut self, eviction: Eviction) -> Self {
         self.eviction = eviction;
         self

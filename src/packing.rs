@@ -17,8 +17,8 @@ pub(crate) use open::Open;
 
 use perennial_recovery::{MOVED_BYTES, Moved, encode_moves};
 use perennial_wal::frame::{FrameHeader, FrameKind};
-use perennial_wal::segment::{KeptWriter, Row, Segment};
-use perennial_wal::{Addr, align_up, to_usize};
+use perennial_wal::segment::{KeptWriter, ROW_BYTES, Row, Segment};
+use perennial_wal::{ALIGN, Addr, align_up, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
@@ -118,25 +118,24 @@ impl Engine {
         Ok(live.collect())
     }
 
-    /// Leaves a kept segment where it is, with its visits cleared, if so much of it would be copied.
+    /// Leaves a kept segment where it is, with its visits cleared, if so much of it would be copied. What nobody read stays
+    /// as well: dropping it frees nothing.
     fn leave(&self, state: &mut CheckpointState, segment: &Segment, live: &[Live]) -> bool {
-        let bytes = |live: &Live| align_up(u64::from(live.row.bytes), perennial_wal::ALIGN);
+        let geometry = self.log.geometry();
+        let bytes = |live: &Live| align_up(u64::from(live.row.bytes), ALIGN) + ROW_BYTES;
         let kept: u64 = live.iter().filter(|entry| entry.kept).map(bytes).sum();
-        let Some(order) = state.policy.stays(kept, self.log.geometry().segment_bytes) else {
+        let Some(order) = state
+            .policy
+            .stays(kept, geometry.segment_bytes - geometry.data_begin())
+        else {
             return false;
         };
         state.orders.insert(segment.header.number, order);
         for entry in live {
             let row = &entry.row;
+            let class = size_class::class_of(row.bytes);
             let mut shard = self.index.lock(row.hash);
-            if entry.kept {
-                let class = size_class::class_of(row.bytes);
-                shard.replace_if(row.hash, row.target, row.target, class);
-            } else if shard.remove_if(row.hash, row.target) {
-                self.ledger.subtract(row.target);
-                self.counters.evicted.add(1);
-            }
-            state.policy.settle(Source::Kept, row.hash, entry.kept);
+            shard.replace_if(row.hash, row.target, row.target, class);
         }
         true
     }

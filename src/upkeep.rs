@@ -83,27 +83,24 @@ impl Engine {
         Ok(())
     }
 
-    /// Files that are left for kept segments.
+    /// Files that are left for survivors.
     fn kept_back(&self, state: &CheckpointState) -> u64 {
-        if state.busy {
-            return 0;
-        }
-        state.policy.lanes().saturating_sub(state.open.count())
+        u64::from(state.policy.needs_spare() && !state.busy)
     }
 
     /// Reclaims what the policy chooses. False: there is nothing.
     fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
         if state.busy {
-            return Ok(self.drop_oldest());
+            return self.drop_oldest();
         }
-        let mut step = self.next_step(state);
+        let mut step = self.next_step(state)?;
         if step == Step::Nothing {
             // A small log may lie in the tail as a whole.
             perennial_failpoints::site!("upkeep::flush");
             if !perennial_failpoints::planted!("full-log-not-flushed") {
                 self.log.flush()?;
             }
-            step = self.next_step(state);
+            step = self.next_step(state)?;
         }
         let (from, id) = match step {
             Step::Nothing => return Ok(false),
@@ -143,19 +140,19 @@ impl Engine {
     }
 
     /// The oldest segment of the log as it is, for who is in the middle of a reclaim or a checkpoint and needs room.
-    fn drop_oldest(&self) -> bool {
-        let Some(oldest) = self.oldest_that_may_go() else {
-            return false;
+    fn drop_oldest(&self) -> Result<bool> {
+        let Some(oldest) = self.oldest_that_may_go()? else {
+            return Ok(false);
         };
         self.log.store().release_through(oldest);
         let dropped = self.ledger.drop_through(oldest);
         self.counters.evicted.add(dropped);
         self.counters.reclaimed_segments.add(1);
         tracing::warn!(%oldest, dropped, "a segment was dropped to make room for the upkeep");
-        true
+        Ok(true)
     }
 
-    fn next_step(&self, state: &mut CheckpointState) -> Step {
+    fn next_step(&self, state: &mut CheckpointState) -> Result<Step> {
         let kept = self.log.store().kept();
         let order = |id| state.orders.get(&id).copied().unwrap_or_default();
         let closed = kept
@@ -169,22 +166,32 @@ impl Engine {
             })
             .collect();
         let view = View {
-            segments: to_usize(self.log.store().max_files()),
+            segments: to_usize(self.log.store().max_files())
+                .saturating_sub(AHEAD + usize::from(state.policy.needs_spare())),
             // Without those that are only prepared.
             log_segments: (self.log.store().live().len())
                 .saturating_sub(self.log.store().prepared()),
-            oldest: self.oldest_that_may_go(),
+            oldest: self.oldest_that_may_go()?,
             kept: &kept,
             entries: self.ledger.live(),
         };
-        state.policy.next(&view)
+        Ok(state.policy.next(&view))
     }
 
-    /// The oldest segment, if it is stable to its end, and not the one being written.
-    fn oldest_that_may_go(&self) -> Option<SegmentId> {
+    /// The oldest segment, made stable to its end; not the one being written, nor one that somebody is still filling an
+    /// entry of.
+    fn oldest_that_may_go(&self) -> Result<Option<SegmentId>> {
         let segment_bytes = self.log.geometry().segment_bytes;
-        let stable = self.log.stable_lsn().segment(segment_bytes);
-        let oldest = self.log.store().live().first()?.header.number;
-        (oldest < stable).then_some(oldest)
+        let live = self.log.store().live();
+        let oldest = live.first().map(|segment| segment.header.number);
+        let written = self.log.reserved_end().segment(segment_bytes);
+        let Some(oldest) = oldest.filter(|oldest| *oldest < written) else {
+            return Ok(None);
+        };
+        let end = Lsn::new(SegmentId(oldest.0 + 1), 0, segment_bytes);
+        let flushed = self.log.stable_lsn() >= end
+            || !perennial_failpoints::planted!("full-log-not-flushed")
+                && self.log.make_stable_if_complete(end)?;
+        Ok(flushed.then_some(oldest))
     }
 }

@@ -4,7 +4,7 @@ use perennial::{Cache, ErrorKind, Eviction, Options};
 
 use crate::args::{PolicyName, Replay, Switch};
 use crate::failure::Failure;
-use crate::model::{charge, hash};
+use crate::model::{ROW_BYTES, charge, hash};
 use crate::report::Counts;
 use crate::trace::Request;
 
@@ -13,10 +13,11 @@ pub(crate) fn replay(
     args: &Replay,
     segment_bytes: u64,
 ) -> Result<Counts, Failure> {
-    let options = options(args, segment_bytes)?;
     let dir = tempfile::tempdir().map_err(Failure::Temporary)?;
+    let tail = tempfile::tempdir().map_err(Failure::Temporary)?;
+    let options = options(args, segment_bytes)?.tail_dir(tail.path());
     let cache = Cache::open(dir.path(), options)?;
-    let counts = replay_on(&cache, trace)?;
+    let counts = replay_on(&cache, trace, segment_bytes, held_ready(args.policy))?;
     cache.close()?;
     Ok(counts)
 }
@@ -28,15 +29,30 @@ fn options(args: &Replay, segment_bytes: u64) -> Result<Options, Failure> {
         PolicyName::S3Merge => Eviction::S3Merge,
         PolicyName::Lru => return Err(Failure::NotAvailable(args.policy)),
     };
+    let capacity = args.capacity + held_ready(args.policy) * segment_bytes;
     Ok(Options::new()
-        .capacity_bytes(args.capacity)
-        .segment_bytes(power_of_two(segment_bytes))
+        .capacity_bytes(capacity)
+        .segment_bytes(segment_bytes)
+        .tail_bytes((args.capacity / 2).clamp(4 << 10, 8 << 20))
+        // All upkeep in its place: the same counts each time.
+        .background(false)
         .eviction(eviction)
         .promote_at(args.promote)
         .placement_duel(args.duel == Switch::On))
 }
 
-fn replay_on(cache: &Cache, trace: &[Request]) -> Result<Counts, Failure> {
+/// Segments that the cache holds ready beyond the one that the model leaves free: two are prepared for the log, and one
+/// is for survivors. They are nothing of a cache with thousands of segments, for which those of a trace stand.
+fn held_ready(policy: PolicyName) -> u64 {
+    if policy == PolicyName::Fifo { 1 } else { 2 }
+}
+
+fn replay_on(
+    cache: &Cache,
+    trace: &[Request],
+    segment_bytes: u64,
+    held_ready: u64,
+) -> Result<Counts, Failure> {
     let largest = trace.iter().map(|request| request.value_bytes).max();
     let value = vec![0x5a; usize::try_from(largest.unwrap_or(0)).unwrap_or(usize::MAX)];
     let mut counts = Counts::default();
@@ -52,8 +68,9 @@ fn replay_on(cache: &Cache, trace: &[Request]) -> Result<Counts, Failure> {
     let stats = cache.stats();
     // Whole segments: those that were reclaimed, and those that are there, prepared ones among them.
     let segments = stats.reclaimed_segments + stats.max_segments;
-    counts.flash_bytes = segments * (stats.capacity_bytes / stats.max_segments.max(1));
-    counts.segments = stats.max_segments;
+    counts.flash_bytes = segments * segment_bytes;
+    counts.moved_bytes = stats.moved_bytes + stats.moved * ROW_BYTES;
+    counts.segments = stats.max_segments - held_ready;
     Ok(counts)
 }
 
@@ -65,11 +82,6 @@ fn insert(cache: &Cache, key: [u8; 8], value: &[u8], bytes: u32) -> Result<bool,
         Err(error) if error.kind() == ErrorKind::Invalid => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// The largest size of a segment that the cache takes and that is no larger.
-fn power_of_two(bytes: u64) -> u64 {
-    1 << bytes.clamp(8 << 10, 64 << 20).ilog2()
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ use crate::{lru, real};
 /// Segments of a cache, unless they would be too small.
 const SEGMENTS: u64 = 64;
 const LEAST_SEGMENTS: u64 = 8;
+/// Fewer are refused.
+const LEAST_SEGMENTS_OF_A_CACHE: u64 = 6;
 /// Entries that a segment should hold.
 const LEAST_ENTRIES: u64 = 16;
 
@@ -33,8 +35,7 @@ pub(crate) fn run(args: &Replay) -> Result<(), Failure> {
 
 pub(crate) fn counts(args: &Replay, trace: &[Request]) -> Result<Counts, Failure> {
     if args.mode == Mode::Real {
-        let Shape { segment_bytes, .. } = shape(args, trace)?;
-        return real::replay(trace, args, segment_bytes);
+        return real::replay(trace, args, shape(args, trace)?.segment_bytes);
     }
     if args.policy == PolicyName::Lru {
         return Ok(lru::replay(trace, args.capacity));
@@ -61,19 +62,14 @@ fn policy(args: &Replay, shape: Shape) -> Box<dyn Policy> {
 fn shape(args: &Replay, trace: &[Request]) -> Result<Shape, Failure> {
     let segments = match (args.segments, args.segment_bytes) {
         (Some(segments), _) => segments,
-        (None, Some(bytes)) => args.capacity / bytes,
+        (None, Some(bytes)) => args.capacity / bytes.max(1),
         (None, None) => usual_segments(args.capacity, mean_charge(trace)),
     };
-    let shape = Shape {
-        segments,
-        segment_bytes: args
-            .segment_bytes
-            .unwrap_or(args.capacity / segments.max(1)),
-    };
-    if segments < 4 || shape.data_bytes() == 0 {
+    let shape = Shape::within(args.capacity, segments, args.segment_bytes);
+    if shape.segments < LEAST_SEGMENTS_OF_A_CACHE {
         return Err(Failure::TooSmall {
             capacity: args.capacity,
-            segments,
+            segments: shape.segments,
             segment_bytes: shape.segment_bytes,
         });
     }

@@ -27,11 +27,6 @@ impl Open {
         let lanes = [&self.head, &self.hand];
         lanes.into_iter().flatten().any(|writer| writer.id() == id)
     }
-
-    /// How many are being filled.
-    pub(crate) fn count(&self) -> u64 {
-        u64::from(self.head.is_some()) + u64::from(self.hand.is_some())
-    }
 }
 
 impl CheckpointState {

@@ -29,11 +29,6 @@ impl Policy for Clock {
         entry.visits > 0 && !self.forced
     }
 
-    /// Not for kept segments: without a free one the segment whose entries are being copied would have to make room.
-    fn lanes(&self) -> u64 {
-        1
-    }
-
     fn settle(&mut self, _from: Source, _hash: u64, kept: bool) {
         self.kept |= kept;
         self.dropped |= !kept;

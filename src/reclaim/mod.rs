@@ -38,7 +38,7 @@ use perennial_wal::SegmentId;
 /// What the cache consists of when room is needed.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// Segments that the capacity allows.
+    /// Segments that may hold entries, the one being written among them: all but those that are held ready.
     pub segments: usize,
     /// Log segments, the one being written among them.
     pub log_segments: usize,
@@ -144,9 +144,10 @@ pub trait Policy: std::fmt::Debug + Send + Sync {
         true
     }
 
-    /// How many kept segments it may have open at a time: so many files are left for them.
-    fn lanes(&self) -> u64 {
-        0
+    /// True when survivors may need another file while a segment is being reclaimed: the prepared ones are the log's, so
+    /// one more is left free.
+    fn needs_spare(&self) -> bool {
+        self.is_selective()
     }
 
     /// Notes what became of an entry that [`keeps`](Self::keeps) was asked about.

@@ -192,10 +192,6 @@ impl Policy for S3Merge {
         Placement::Kept { lane, order }
     }
 
-    fn lanes(&self) -> u64 {
-        2
-    }
-
     fn sampler(&self) -> Option<Arc<Duel>> {
         self.duel.clone()
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial::{Cache, Options};
+use perennial::{Cache, Eviction, Options};
 use perennial_failpoints::SimFs;
 
 const DOCUMENT: &str = include_str!("../../docs/format.md");
@@ -20,6 +20,7 @@ fn example() -> SimFs {
         .index_shards(1)
         .checkpoint_every_bytes(32 << 10)
         .memory_tier_bytes(0)
+        .eviction(Eviction::Fifo)
         .background(false);
     let cache = Cache::open_with(Arc::new(fs.clone()), DIR, options).unwrap();
     cache.insert("tile/7/3", "a small value").unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perennial::{Cache, Inserted, Options};
+use perennial::{Cache, Eviction, Inserted, Options};
 use perennial_failpoints::Fs;
 use perennial_failpoints::lab::{Driver, Store};
 
@@ -13,7 +13,7 @@ pub(crate) const FAILED_INSERT: u8 = 1;
 
 pub(crate) struct Perennial(pub(crate) Options);
 
-/// The smallest geometry, all work inline.
+/// The smallest geometry, all work inline. Whole segments go: what is moved is the scripts' of `merging`.
 pub(crate) fn small(capacity_bytes: u64) -> Options {
     Options::new()
         .capacity_bytes(capacity_bytes)
@@ -21,6 +21,7 @@ pub(crate) fn small(capacity_bytes: u64) -> Options {
         .tail_bytes(4 << 10)
         .memory_tier_bytes(0)
         .index_shards(1)
+        .eviction(Eviction::Fifo)
         .checkpoint_every_bytes(16 << 10)
         .background(false)
 }

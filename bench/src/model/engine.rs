@@ -7,13 +7,14 @@ use std::sync::Arc;
 use perennial::reclaim::{Candidate, Duel, Lane, Placement, Policy, Source, Step, View};
 use perennial_wal::SegmentId;
 
+use super::checkpoints::{Checkpoints, FRAME_BYTES, MOVED_BYTES};
 use super::segment::Segment;
 use super::{AsIs, Shape, charge, hash};
 use crate::report::Counts;
 use crate::trace::Request;
 
-/// Free segments before the log goes on in a new one: that one, and one for survivors.
-const RESERVE: u64 = 2;
+/// A segment is free whenever the log has entered another.
+const FREE: u64 = 1;
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -33,6 +34,11 @@ pub(crate) struct Engine {
     /// The open kept segments: at the head, at the hand.
     lanes: [Option<Segment>; 2],
     next_id: u64,
+    /// Bytes of whole log segments before the open one.
+    logged: u64,
+    checkpoints: Checkpoints,
+    /// Entries that went to kept segments.
+    moved: u64,
     counts: Counts,
 }
 
@@ -47,6 +53,9 @@ impl Engine {
             kept: Vec::new(),
             lanes: [None, None],
             next_id: 1,
+            logged: 0,
+            checkpoints: Checkpoints::default(),
+            moved: 0,
             counts: Counts {
                 segments: shape.segments,
                 ..Counts::default()
@@ -91,7 +100,11 @@ impl Engine {
             return;
         }
         if !self.fits(self.log.back(), narrow) {
-            self.make_room();
+            self.open_log_segment();
+            self.upkeep();
+        }
+        // Checkpoints and moves are in the log as well.
+        if !self.fits(self.log.back(), narrow) {
             self.open_log_segment();
         }
         self.append(hash, narrow);
@@ -110,6 +123,7 @@ impl Engine {
     fn open_log_segment(&mut self) {
         if !self.log.is_empty() {
             self.counts.flash_bytes += self.shape.segment_bytes;
+            self.logged += self.shape.segment_bytes;
         }
         let id = self.new_id();
         self.log.push_back(Segment::new(id, 0));
@@ -120,15 +134,17 @@ impl Engine {
         SegmentId(self.next_id - 1)
     }
 
+    fn used(&self) -> u64 {
+        (self.log.len() + self.kept.len() + self.lanes.iter().flatten().count()) as u64
+    }
+
     fn free(&self) -> u64 {
-        let used = self.log.len() + self.kept.len() + self.lanes.iter().flatten().count();
-        self.shape.segments.saturating_sub(used as u64)
+        self.shape.segments.saturating_sub(self.used())
     }
 
     /// For tests.
     #[cfg(test)]
     pub(super) fn is_within_its_capacity(&self) -> bool {
-        let used = self.log.len() + self.kept.len() + self.lanes.iter().flatten().count();
         let all = self
             .log
             .iter()
@@ -137,11 +153,51 @@ impl Engine {
         let fit = all
             .into_iter()
             .all(|segment| segment.used <= self.shape.data_bytes());
-        fit && used as u64 <= self.shape.segments
+        fit && self.used() <= self.shape.segments
     }
 
-    fn make_room(&mut self) {
-        while self.free() < RESERVE && self.reclaim() {}
+    /// What the cache does whenever its log enters a segment.
+    fn upkeep(&mut self) {
+        while self.free() < FREE && self.reclaim() {}
+        let segments = match self.kept.len() + self.lanes.iter().flatten().count() {
+            0 => self.shape.segments,
+            _ => self.log.len() as u64 + 1,
+        };
+        let (capacity, log) = (self.capacity(), segments * self.shape.segment_bytes);
+        if self.checkpoints.is_due(self.reserved(), capacity, log) {
+            self.checkpoint();
+        }
+    }
+
+    fn capacity(&self) -> u64 {
+        self.shape.segments * self.shape.segment_bytes
+    }
+
+    /// Where the log ends.
+    fn reserved(&self) -> u64 {
+        self.logged + self.log.back().map_or(0, |open| open.used)
+    }
+
+    fn checkpoint(&mut self) {
+        let (at, entries) = (self.reserved(), self.index.len() as u64);
+        let bytes = self.checkpoints.write(at, entries, self.sampler.is_some());
+        self.append_meta(bytes);
+    }
+
+    /// Bytes of the log that no entry has.
+    fn append_meta(&mut self, bytes: u64) {
+        let mut left = bytes;
+        while left > 0 {
+            let room = |open: &Segment| self.shape.data_bytes() - open.used;
+            let now = self.log.back().map_or(0, room).min(left);
+            if let Some(open) = self.log.back_mut() {
+                open.used += now;
+            }
+            left -= now;
+            if left > 0 {
+                self.open_log_segment();
+            }
+        }
     }
 
     fn reclaim(&mut self) -> bool {
@@ -149,7 +205,7 @@ impl Engine {
         // The last one is being written.
         let oldest = (self.log.len() > 1).then(|| self.log[0].id);
         let step = self.policy.next(&View {
-            segments: usize::try_from(self.shape.segments).unwrap_or(usize::MAX),
+            segments: usize::try_from(self.shape.segments - FREE).unwrap_or(usize::MAX),
             log_segments: self.log.len(),
             oldest,
             kept: &kept,
@@ -157,15 +213,24 @@ impl Engine {
         });
         match step {
             Step::Nothing => return false,
-            Step::Log(_) => {
-                if let Some(segment) = self.log.pop_front() {
-                    let live = self.live(&segment);
-                    self.decide(Source::Log, &live);
-                }
-            }
+            Step::Log(_) => self.reclaim_log(),
             Step::Kept(id) => self.reclaim_kept(id),
         }
         true
+    }
+
+    fn reclaim_log(&mut self) {
+        let nothing_kept = self.kept.is_empty() && self.lanes.iter().all(Option::is_none);
+        // The log's length without its oldest segment, which is to go.
+        let younger = (self.log.len() as u64 - 1) * self.shape.segment_bytes;
+        let through = (self.logged + self.shape.segment_bytes).saturating_sub(younger);
+        if !nothing_kept && !self.checkpoints.cover(through) {
+            self.checkpoint();
+        }
+        if let Some(segment) = self.log.pop_front() {
+            let live = self.live(&segment);
+            self.decide(Source::Log, &live);
+        }
     }
 
     fn reclaim_kept(&mut self, id: SegmentId) {
@@ -205,12 +270,17 @@ impl Engine {
     }
 
     fn decide(&mut self, from: Source, live: &[(u64, Entry)]) {
+        let moved_before = self.moved;
         for (hash, entry) in live {
             let kept = self.keeps(from, *hash, entry) && self.keep(from, *hash, entry.charge);
             if !kept {
                 self.index.remove(hash);
             }
             self.policy.settle(from, *hash, kept);
+        }
+        let moved = self.moved - moved_before;
+        if moved > 0 {
+            self.append_meta(FRAME_BYTES + moved * MOVED_BYTES);
         }
     }
 
@@ -231,7 +301,7 @@ impl Engine {
 
     fn keep_in_log(&mut self, hash: u64, charge: u32) -> bool {
         if !self.fits(self.log.back(), charge) {
-            if self.free() == 0 {
+            if self.used() > self.shape.segments {
                 return false;
             }
             self.open_log_segment();
@@ -246,7 +316,8 @@ impl Engine {
             Lane::Hand => 1,
         };
         if !self.fits(self.lanes[lane].as_ref(), charge) {
-            if self.free() == 0 {
+            // While a segment is being reclaimed one more is there for its survivors.
+            if self.used() > self.shape.segments {
                 return false;
             }
             let opened = Segment::new(self.new_id(), order);
@@ -255,6 +326,7 @@ impl Engine {
                 self.kept.push(full);
             }
         }
+        self.moved += 1;
         if let Some(open) = &mut self.lanes[lane] {
             put(&mut self.index, open, hash, charge);
         }

@@ -1,8 +1,9 @@
 //! The cache without value bytes: its policy, an index, and which entries each segment holds.
 //!
-//! Bytes are charged as the log charges them: header, chunk table, alignment, trailer row, and each segment's header zone and
-//! trailer. Marks and checkpoints are left out.
+//! Bytes are charged as the log charges them: header, chunk table, alignment, trailer row, each segment's header zone and
+//! trailer, checkpoints and `Move` frames. Marks are left out.
 
+mod checkpoints;
 mod engine;
 mod segment;
 #[cfg(test)]
@@ -12,16 +13,13 @@ pub(crate) use engine::Engine;
 
 use std::hash::Hasher;
 
-use perennial_wal::FrameSpec;
 use perennial_wal::frame::FrameKind;
+use perennial_wal::{FrameSpec, Geometry, align_down};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A trailer's row for a frame, and its fixed part: docs/format.md.
-const ROW_BYTES: u64 = 24;
+/// A trailer's row for a frame, and its fixed part: `docs/format.md`.
+pub(crate) const ROW_BYTES: u64 = 24;
 const TRAILER_BYTES: u64 = 40;
-/// Of segments below 64 KiB. Larger ones have a zone of 4096 bytes, which would be a twentieth of the segments of a small
-/// trace's cache and is next to nothing of the caches that they stand for.
-const HEADER_ZONE_BYTES: u64 = 1024;
 const KEY_BYTES: u16 = 8;
 
 /// The sizes of a cache.
@@ -31,11 +29,28 @@ pub(crate) struct Shape {
     pub(crate) segment_bytes: u64,
 }
 
+/// For the identity file.
+const IDENTITY_BYTES: u64 = 4096;
+
 impl Shape {
+    /// What a cache of `capacity` bytes makes of about so many segments, or of ones of this size.
+    pub(crate) fn within(capacity: u64, segments: u64, segment_bytes: Option<u64>) -> Self {
+        let usable = capacity.saturating_sub(IDENTITY_BYTES);
+        let of = |segment_bytes| Self {
+            segments: usable / segment_bytes,
+            segment_bytes,
+        };
+        // Sizes are multiples of 4096. Of those that give a few segments more, the one that leaves least over.
+        let even = align_down(usable / segments.max(1), 4096).clamp(8 << 10, 64 << 20);
+        let smaller = (0..=even / 8 / 4096).map(|n| of((even - n * 4096).max(8 << 10)));
+        let best = smaller.max_by_key(|shape| shape.segments * shape.data_bytes());
+        segment_bytes.map_or_else(|| best.unwrap_or(of(even)), of)
+    }
+
     /// Bytes of a segment that frames and their rows may take.
     pub(crate) fn data_bytes(&self) -> u64 {
-        self.segment_bytes
-            .saturating_sub(HEADER_ZONE_BYTES + TRAILER_BYTES)
+        let zone = Geometry::of(self.segment_bytes).data_begin();
+        self.segment_bytes.saturating_sub(zone + TRAILER_BYTES)
     }
 }
 

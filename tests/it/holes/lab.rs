@@ -4,20 +4,21 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use perennial::{Cache, Options};
+use perennial::{Cache, Eviction, Options};
 use perennial_failpoints::lab::{Crash, Keeps, Op, Oracle, key, value};
 use perennial_failpoints::{Action, Call, FaultFs, Plan, SimFs};
 
 /// Where the cache of every test lies.
 pub(crate) const DIR: &str = "/cache";
 
-/// Tiny segments and a tiny tail, with room enough that nothing is evicted.
+/// Tiny segments and a tiny tail, with room enough that nothing is evicted. Whole segments go, as these tests count them.
 pub(crate) fn roomy() -> Options {
     Options::new()
         .capacity_bytes(1 << 20)
         .segment_bytes(8 << 10)
         .tail_bytes(16 << 10)
         .memory_tier_bytes(0)
+        .eviction(Eviction::Fifo)
         .background(false)
 }
 

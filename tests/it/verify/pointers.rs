@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use perennial::Tail;
+use perennial::{Eviction, Tail};
 use perennial_failpoints::SimFs;
 use perennial_recovery::{decode_part, encode_part};
 use perennial_wal::frame::{FrameHeader, FrameKind, Seed};
@@ -18,7 +18,10 @@ const SEGMENT: u64 = 32 << 10;
 fn large_cache() -> SimFs {
     let fs = SimFs::new(1);
     // In a ring of 4 KiB there is no room for the head of so many parts.
-    let options = options(8 << 20).segment_bytes(SEGMENT).tail_bytes(64 << 10);
+    let options = options(8 << 20)
+        .segment_bytes(SEGMENT)
+        .tail_bytes(64 << 10)
+        .eviction(Eviction::Fifo);
     let cache = open(&fs, options.tail(Tail::Heap));
     for n in 0..ENTRIES {
         let len = if n % 100 == 0 {
