@@ -15,6 +15,13 @@ pub(crate) struct FilterStats {
     pub(crate) false_positives: u64,
 }
 
+impl FilterStats {
+    /// Lookups of keys that were not there.
+    pub(super) fn absent(&self) -> u64 {
+        self.negatives + self.false_positives
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(super) enum Outcome {
     Hit,
