@@ -76,19 +76,21 @@ impl<'a> Bucket<'a> {
         None
     }
 
-    /// Raises the visited bits of the slot that was read as `seen`. Any thread may.
+    /// Raises the visited bits of the slot that was read as `seen`; false: they are as they were. Any thread may.
     ///
     /// One attempt: a lost race loses a hint. Should the slot have become another entry's whose
     /// word 2 is equal bit for bit, that one counts as visited; no other bit can change.
-    pub(super) fn visit(self, at: usize, seen: Slot) {
+    pub(super) fn visit(self, at: usize, seen: Slot) -> bool {
         if seen.payload().visited == VISITED_MAX {
-            return;
+            return false;
         }
         let [_, _, word] = seen.words();
         // Relaxed: it publishes nothing, and being a read-modify-write it does not come between
         // the writer's store of this word and a reader's fence.
         let order = Ordering::Relaxed;
-        let _ = self.slots()[at][2].compare_exchange(word, word + 1, order, order);
+        self.slots()[at][2]
+            .compare_exchange(word, word + 1, order, order)
+            .is_ok()
     }
 
     /// What a slot holds now. Only for the holder of the shard's lock.

@@ -156,8 +156,9 @@ impl<X> Index<X> {
             let found = table.slots.find(table.slots.spot(key.x));
             if let Some((place, slot)) = found
                 && self.horizons.expand(slot.payload()).addr == addr
+                && table.slots.visit(place, slot)
             {
-                table.slots.visit(place, slot);
+                self.tally.count(Outcome::Visit);
             }
         });
     }
@@ -217,6 +218,11 @@ impl<X> Index<X> {
 
     pub(crate) fn filter_stats(&self) -> FilterStats {
         self.tally.stats()
+    }
+
+    /// How often visited bits were raised.
+    pub(crate) fn visits(&self) -> u64 {
+        self.tally.visits()
     }
 
     /// Filters built anew because they let too much through.

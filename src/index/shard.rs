@@ -125,6 +125,11 @@ impl<X> ShardGuard<'_, X> {
         found.is_some()
     }
 
+    /// True while the key's entry is the one at `addr`.
+    pub(crate) fn points_at(&self, hash: u64, addr: Addr) -> bool {
+        self.find_at(hash, addr).is_some()
+    }
+
     /// Points the entry at `new` only if it still points at `old`; its visits start anew.
     pub(crate) fn replace_if(&mut self, hash: u64, old: Addr, new: Addr, size_class: u8) -> bool {
         let found = self.find_at(hash, old);

@@ -115,9 +115,9 @@ impl Slots {
         Some((place, slot))
     }
 
-    /// Raises the visited bits of what was found. Any thread may.
-    pub(super) fn visit(&self, place: Place, seen: Slot) {
-        self.bucket(place.bucket).visit(place.at, seen);
+    /// Raises the visited bits of what was found, if it can. Any thread may.
+    pub(super) fn visit(&self, place: Place, seen: Slot) -> bool {
+        self.bucket(place.bucket).visit(place.at, seen)
     }
 }
 
@@ -214,7 +214,8 @@ impl Slots {
     /// Moves an entry to an empty slot of another of its buckets.
     fn shift(&self, place: Place, to: Place) {
         let slot = self.read(place);
-        self.bucket(to.bucket).write(to.at, slot.displaced(to.displacement));
+        self.bucket(to.bucket)
+            .write(to.at, slot.displaced(to.displacement));
         let moves = self.moves.load(Ordering::Relaxed);
         // Release, with both acquires in `find`.
         self.moves.store(moves + 1, Ordering::Release);

@@ -51,7 +51,9 @@ impl Memory {
 
 fn main() -> io::Result<()> {
     let args = Args::parse();
-    println!("entries, bytes of each: the index says, allocated, resident; allocated at most since the line before");
+    println!(
+        "entries, bytes of each: the index says, allocated, resident; allocated at most since the line before"
+    );
     let before = Memory::now()?;
     let index = BareIndex::new(args.shards, args.fp_rate);
     if args.reserved {
@@ -72,7 +74,10 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::cast_precision_loss, reason = "bytes and entries are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "bytes and entries are far below 2^52"
+)]
 fn report(entries: u64, index: &BareIndex, before: &Memory) -> io::Result<()> {
     let now = Memory::now()?;
     let most = ALLOCATED.peak_usage() as u64;
@@ -91,7 +96,9 @@ fn report(entries: u64, index: &BareIndex, before: &Memory) -> io::Result<()> {
 /// Bytes of this process's own that are in memory.
 fn resident() -> io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(kib.unwrap_or(0) << 10)
 }
