@@ -6,7 +6,7 @@
 //! its filter from one end to the other.
 //!
 //! It is fed with every key before the entry is stored, under the shard's lock, and is replaced together with the
-//! table: it never denies a key that is there. Its words are relaxed atomics, and that is enough. A reader who must see
+//! table or built anew under that lock (`rebuild.rs`): it never denies a key that is there. Its words are relaxed atomics, and that is enough. A reader who must see
 //! an entry learned of it from its writer, and with that the earlier stores to the filter.
 
 use perennial_wal::to_usize;

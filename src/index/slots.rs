@@ -2,7 +2,7 @@
 //!
 //! A new entry takes the first empty slot of its four buckets. When all are full, one of the
 //! twenty entries in the way is moved to another of *its* buckets: that alone lets a table fill to
-//! 95 % before it has to grow.
+//! nearly 98 % before it has to grow.
 //!
 //! A moved entry is first copied, then `moves` is counted, then the old copy is erased. A reader
 //! that looked at the new place too early and at the old one too late has seen the erased slot,

@@ -31,7 +31,7 @@ impl TableShape {
             filter: FilterShape::of(geometry.fp_rate),
             // The sizes of many shards lie between each other: on average they are half way through a step. Of few
             // shards most may be at its beginning, and a smaller step keeps them, too, below 16 bytes an entry.
-            step: if geometry.shards_log2 < 5 { 16 } else { 8 },
+            step: if geometry.shards_log2 < 5 { 16 } else { 12 },
         }
     }
 

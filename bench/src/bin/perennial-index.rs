@@ -32,6 +32,9 @@ struct Args {
     /// Make room for all entries at first, as an open does, and say what it takes at the end only.
     #[arg(long)]
     reserved: bool,
+    /// At the end remove a tenth of the keys, and say how long it takes to build a filter anew.
+    #[arg(long)]
+    rebuild: bool,
 }
 
 /// What the process has.
@@ -71,7 +74,29 @@ fn main() -> io::Result<()> {
             report(entries, &index, &before)?;
         }
     }
+    if args.rebuild {
+        rebuild(&args, &index)?;
+    }
     Ok(())
+}
+
+fn rebuild(args: &Args, index: &BareIndex) -> io::Result<()> {
+    // A little more than a tenth: shards differ.
+    for number in (0..args.entries).step_by(8) {
+        index.remove(number);
+    }
+    let before = time_on_a_processor()?;
+    let filters = index.refresh_filters();
+    let took = (time_on_a_processor()? - before) / 1000 / filters.max(1);
+    println!("{filters} filters built anew, {took} us of a processor for each");
+    Ok(())
+}
+
+/// In nanoseconds: other processes do not count.
+fn time_on_a_processor() -> io::Result<u64> {
+    let stat = std::fs::read_to_string("/proc/self/schedstat")?;
+    let first = stat.split(' ').next().and_then(|first| first.parse().ok());
+    first.ok_or_else(|| io::Error::other("no time in /proc/self/schedstat"))
 }
 
 #[expect(
