@@ -205,7 +205,6 @@ impl<X> ShardGuard<'_, X> {
         }
         let slots = &self.state.table.slots;
         let old = slots.put(place, slots.spot(key.x), payload);
-        let replaced = (!old.is_empty()).then(|| self.index.horizons.expand(old.payload()));
-        replaced
+        (!old.is_empty()).then(|| self.index.horizons.expand(old.payload()))
     }
 }
