@@ -80,6 +80,8 @@ impl<'a> Absorb<'a> {
     fn apply(&self, operation: &Operation) {
         let mut shard = self.index.lock(operation.hash);
         let old = match operation.what {
+            // It was in the image already, which knows how often it was read.
+            What::Put(addr, _) if shard.points_at(operation.hash, addr) => None,
             What::Put(addr, class) => {
                 shard.prepare(operation.hash);
                 self.ledger.add(addr);
@@ -115,6 +117,7 @@ impl<'a> Absorb<'a> {
 
     /// What points at segments that are gone counts no more.
     fn settle(&self) {
+        let before = self.ledger.live();
         self.ledger.retain(|segment, kept| {
             let begin = Lsn(segment.0 * self.segment_bytes);
             self.counts(if kept {
@@ -123,6 +126,9 @@ impl<'a> Absorb<'a> {
                 Addr::log(begin)
             })
         });
+        // Their slots are dead, and the filters know them.
+        self.index
+            .note_evicted(before.saturating_sub(self.ledger.live()));
     }
 }
 

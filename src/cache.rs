@@ -215,7 +215,7 @@ impl Cache {
         self.0.close()
     }
 
-    fn engine(&self) -> &Engine {
+    pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
 }

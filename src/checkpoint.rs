@@ -36,6 +36,8 @@ pub(crate) struct CheckpointState {
     pub(crate) generation: u64,
     /// Bytes the newest one took.
     pub(crate) bytes: u64,
+    /// How often visited bits had been raised when its images were taken.
+    pub(crate) visits: u64,
     pub(crate) time_seen_s: u64,
     /// A checkpoint whose head has to wait.
     pub(crate) begun: Option<Begun>,
@@ -90,7 +92,7 @@ impl Engine {
         let mut state = self.lock_upkeep()?;
         let nothing_new =
             self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed);
-        if nothing_new || self.checkpoint_is_fresh(&state) {
+        if (nothing_new || self.checkpoint_is_fresh(&state)) && !self.visits_are_new(&state) {
             return Ok(());
         }
         self.write_checkpoint(&mut state).map(drop)
@@ -122,6 +124,13 @@ impl Engine {
     fn checkpoint_is_fresh(&self, state: &CheckpointState) -> bool {
         let logged = self.log.reserved_end().0 - state.newest_head.0;
         logged < state.bytes / LITTLE
+    }
+
+    /// True when so much was read since the newest checkpoint that the policy would choose otherwise without it: a twentieth of
+    /// what there is. Visits are in the images and nowhere else.
+    fn visits_are_new(&self, state: &CheckpointState) -> bool {
+        let raised = self.index.visits() - state.visits;
+        state.policy.is_selective() && raised > 0 && raised * MAX_COST >= self.ledger.live()
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
@@ -168,6 +177,7 @@ impl Engine {
     fn append_parts(&self, state: &mut CheckpointState) -> Result<Begun> {
         perennial_failpoints::site!("checkpoint::begin");
         let c = self.log.reserved_end();
+        state.visits = self.index.visits();
         let mut head = Head {
             generation: state.generation + 1,
             c,

@@ -149,6 +149,10 @@ impl Engine {
 
     /// Work that is due, where no thread does it.
     pub(crate) fn after_operation(&self, entered_segment: bool) {
+        self.tell_of_stale_filters();
+        if self.index.filters_are_stale() && !self.plan.background {
+            self.refresh_filters();
+        }
         if !entered_segment {
             return;
         }
@@ -165,6 +169,20 @@ impl Engine {
         }
     }
 
+    /// Filters that let too much through are the upkeep's; without a thread for it, those who write do it.
+    pub(crate) fn tell_of_stale_filters(&self) {
+        if self.index.filters_are_stale()
+            && self.plan.background
+            && self.index.tells_of_stale_filters()
+        {
+            self.signal.wake();
+        }
+    }
+
+    pub(crate) fn refresh_filters(&self) {
+        self.index.refresh_filters(&|addr| self.is_live(addr));
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let filter = self.index.filter_stats();
         Stats {
@@ -174,8 +192,10 @@ impl Engine {
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
             capacity_bytes: self.plan.capacity_bytes,
             index_bytes: self.index.memory_bytes() as u64,
-            filter_negatives: filter.negatives,
-            filter_false_positives: filter.false_positives,
+            bloom_probes: filter.probes,
+            bloom_negatives: filter.negatives,
+            bloom_false_positives: filter.false_positives,
+            bloom_rebuilds: self.index.filter_rebuilds(),
             ..self.counters.snapshot(&self.opened)
         }
     }

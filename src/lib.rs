@@ -34,6 +34,9 @@ mod write;
 
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub use index::BareIndex;
 pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };

@@ -218,6 +218,7 @@ impl Opening {
         opened.open_us = 0;
         let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
+        engine.index.note_evicted(evicted);
         // Before the first frame, not after: see `RESERVE`.
         engine.upkeep_step()?;
         Ok(engine)
@@ -239,6 +240,7 @@ impl Opening {
             newest_c: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
             newest_head: outcome.checkpoint.map_or(Lsn(0), |(head, _)| head),
             bytes: outcome.checkpoint_bytes,
+            visits: 0,
             generation: outcome.generation,
             time_seen_s: outcome.time_seen_s,
             unstable_head: None,

@@ -75,6 +75,7 @@ impl Engine {
             }
         };
         self.counters.evicted.add(dropped);
+        self.index.note_evicted(dropped);
         self.counters.reclaimed_segments.add(1);
         tracing::debug!(segment = %segment.header.number, ?from, dropped, moved = moved.len(), "reclaimed a segment");
         Ok(())

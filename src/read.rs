@@ -145,6 +145,7 @@ impl Engine {
             }
             unproved = Some(entry);
         }
+        self.tell_of_stale_filters();
         if let Some(sampler) = &self.sampler {
             sampler.read(hash, None);
         }

@@ -170,3 +170,37 @@ fn shuttle_a_close_among_writers_loses_nothing_that_returned() {
         }
     });
 }
+
+/// Filters are built anew, for every remove makes one stale, while another thread inserts and a third one reads: what was
+/// inserted is found.
+#[test]
+fn shuttle_a_filter_built_anew_forgets_nothing() {
+    check(1_500, || {
+        let cache = open(&SimFs::new(5), false);
+        put(&cache, "stays", 1, 50);
+        let (writer, remover) = (cache.clone(), cache.clone());
+        let writer = thread::spawn(move || {
+            for op in 2..=5 {
+                let key = format!("new-{op}");
+                put(&writer, &key, op, 50);
+                assert_eq!(shown(&writer, &key), op);
+            }
+        });
+        let remover = thread::spawn(move || {
+            for op in 6..=8 {
+                put(&remover, "goes", op, 50);
+                remover.remove("goes").expect("remove");
+                remover.engine().refresh_filters();
+            }
+        });
+        for _ in 0..4 {
+            assert_eq!(shown(&cache, "stays"), 1);
+        }
+        writer.join().expect("no panic");
+        remover.join().expect("no panic");
+        for op in 2..=5 {
+            assert_eq!(shown(&cache, &format!("new-{op}")), op);
+        }
+        assert!(cache.stats().bloom_rebuilds > 0);
+    });
+}

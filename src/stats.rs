@@ -29,11 +29,15 @@ macro_rules! counters {
             pub capacity_bytes: u64,
             /// Bytes of memory for index and filter.
             pub index_bytes: u64,
-            /// Lookups that the filter answered: the key was not there. `get_or_fetch` looks twice, so there may be more of these
-            /// than misses.
-            pub filter_negatives: u64,
-            /// Lookups that the filter let through for a key that was not there.
-            pub filter_false_positives: u64,
+            /// Lookups in the index, each of which asks its filter first. `get_or_fetch` looks twice, and reads may look again,
+            /// so there may be more of these than reads.
+            pub bloom_probes: u64,
+            /// Of these, answered by the filter: the key was not there.
+            pub bloom_negatives: u64,
+            /// Of these, let through for a key that was not there.
+            pub bloom_false_positives: u64,
+            /// Filters of index shards built anew, because a tenth of their keys was gone or they let too much through.
+            pub bloom_rebuilds: u64,
             /// Entries that the checkpoint brought back at open.
             pub recovered_from_checkpoint: u64,
             /// Operations replayed at open.
@@ -120,6 +124,27 @@ impl Stats {
     }
 }
 
+/// Ratios.
+#[expect(clippy::cast_precision_loss, reason = "a ratio, to some digits")]
+impl Stats {
+    /// How often the filter let a lookup through for a key that was not there: of all lookups of such keys, 0 to 1. What
+    /// [`Options::bloom_fp_rate`](crate::Options::bloom_fp_rate) promises. 0 as long as nobody has asked for one.
+    #[must_use]
+    pub fn bloom_observed_fp_rate(&self) -> f64 {
+        let absent = self.bloom_negatives + self.bloom_false_positives;
+        self.bloom_false_positives as f64 / absent.max(1) as f64
+    }
+
+    /// Bytes of memory that index and filter take for each entry. 0 without entries.
+    #[must_use]
+    pub fn index_bytes_per_entry(&self) -> f64 {
+        if self.entries == 0 {
+            return 0.0;
+        }
+        self.index_bytes as f64 / self.entries as f64
+    }
+}
+
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -141,7 +166,7 @@ impl fmt::Display for Stats {
             self.hits_memory,
             self.hits_disk,
             self.misses,
-            self.filter_negatives
+            self.bloom_negatives
         )?;
         writeln!(
             f,

@@ -33,6 +33,7 @@ impl Engine {
     pub(crate) fn upkeep_step(&self) -> Result<()> {
         let mut state = self.lock_upkeep()?;
         perennial_failpoints::site!("upkeep::step");
+        self.refresh_filters();
         if perennial_failpoints::planted!("nothing-prepared-ahead") {
             self.log.store().set_reserve(Reserve::default());
         } else {
@@ -147,6 +148,7 @@ impl Engine {
         self.log.store().release_through(oldest);
         let dropped = self.ledger.drop_through(oldest);
         self.counters.evicted.add(dropped);
+        self.index.note_evicted(dropped);
         self.counters.reclaimed_segments.add(1);
         tracing::warn!(%oldest, dropped, "a segment was dropped to make room for the upkeep");
         Ok(true)

@@ -16,38 +16,54 @@
 //! A reader asleep across exactly 2^31 changes of one bucket would be fooled; it is pinned for
 //! one lookup only, and what it finds is compared with the full key on disk in any case.
 
+use super::lines::{Line, WORDS};
+use super::prefetch::prefetch;
 use super::slot::{Slot, Tag, VISITED_MAX};
 use crate::sync::{AtomicU32, Backoff, Ordering, fence};
 
 pub(super) const SLOTS: usize = 5;
 
-#[derive(Default)]
-#[repr(align(64))]
-pub(super) struct Bucket {
-    version: AtomicU32,
-    slots: [[AtomicU32; 3]; SLOTS],
-}
+/// A line of the table.
+#[derive(Clone, Copy)]
+pub(super) struct Bucket<'a>(pub(super) &'a Line);
 
-const _: () = assert!(size_of::<Bucket>() == 64);
+type SlotWords = [AtomicU32; 3];
 
-impl Bucket {
+const _: () = assert!(1 + SLOTS * 3 == WORDS);
+
+impl<'a> Bucket<'a> {
+    #[inline]
+    fn version(self) -> &'a AtomicU32 {
+        &self.0[0]
+    }
+
+    #[inline]
+    fn slots(self) -> &'a [SlotWords] {
+        self.0[1..].as_chunks().0
+    }
+
+    /// Begins to load it.
+    pub(super) fn prefetch(self) {
+        prefetch(self.0);
+    }
+
     /// The slot with this tag. Any thread may ask.
-    pub(super) fn find(&self, tag: Tag) -> Option<(usize, Slot)> {
+    pub(super) fn find(self, tag: Tag) -> Option<(usize, Slot)> {
         let backoff = Backoff::new();
         loop {
-            let before = self.version.load(Ordering::Acquire);
+            let before = self.version().load(Ordering::Acquire);
             let found = self.scan(tag);
             fence(Ordering::Acquire);
-            if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
+            if before.is_multiple_of(2) && self.version().load(Ordering::Relaxed) == before {
                 return found;
             }
             backoff.snooze();
         }
     }
 
-    fn scan(&self, tag: Tag) -> Option<(usize, Slot)> {
+    fn scan(self, tag: Tag) -> Option<(usize, Slot)> {
         let [first, second] = tag.words();
-        for (at, words) in self.slots.iter().enumerate() {
+        for (at, words) in self.slots().iter().enumerate() {
             if words[0].load(Ordering::Relaxed) != first {
                 continue;
             }
@@ -60,51 +76,60 @@ impl Bucket {
         None
     }
 
-    /// Raises the visited bits of the slot that was read as `seen`. Any thread may.
+    /// Raises the visited bits of the slot that was read as `seen`; false: they are as they were. Any thread may.
     ///
     /// One attempt: a lost race loses a hint. Should the slot have become another entry's whose
     /// word 2 is equal bit for bit, that one counts as visited; no other bit can change.
-    pub(super) fn visit(&self, at: usize, seen: Slot) {
+    pub(super) fn visit(self, at: usize, seen: Slot) -> bool {
         if seen.payload().visited == VISITED_MAX {
-            return;
+            return false;
         }
         let [_, _, word] = seen.words();
         // Relaxed: it publishes nothing, and being a read-modify-write it does not come between
         // the writer's store of this word and a reader's fence.
         let order = Ordering::Relaxed;
-        let _ = self.slots[at][2].compare_exchange(word, word + 1, order, order);
+        self.slots()[at][2]
+            .compare_exchange(word, word + 1, order, order)
+            .is_ok()
     }
 
     /// What a slot holds now. Only for the holder of the shard's lock.
-    pub(super) fn slot(&self, at: usize) -> Slot {
-        load(&self.slots[at])
+    #[inline]
+    pub(super) fn slot(self, at: usize) -> Slot {
+        load(&self.slots()[at])
     }
 
     /// The first empty slot. Only for the holder of the shard's lock.
-    pub(super) fn vacancy(&self) -> Option<usize> {
-        let empty = |words: &[AtomicU32; 3]| words[2].load(Ordering::Relaxed) == 0;
-        self.slots.iter().position(empty)
+    #[inline]
+    pub(super) fn vacancy(self) -> Option<usize> {
+        let empty = |words: &SlotWords| words[2].load(Ordering::Relaxed) == 0;
+        self.slots().iter().position(empty)
     }
 
     /// Sets a slot of a bucket that no reader can see.
-    pub(super) fn fill(&mut self, at: usize, slot: Slot) {
-        self.slots[at] = slot.words().map(AtomicU32::new);
+    #[inline]
+    pub(super) fn fill(self, at: usize, slot: Slot) {
+        store(&self.slots()[at], slot);
     }
 
     /// Only for the holder of the shard's lock.
-    pub(super) fn write(&self, at: usize, slot: Slot) {
-        let version = self.version.load(Ordering::Relaxed);
-        self.version
+    pub(super) fn write(self, at: usize, slot: Slot) {
+        let version = self.version().load(Ordering::Relaxed);
+        self.version()
             .store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        for (word, new) in self.slots[at].iter().zip(slot.words()) {
-            word.store(new, Ordering::Relaxed);
-        }
-        self.version
+        store(&self.slots()[at], slot);
+        self.version()
             .store(version.wrapping_add(2), Ordering::Release);
     }
 }
 
-fn load(words: &[AtomicU32; 3]) -> Slot {
+fn store(words: &SlotWords, slot: Slot) {
+    for (word, new) in words.iter().zip(slot.words()) {
+        word.store(new, Ordering::Relaxed);
+    }
+}
+
+fn load(words: &SlotWords) -> Slot {
     Slot::from_words([0, 1, 2].map(|i| words[i].load(Ordering::Relaxed)))
 }

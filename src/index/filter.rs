@@ -6,28 +6,28 @@
 //! its filter from one end to the other.
 //!
 //! It is fed with every key before the entry is stored, under the shard's lock, and is replaced together with the
-//! table: it never denies a key that is there. Its words are relaxed atomics, and that is enough. A reader who must see
+//! table or built anew under that lock (`rebuild.rs`): it never denies a key that is there. Its words are relaxed atomics, and that is enough. A reader who must see
 //! an entry learned of it from its writer, and with that the earlier stores to the filter.
 
 use perennial_wal::to_usize;
 
 use super::filter_shape::{BLOCK_BITS, FilterShape};
+use super::lines::{Line, WORDS};
+use super::pieces::Pieces;
 use super::prefetch::prefetch;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 
-const WORDS: usize = (BLOCK_BITS / 64) as usize;
+const WORD_BITS: u64 = u32::BITS as u64;
+const _: () = assert!(WORDS as u64 * WORD_BITS == BLOCK_BITS as u64);
 
-#[derive(Default)]
-#[repr(align(64))]
-struct Block([AtomicU64; WORDS]);
-
-const _: () = assert!(size_of::<Block>() == 64);
+/// In pieces of 2 KiB.
+type Blocks = Pieces<32>;
 
 pub(super) struct Filter {
     hashes: u32,
     /// How far an `x` is shifted to have its first place bit on top.
     shift: u8,
-    blocks: Box<[Block]>,
+    blocks: Blocks,
 }
 
 impl Filter {
@@ -36,17 +36,16 @@ impl Filter {
         Self {
             hashes: shape.hashes,
             shift: 64 - place_bits,
-            blocks: (0..shape.blocks(capacity))
-                .map(|_| Block::default())
-                .collect(),
+            blocks: Blocks::new(shape.blocks(capacity)),
         }
     }
 
     /// Lets a key pass from now on. Only for the holder of the shard's lock: it loads and stores, and does not lock.
+    #[inline]
     pub(super) fn insert(&self, x: u64) {
         let block = self.block(x);
         for (word, bit) in self.bits(x) {
-            let word = &block.0[word];
+            let word = &block[word];
             word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         }
     }
@@ -56,28 +55,31 @@ impl Filter {
         prefetch(self.block(x));
     }
 
+    #[inline]
     pub(super) fn may_contain(&self, x: u64) -> bool {
         let block = self.block(x);
         self.bits(x)
-            .all(|(word, bit)| block.0[word].load(Ordering::Relaxed) & bit != 0)
+            .all(|(word, bit)| block[word].load(Ordering::Relaxed) & bit != 0)
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.blocks)
+        Blocks::bytes(self.blocks.len())
     }
 
     /// `x` as a fraction points at its block.
-    fn block(&self, x: u64) -> &Block {
+    #[inline]
+    fn block(&self, x: u64) -> &Line {
         let product = u128::from(x << self.shift) * self.blocks.len() as u128;
-        &self.blocks[to_usize(halves(product).0)]
+        self.blocks.line(to_usize(halves(product).0))
     }
 
     /// The key's bits in its block, as a word and a bit of it.
-    fn bits(&self, x: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
+    #[inline]
+    fn bits(&self, x: u64) -> impl Iterator<Item = (usize, u32)> + use<> {
         let mixed = mix(x);
         (0..self.hashes).map(move |n| {
             let bit = mixed >> (n * BLOCK_BITS.ilog2()) & u64::from(BLOCK_BITS - 1);
-            (to_usize(bit / 64), 1 << (bit % 64))
+            (to_usize(bit / WORD_BITS), 1 << (bit % WORD_BITS))
         })
     }
 }

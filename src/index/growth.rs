@@ -4,6 +4,8 @@
 //! So it is done in order: homes rise with the keys, both tables and the filter are gone through from one end to the
 //! other, and of a slot nothing changes but the displacement.
 
+use perennial_wal::to_usize;
+
 use super::bucket::SLOTS;
 use super::quotient::CHOICES;
 use super::slot::Slot;
@@ -13,7 +15,7 @@ impl Slots {
     /// The same entries over more buckets, each key shown to `placed`; `None` when they do not fit.
     pub(super) fn spread_over(&self, buckets: u64, placed: impl Fn(u64)) -> Option<Self> {
         let mut wider = Filling::new(Self::new(self.quotient.with_buckets(buckets)));
-        for (number, bucket) in self.buckets.iter().enumerate() {
+        for (number, bucket) in self.all_buckets().enumerate() {
             for slot in (0..SLOTS).map(|at| bucket.slot(at)) {
                 if !slot.is_empty() {
                     let x = self.quotient.join(self.quotient.spot(number, slot.tag()));
@@ -36,7 +38,7 @@ struct Filling {
 
 impl Filling {
     fn new(slots: Slots) -> Self {
-        let taken = vec![0; slots.buckets.len()];
+        let taken = vec![0; to_usize(slots.buckets())];
         Self { slots, taken }
     }
 
@@ -46,7 +48,7 @@ impl Filling {
             None => self.relocate(x)?,
         };
         let slot = slot.displaced(place.displacement);
-        self.slots.buckets[place.bucket].fill(place.at, slot);
+        self.slots.bucket(place.bucket).fill(place.at, slot);
         Some(())
     }
 

@@ -15,19 +15,25 @@
 //! - The filter of a published table knows every key in its slots, and every prepared one.
 //! - Every stored address is at most its horizon, and less than 8 TiB below it or dead.
 
+#[cfg(feature = "model")]
+mod bare;
 mod bucket;
 mod entry;
 mod filter;
 mod filter_shape;
 mod geometry;
 mod growth;
+mod lines;
+mod pieces;
 mod prefetch;
 mod quotient;
+mod rebuild;
 mod room;
 mod shard;
 pub(crate) mod size_class;
 mod slot;
 mod slots;
+mod stale;
 mod table;
 mod table_ptr;
 mod tally;
@@ -37,6 +43,8 @@ mod tests;
 use crossbeam_utils::CachePadded;
 use perennial_wal::Addr;
 
+#[cfg(feature = "model")]
+pub use bare::BareIndex;
 pub(crate) use entry::{Entry, ImageEntry};
 pub(crate) use geometry::IndexGeometry;
 pub(crate) use shard::{Live, ShardGuard};
@@ -45,6 +53,7 @@ pub(crate) use tally::FilterStats;
 use entry::Horizons;
 use geometry::Key;
 use shard::Shard;
+use stale::Stale;
 use table::TableShape;
 use tally::{Outcome, Tally};
 
@@ -54,6 +63,7 @@ pub(crate) struct Index<X> {
     table_shape: TableShape,
     horizons: Horizons,
     tally: Tally,
+    stale: Stale,
     shards: Box<[CachePadded<Shard<X>>]>,
 }
 
@@ -71,6 +81,7 @@ impl<X: Default> Index<X> {
             table_shape,
             horizons: Horizons::default(),
             tally: Tally::default(),
+            stale: Stale::new(geometry.fp_rate),
             shards: shards
                 .map(|number| CachePadded::new(Shard::new(number, &table_shape)))
                 .collect(),
@@ -98,6 +109,9 @@ impl<X> Index<X> {
         let key = self.geometry.key_of_hash(hash);
         let (outcome, entry) = self.look_up(key);
         self.tally.count(outcome);
+        if let Outcome::FalsePositive = outcome {
+            self.stale.passed_in_vain(&self.tally);
+        }
         entry
     }
 
@@ -142,8 +156,9 @@ impl<X> Index<X> {
             let found = table.slots.find(table.slots.spot(key.x));
             if let Some((place, slot)) = found
                 && self.horizons.expand(slot.payload()).addr == addr
+                && table.slots.visit(place, slot)
             {
-                table.slots.visit(place, slot);
+                self.tally.count(Outcome::Visit);
             }
         });
     }
@@ -174,7 +189,7 @@ impl<X> Index<X> {
         let mean = entries.div_ceil(self.shards());
         // Shards differ by the square root of their share; two of these spare most of them from
         // growing. What is left is for the placing: it has to move others often beyond that.
-        let slots = (mean + 2 * mean.isqrt()) * 100 / 94;
+        let slots = (mean + 2 * mean.isqrt()) * 100 / 96;
         for number in 0..self.shards() {
             self.lock_shard(number)
                 .reserve(slots.div_ceil(bucket::SLOTS) as u64);
@@ -203,5 +218,15 @@ impl<X> Index<X> {
 
     pub(crate) fn filter_stats(&self) -> FilterStats {
         self.tally.stats()
+    }
+
+    /// How often visited bits were raised.
+    pub(crate) fn visits(&self) -> u64 {
+        self.tally.visits()
+    }
+
+    /// Filters built anew because they let too much through.
+    pub(crate) fn filter_rebuilds(&self) -> u64 {
+        self.stale.rebuilds()
     }
 }

@@ -39,12 +39,16 @@ impl<X> ShardGuard<'_, X> {
         };
         let place = slots.candidates(slots.spot(key.x)).find(dead)?;
         slots.erase(place);
+        // It was counted among the evicted.
         self.state.removed += 1;
+        self.state.freed += 1;
         Some(place)
     }
 
     /// Erases what is dead, and shows `keep` what is not.
-    fn sweep_into(&mut self, live: Live<'_>, mut keep: impl FnMut(u64, Entry)) {
+    pub(super) fn sweep_into(&mut self, live: Live<'_>, mut keep: impl FnMut(u64, Entry)) {
+        // Before the first look: what is evicted from here on may be found live.
+        let evicted = self.index.stale.evicted_so_far();
         let slots = &self.state.table.slots;
         let mut removed = 0;
         for (place, x, payload) in slots.entries() {
@@ -57,6 +61,7 @@ impl<X> ShardGuard<'_, X> {
             }
         }
         self.state.removed += removed;
+        (self.state.evicted_before, self.state.freed) = (evicted, 0);
     }
 
     fn sweep(&mut self, live: Live<'_>) {
@@ -76,7 +81,7 @@ impl<X> ShardGuard<'_, X> {
                 visited: entry.visited,
             });
         });
-        self.refresh_filter();
+        self.refresh_swept();
     }
 
     pub(super) fn clear(&mut self) {
@@ -105,16 +110,7 @@ impl<X> ShardGuard<'_, X> {
         self.replace_table(grown);
     }
 
-    /// A filter that lets too much through is built anew from what is stored.
-    pub(super) fn refresh_filter(&mut self) {
-        let table = &self.state.table;
-        if self.state.removed > (table.slots.full() / 10).max(16) {
-            let fresh = table.with_fresh_filter(&self.index.table_shape);
-            self.replace_table(fresh);
-        }
-    }
-
-    fn replace_table(&mut self, table: Table) {
+    pub(super) fn replace_table(&mut self, table: Table) {
         self.index.shards[self.number]
             .published
             .publish(table.clone());

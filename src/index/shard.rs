@@ -25,6 +25,10 @@ pub(super) struct State<X> {
     pub(super) phase: Phase,
     /// Entries that are gone but still pass the filter.
     pub(super) removed: usize,
+    /// Entries evicted in the whole index before this shard was swept.
+    pub(super) evicted_before: u64,
+    /// Slots of dead entries that were used again since.
+    pub(super) freed: usize,
     extra: X,
 }
 
@@ -53,6 +57,8 @@ impl<X: Default> Shard<X> {
                 table,
                 phase: Phase::Together(number),
                 removed: 0,
+                evicted_before: 0,
+                freed: 0,
                 extra: X::default(),
             }),
         }
@@ -119,6 +125,11 @@ impl<X> ShardGuard<'_, X> {
         found.is_some()
     }
 
+    /// True while the key's entry is the one at `addr`.
+    pub(crate) fn points_at(&self, hash: u64, addr: Addr) -> bool {
+        self.find_at(hash, addr).is_some()
+    }
+
     /// Points the entry at `new` only if it still points at `old`; its visits start anew.
     pub(crate) fn replace_if(&mut self, hash: u64, old: Addr, new: Addr, size_class: u8) -> bool {
         let found = self.find_at(hash, old);
@@ -149,10 +160,9 @@ impl<X> ShardGuard<'_, X> {
 
     fn erase(&mut self, place: Place) {
         self.state.table.slots.erase(place);
-        self.state.removed += 1;
-        // A fresh filter would not know of a key that was prepared and is not stored yet.
+        // The place that a prepared key would have taken may be another now.
         self.prepared = None;
-        self.refresh_filter();
+        self.count_removed();
     }
 }
 
@@ -195,8 +205,6 @@ impl<X> ShardGuard<'_, X> {
         }
         let slots = &self.state.table.slots;
         let old = slots.put(place, slots.spot(key.x), payload);
-        let replaced = (!old.is_empty()).then(|| self.index.horizons.expand(old.payload()));
-        self.refresh_filter();
-        replaced
+        (!old.is_empty()).then(|| self.index.horizons.expand(old.payload()))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A new entry takes the first empty slot of its four buckets. When all are full, one of the
 //! twenty entries in the way is moved to another of *its* buckets: that alone lets a table fill to
-//! 95 % before it has to grow.
+//! nearly 98 % before it has to grow.
 //!
 //! A moved entry is first copied, then `moves` is counted, then the old copy is erased. A reader
 //! that looked at the new place too early and at the old one too late has seen the erased slot,
@@ -11,16 +11,19 @@
 use perennial_wal::to_usize;
 
 use super::bucket::{Bucket, SLOTS};
-use super::prefetch::prefetch;
+use super::pieces::Pieces;
 use super::quotient::{CHOICES, Quotient, Spot};
 use super::slot::{Payload, Slot, Tag};
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
+
+/// In pieces of 4 KiB.
+type Buckets = Pieces<64>;
 
 pub(super) struct Slots {
     pub(super) quotient: Quotient,
     moves: AtomicU64,
     used: AtomicUsize,
-    pub(super) buckets: Box<[Bucket]>,
+    buckets: Buckets,
 }
 
 /// One slot of a table, for a given key.
@@ -33,17 +36,24 @@ pub(super) struct Place {
 
 impl Slots {
     pub(super) fn new(quotient: Quotient) -> Self {
-        let buckets = 0..quotient.buckets();
         Self {
             quotient,
             moves: AtomicU64::new(0),
             used: AtomicUsize::new(0),
-            buckets: buckets.map(|_| Bucket::default()).collect(),
+            buckets: Buckets::new(to_usize(quotient.buckets())),
         }
     }
 
     pub(super) fn buckets(&self) -> u64 {
         self.quotient.buckets()
+    }
+
+    pub(super) fn bucket(&self, number: usize) -> Bucket<'_> {
+        Bucket(self.buckets.line(number))
+    }
+
+    pub(super) fn all_buckets(&self) -> impl Iterator<Item = Bucket<'_>> {
+        self.buckets.iter().map(Bucket)
     }
 
     /// With this many slots in use, the dead are swept.
@@ -53,13 +63,13 @@ impl Slots {
 
     /// Swept down to less than this a table has room for a while; otherwise it grows.
     pub(super) fn roomy(&self) -> usize {
-        self.buckets.len() * SLOTS * 60 / 64
+        self.buckets.len() * SLOTS * 123 / 128
     }
 
     /// Begins to load the buckets of a key.
     pub(super) fn prefetch(&self, spot: Spot) {
         for choice in 0..CHOICES {
-            prefetch(&self.buckets[self.quotient.bucket(spot, choice)]);
+            self.bucket(self.quotient.bucket(spot, choice)).prefetch();
         }
     }
 
@@ -96,7 +106,7 @@ impl Slots {
 
     fn find_at(&self, spot: Spot, displacement: u8) -> Option<(Place, Slot)> {
         let bucket = self.quotient.bucket(spot, displacement);
-        let (at, slot) = self.buckets[bucket].find(Tag::new(spot, displacement))?;
+        let (at, slot) = self.bucket(bucket).find(Tag::new(spot, displacement))?;
         let place = Place {
             bucket,
             at,
@@ -105,30 +115,30 @@ impl Slots {
         Some((place, slot))
     }
 
-    /// Raises the visited bits of what was found. Any thread may.
-    pub(super) fn visit(&self, place: Place, seen: Slot) {
-        self.buckets[place.bucket].visit(place.at, seen);
+    /// Raises the visited bits of what was found, if it can. Any thread may.
+    pub(super) fn visit(&self, place: Place, seen: Slot) -> bool {
+        self.bucket(place.bucket).visit(place.at, seen)
     }
 }
 
 /// For the holder of the shard's lock.
 impl Slots {
     pub(super) fn read(&self, place: Place) -> Slot {
-        self.buckets[place.bucket].slot(place.at)
+        self.bucket(place.bucket).slot(place.at)
     }
 
     /// Stores an entry and returns what was there.
     pub(super) fn put(&self, place: Place, spot: Spot, payload: Payload) -> Slot {
         let old = self.read(place);
         let slot = Slot::new(Tag::new(spot, place.displacement), payload);
-        self.buckets[place.bucket].write(place.at, slot);
+        self.bucket(place.bucket).write(place.at, slot);
         self.count(usize::from(old.is_empty()), 0);
         old
     }
 
     pub(super) fn erase(&self, place: Place) {
         debug_assert!(!self.read(place).is_empty());
-        self.buckets[place.bucket].write(place.at, Slot::EMPTY);
+        self.bucket(place.bucket).write(place.at, Slot::EMPTY);
         self.count(0, 1);
     }
 
@@ -145,7 +155,7 @@ impl Slots {
     fn empty(&self, spot: Spot) -> Option<Place> {
         (0..CHOICES).find_map(|displacement| {
             let bucket = self.quotient.bucket(spot, displacement);
-            let at = self.buckets[bucket].vacancy()?;
+            let at = self.bucket(bucket).vacancy()?;
             Some(Place {
                 bucket,
                 at,
@@ -204,19 +214,20 @@ impl Slots {
     /// Moves an entry to an empty slot of another of its buckets.
     fn shift(&self, place: Place, to: Place) {
         let slot = self.read(place);
-        self.buckets[to.bucket].write(to.at, slot.displaced(to.displacement));
+        self.bucket(to.bucket)
+            .write(to.at, slot.displaced(to.displacement));
         let moves = self.moves.load(Ordering::Relaxed);
         // Release, with both acquires in `find`.
         self.moves.store(moves + 1, Ordering::Release);
-        self.buckets[place.bucket].write(place.at, Slot::EMPTY);
+        self.bucket(place.bucket).write(place.at, Slot::EMPTY);
     }
 
     /// Some three hundred entries from all over the table, all of a small one.
     ///
     /// While a cache fills nothing is dead, and a sweep before each growth is as dear as the growth itself.
     pub(super) fn sample(&self) -> impl Iterator<Item = Slot> {
-        let some = self.buckets.iter().step_by(1 + self.buckets.len() / 64);
-        some.flat_map(|bucket| (0..SLOTS).map(|at| bucket.slot(at)))
+        let some = self.all_buckets().step_by(1 + self.buckets.len() / 64);
+        some.flat_map(|bucket| (0..SLOTS).map(move |at| bucket.slot(at)))
             .filter(|slot| !slot.is_empty())
     }
 
@@ -225,7 +236,7 @@ impl Slots {
         let places =
             (0..self.buckets.len()).flat_map(|bucket| (0..SLOTS).map(move |at| (bucket, at)));
         places.filter_map(|(bucket, at)| {
-            let slot = self.buckets[bucket].slot(at);
+            let slot = self.bucket(bucket).slot(at);
             let tag = slot.tag();
             let place = Place {
                 bucket,
@@ -240,12 +251,12 @@ impl Slots {
 
 /// Slots in use at which the dead of a table with so many buckets are swept.
 pub(super) fn full(buckets: u64) -> usize {
-    to_usize(buckets) * SLOTS * 61 / 64
+    to_usize(buckets) * SLOTS * 125 / 128
 }
 
 /// Bytes of a table with so many buckets.
 pub(super) fn bytes(buckets: u64) -> usize {
-    to_usize(buckets) * size_of::<Bucket>()
+    Buckets::bytes(to_usize(buckets))
 }
 
 #[cfg(test)]

@@ -31,20 +31,25 @@ impl TableShape {
             filter: FilterShape::of(geometry.fp_rate),
             // The sizes of many shards lie between each other: on average they are half way through a step. Of few
             // shards most may be at its beginning, and a smaller step keeps them, too, below 16 bytes an entry.
-            step: if geometry.shards_log2 < 5 { 16 } else { 8 },
+            step: if geometry.shards_log2 < 5 { 16 } else { 12 },
         }
     }
 
     /// The size after `buckets`. What is empty is memory in vain: a table grows by little, and moves its entries in order,
     /// from one end to the other, which is quick.
     pub(super) fn next_size(&self, buckets: u64, phase: Phase) -> u64 {
+        let step = if buckets < LARGE {
+            self.step
+        } else {
+            self.step.max(16)
+        };
         let more = match phase {
             _ if buckets < SMALL => buckets,
-            Phase::Spread => buckets / self.step,
+            Phase::Spread => buckets / step,
             // Between nothing and a step, in the order of the bits turned around: any few shards are well spread.
             Phase::Together(shard) => {
                 let parts = ((shard as u64).reverse_bits() >> 56) + 1;
-                (buckets * parts).div_ceil(self.step * 256)
+                (buckets * parts).div_ceil(step * 256)
             }
         };
         buckets + more
@@ -66,14 +71,11 @@ impl Table {
         }
     }
 
-    /// The same slots behind a filter that has forgotten what was removed.
-    pub(super) fn with_fresh_filter(&self, shape: &TableShape) -> Self {
+    /// A filter of what is stored: it has forgotten what was removed.
+    pub(super) fn fresh_filter(&self, shape: &TableShape) -> Filter {
         let filter = shape.filter(&self.slots);
         self.slots.entries().for_each(|(_, x, _)| filter.insert(x));
-        Self {
-            slots: Arc::clone(&self.slots),
-            filter: Arc::new(filter),
-        }
+        filter
     }
 
     /// The same entries in at least `buckets` buckets.
@@ -106,3 +108,7 @@ pub(super) enum Phase {
 
 /// Below this a table doubles.
 pub(super) const SMALL: u64 = 64;
+
+/// From this on, some ten thousand entries, a table grows by less at a time: the allocator's share has to fit in 16 bytes an
+/// entry, too. Below that it is not worth moving the entries more often.
+const LARGE: u64 = 2048;

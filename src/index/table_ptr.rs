@@ -9,6 +9,9 @@ use crossbeam_epoch::{self as epoch, Atomic, Owned};
 use super::table::Table;
 use crate::sync::Ordering;
 
+/// How often the epoch moves on until what was retired is freed.
+const EPOCHS: usize = 3;
+
 /// Never null from `new` to drop.
 pub(super) struct TablePtr(Atomic<Table>);
 
@@ -40,6 +43,11 @@ impl TablePtr {
         unsafe { pinned.defer_destroy(old) };
         // A thread hands on what it retired sixty pieces at a time; tables are too large for that.
         pinned.flush();
+        drop(pinned);
+        // And what was handed on is freed by whoever comes by two epochs later. Without readers in between that can be now.
+        for _ in 0..EPOCHS {
+            epoch::pin().flush();
+        }
     }
 }
 

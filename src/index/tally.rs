@@ -15,18 +15,27 @@ pub(crate) struct FilterStats {
     pub(crate) false_positives: u64,
 }
 
+impl FilterStats {
+    /// Lookups of keys that were not there.
+    pub(super) fn absent(&self) -> u64 {
+        self.negatives + self.false_positives
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(super) enum Outcome {
     Hit,
     Negative,
     FalsePositive,
+    /// No lookup: visited bits were raised.
+    Visit,
 }
 
 const STRIPES: usize = 8;
 
 /// One line for every eighth thread, one counter for every outcome.
 #[derive(Default)]
-pub(super) struct Tally([CachePadded<[AtomicU64; 3]>; STRIPES]);
+pub(super) struct Tally([CachePadded<[AtomicU64; 4]>; STRIPES]);
 
 impl Tally {
     pub(super) fn count(&self, outcome: Outcome) {
@@ -34,17 +43,22 @@ impl Tally {
     }
 
     pub(super) fn stats(&self) -> FilterStats {
-        let sum = |outcome: Outcome| -> u64 {
-            let counters = self.0.iter().map(|stripe| &stripe[outcome as usize]);
-            counters.map(|c| c.load(Ordering::Relaxed)).sum()
-        };
-        let negatives = sum(Outcome::Negative);
-        let false_positives = sum(Outcome::FalsePositive);
+        let negatives = self.sum(Outcome::Negative);
+        let false_positives = self.sum(Outcome::FalsePositive);
         FilterStats {
-            probes: negatives + false_positives + sum(Outcome::Hit),
+            probes: negatives + false_positives + self.sum(Outcome::Hit),
             negatives,
             false_positives,
         }
+    }
+
+    pub(super) fn visits(&self) -> u64 {
+        self.sum(Outcome::Visit)
+    }
+
+    fn sum(&self, outcome: Outcome) -> u64 {
+        let counters = self.0.iter().map(|stripe| &stripe[outcome as usize]);
+        counters.map(|c| c.load(Ordering::Relaxed)).sum()
     }
 }
 

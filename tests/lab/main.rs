@@ -6,6 +6,7 @@
 mod damage;
 mod driver;
 mod faults;
+mod filters;
 mod holes;
 mod late;
 mod merging;

@@ -1,6 +1,7 @@
 //! The rule of each hole undone: the hole's own script must notice.
 
 use super::hunts::Run;
+use crate::filters::filters_built_anew_forget_nothing;
 use crate::holes::*;
 
 /// A script, what luck it needs, and the planted bugs that undo a rule of its hole: it notices each.
@@ -21,7 +22,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 33] = [
+pub(super) const HOLES: [Hole; 34] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -212,5 +213,10 @@ pub(super) const HOLES: [Hole; 33] = [
         "hole_36_what_is_stored_is_found",
         hole_36_what_is_stored_is_found,
         &["filter-not-told"],
+    ),
+    hole(
+        "minimal_24_bloom_rebuild_has_no_false_negative",
+        filters_built_anew_forget_nothing,
+        &["bloom-swap-drops-additions"],
     ),
 ];

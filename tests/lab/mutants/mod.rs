@@ -24,9 +24,10 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 57] = [
+const MUTANTS: [&str; 58] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
+    "bloom-swap-drops-additions",
     "body-crc-not-checked",
     "changed-tail-written",
     "checkpoint-never-due",

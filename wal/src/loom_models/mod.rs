@@ -10,6 +10,7 @@
 )]
 
 mod commit;
+mod filter_rebuild;
 mod header_word;
 mod ready_word;
 mod tail_reuse;
