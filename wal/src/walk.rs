@@ -1,6 +1,6 @@
 //! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
 
-use crate::frame::{FrameHeader, HEADER_BYTES, names_place};
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, names_place};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
 use crate::rows::row_of;
 use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
@@ -165,8 +165,10 @@ impl<'a> SegmentBytes<'a> {
                         lsn: self.lsn(at),
                         end: self.lsn(next.min(limit)),
                         // Only kinds with a body come here. A checkpoint's part or head is no operation on any key;
-                        // its hash is 0, and to forget that costs nothing.
-                        key: known.map(|h| h.hash),
+                        // its hash is 0, and to forget that costs nothing. What is left behind a clear nobody can tell.
+                        key: known
+                            .filter(|h| h.kind != FrameKind::Clear)
+                            .map(|h| h.hash),
                         trailing: next >= limit,
                         verdict: None,
                     };
@@ -220,7 +222,7 @@ impl<'a> SegmentBytes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{FrameKind, flags};
+    use crate::frame::flags;
     use crate::segment::Join;
 
     /// A fuzzer made the crc of such a header fit, and the walk panicked at its row.

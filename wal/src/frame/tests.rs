@@ -164,7 +164,8 @@ fn a_trailer_has_rows_for_operations_heads_and_what_forgets() {
                 | FrameKind::Ref
                 | FrameKind::Remove
                 | FrameKind::Head
-                | FrameKind::Move => true,
+                | FrameKind::Move
+                | FrameKind::Clear => true,
                 FrameKind::Pad => flags == flags::FORGET,
                 FrameKind::Mark | FrameKind::Extent | FrameKind::Part => false,
             };
