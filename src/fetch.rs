@@ -27,6 +27,13 @@ impl Flights {
         }
     }
 
+    /// Something newer happened to every key.
+    pub(crate) fn supersede_all(&mut self) {
+        if !perennial_failpoints::planted!("flights-outlive-a-clear") {
+            self.0.clear();
+        }
+    }
+
     /// True while nothing newer happened to the key since the flight began.
     pub(crate) fn is_newest(&self, key: &[u8], flight: &Arc<Flight>) -> bool {
         self.0

@@ -115,9 +115,12 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn clear(&self) {
+    /// Counts nothing any more; returns how many live entries that were.
+    pub(crate) fn clear(&self) -> u64 {
+        let live = self.live();
         self.log.write().segments.clear();
         self.kept.write().segments.clear();
+        live
     }
 }
 

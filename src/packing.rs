@@ -18,7 +18,7 @@ pub(crate) use open::Open;
 use perennial_recovery::{MOVED_BYTES, Moved, encode_moves};
 use perennial_wal::frame::{FrameHeader, FrameKind};
 use perennial_wal::segment::{KeptWriter, Row, Segment};
-use perennial_wal::{Addr, align_up, to_usize};
+use perennial_wal::{Addr, Class, FrameSpec, align_up, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
@@ -42,7 +42,7 @@ impl Engine {
         segment: &Segment,
     ) -> Result<()> {
         let live = self.ask(state, from, segment)?;
-        if from == Source::Kept && self.leave(state, segment, &live) {
+        if from == Source::Kept && self.leave(state, segment, &live)? {
             return Ok(());
         }
         perennial_failpoints::site!("packing::reclaim");
@@ -119,26 +119,55 @@ impl Engine {
     }
 
     /// Leaves a kept segment where it is, with its visits cleared, if so much of it would be copied.
-    fn leave(&self, state: &mut CheckpointState, segment: &Segment, live: &[Live]) -> bool {
+    ///
+    /// What is dropped of it is removed in the log, for the segment that it lies in goes on to count (hole 30 in
+    /// `docs/recovery.md`).
+    fn leave(&self, state: &mut CheckpointState, segment: &Segment, live: &[Live]) -> Result<bool> {
         let bytes = |live: &Live| align_up(u64::from(live.row.bytes), perennial_wal::ALIGN);
         let kept: u64 = live.iter().filter(|entry| entry.kept).map(bytes).sum();
         let Some(order) = state.policy.stays(kept, self.log.geometry().segment_bytes) else {
-            return false;
+            return Ok(false);
         };
         state.orders.insert(segment.header.number, order);
         for entry in live {
             let row = &entry.row;
-            let mut shard = self.index.lock(row.hash);
             if entry.kept {
                 let class = size_class::class_of(row.bytes);
+                let mut shard = self.index.lock(row.hash);
                 shard.replace_if(row.hash, row.target, row.target, class);
-            } else if shard.remove_if(row.hash, row.target) {
-                self.ledger.subtract(row.target);
+            } else if self.drop_logged(state, row)? {
                 self.counters.evicted.add(1);
             }
             state.policy.settle(Source::Kept, row.hash, entry.kept);
         }
-        true
+        Ok(true)
+    }
+
+    /// Removes an entry, if it is still where it was. False: it is not.
+    fn drop_logged(&self, state: &mut CheckpointState, row: &Row) -> Result<bool> {
+        loop {
+            let refused = {
+                let mut shard = self.index.lock(row.hash);
+                let found = self.index.peek(row.hash);
+                if found.is_none_or(|found| found.addr != row.target) {
+                    return Ok(false);
+                }
+                match self
+                    .log
+                    .try_reserve(FrameSpec::remove(row.hash), Class::Meta)
+                {
+                    Ok(reservation) => {
+                        self.raise_horizon(Addr::log(reservation.lsn()));
+                        reservation.complete();
+                        shard.remove(row.hash);
+                        self.ledger.subtract(row.target);
+                        return Ok(true);
+                    }
+                    Err(refused) => refused,
+                }
+            };
+            self.make_meta_room(state, refused)?;
+        }
     }
 
     /// Copies what is kept to the open kept segment of a lane. Returns what was moved, by its old addresses.

@@ -99,6 +99,9 @@ mod tests {
             ..left(&[4, 6])
         };
         let gone = |id| left.is_gone(SegmentId(id));
-        assert_eq!((0..11).filter(|id| gone(*id)).collect::<Vec<_>>(), [3, 5, 7, 8]);
+        assert_eq!(
+            (0..11).filter(|id| gone(*id)).collect::<Vec<_>>(),
+            [3, 5, 7, 8]
+        );
     }
 }

@@ -166,9 +166,7 @@ impl<'a> SegmentBytes<'a> {
                         end: self.lsn(next.min(limit)),
                         // Only kinds with a body come here. A checkpoint's part or head is no operation on any key;
                         // its hash is 0, and to forget that costs nothing. What is left behind a clear nobody can tell.
-                        key: known
-                            .filter(|h| h.kind != FrameKind::Clear)
-                            .map(|h| h.hash),
+                        key: known.filter(|h| h.kind != FrameKind::Clear).map(|h| h.hash),
                         trailing: next >= limit,
                         verdict: None,
                     };
