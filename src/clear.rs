@@ -25,12 +25,14 @@ struct Cleared {
     at: Lsn,
     end: Lsn,
     entered_segment: bool,
+    /// So many entries went.
+    entries: u64,
 }
 
 impl Engine {
     pub(crate) fn clear(&self) -> Result<()> {
         self.check_open()?;
-        let entered_segment = {
+        let cleared = {
             let mut state = self.lock_upkeep()?;
             let cleared = self.forget_everything(&mut state)?;
             perennial_failpoints::site!("clear::appended");
@@ -42,9 +44,10 @@ impl Engine {
             }
             perennial_failpoints::site!("clear::stable");
             self.free_everything_before(&mut state, cleared.at);
-            cleared.entered_segment
+            cleared
         };
-        self.after_operation(entered_segment);
+        self.after_operation(cleared.entered_segment);
+        self.tell_cleared(cleared.entries);
         Ok(())
     }
 
@@ -60,12 +63,11 @@ impl Engine {
     fn try_clear(&self) -> std::result::Result<Cleared, Refused> {
         let mut shards = self.index.lock_all();
         if perennial_failpoints::planted!("clear-not-logged") {
-            self.empty(&mut shards);
-            let (at, end) = (Lsn(0), Lsn(0));
             return Ok(Cleared {
-                at,
-                end,
+                at: Lsn(0),
+                end: Lsn(0),
                 entered_segment: false,
+                entries: self.empty(&mut shards),
             });
         }
         let spec = meta_spec(FrameKind::Clear, 0);
@@ -74,21 +76,24 @@ impl Engine {
         let entered_segment = self.raise_horizon(Addr::log(at));
         let end = reservation.complete();
         perennial_failpoints::site!("clear::shards");
-        self.empty(&mut shards);
         Ok(Cleared {
             at,
             end,
             entered_segment,
+            entries: self.empty(&mut shards),
         })
     }
 
-    fn empty(&self, shards: &mut [ShardGuard<'_, Flights>]) {
+    /// Returns how many entries there were.
+    fn empty(&self, shards: &mut [ShardGuard<'_, Flights>]) -> u64 {
         for shard in shards {
             shard.extra().supersede_all();
             shard.clear();
         }
-        self.counters.cleared.add(self.ledger.clear());
+        let live = self.ledger.clear();
+        self.counters.cleared.add(live);
         self.dropped_unread.lock().clear();
+        live
     }
 
     /// Gives up the segments of the log before the one that a clear is in, and all kept ones.

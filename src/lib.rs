@@ -6,6 +6,7 @@ mod checkpoint;
 mod clear;
 mod engine;
 mod error;
+mod evict;
 mod fetch;
 mod heads;
 mod index;
@@ -39,6 +40,7 @@ mod write;
 
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
+pub use evict::{EvictReason, EvictionListener};
 pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };

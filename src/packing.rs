@@ -63,6 +63,7 @@ impl Engine {
             self.log.flush()?;
         }
         perennial_failpoints::site!("packing::moved");
+        self.tell_given_up(from, segment);
         let dropped = match from {
             Source::Log => {
                 self.log.store().release_through(segment.header.number);
@@ -135,8 +136,12 @@ impl Engine {
                 let class = size_class::class_of(row.bytes);
                 let mut shard = self.index.lock(row.hash);
                 shard.replace_if(row.hash, row.target, row.target, class);
-            } else if self.drop_logged(state, row)? {
-                self.counters.evicted.add(1);
+            } else {
+                let head = self.head_to_tell(segment, row);
+                if self.drop_logged(state, row)? {
+                    self.counters.evicted.add(1);
+                    self.tell_evicted(head.as_ref());
+                }
             }
             state.policy.settle(Source::Kept, row.hash, entry.kept);
         }
