@@ -36,9 +36,6 @@ impl Engine {
             let mut state = self.lock_upkeep()?;
             let cleared = self.forget_everything(&mut state)?;
             perennial_failpoints::site!("clear::appended");
-            if perennial_failpoints::planted!("cleared-files-free-before-it-is-stable") {
-                self.free_everything_before(&mut state, cleared.at);
-            }
             if !perennial_failpoints::planted!("clear-not-durable") {
                 self.make_durable(cleared.end)?;
             }

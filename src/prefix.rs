@@ -4,11 +4,12 @@
 //! but while its bytes are not written over, a recovery may find it again (hole 30 in `docs/recovery.md`). A remove of one
 //! key is logged whether the key is there or not; here nobody knows which keys those would be. So a `Clear` frame follows
 //! that names the segments which still count: what lies elsewhere stays away from then on. The few entries that left the
-//! index for another reason than their segment are removed by their hash.
+//! index for another reason than their segment are removed by their hash. A fetch that began before is not stored: it may be
+//! of such a key, too.
 
 use perennial_recovery::{LEFT_BYTES, LEFT_KEPT_BYTES, Left};
 use perennial_wal::frame::FrameKind;
-use perennial_wal::{SegmentId, to_usize};
+use perennial_wal::{SegmentId, may_wait, to_usize};
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -16,6 +17,12 @@ use crate::keys::Found;
 
 impl Engine {
     pub(crate) fn remove_prefix(&self, prefix: &[u8]) -> Result<u64> {
+        self.check_open()?;
+        may_wait()?;
+        // First: what is stored by then is listed.
+        for mut shard in self.index.lock_all() {
+            shard.extra().supersede_prefix(prefix);
+        }
         let mut removed = 0;
         for found in self.list() {
             removed += u64::from(match found? {

@@ -1,5 +1,6 @@
 //! Holes 30 to 36: removes of what is not there, fetches, the memory tier, the index.
 
+use perennial::Eviction;
 use perennial_failpoints::lab::{Keeps, Step};
 
 use super::tricks::Tricks;
@@ -25,7 +26,34 @@ pub(crate) fn hole_30_a_remove_of_what_is_not_there_is_remembered() -> Result<()
     crashed_in_the_last(3, "hole 30, evicted", &driver, Keeps::WhatItLikes, &script)
 }
 
-/// A fetch lands behind the insert or the remove that came in its middle.
+/// Key 1 is read until it is in a kept segment and in a checkpoint, and then no more, until it is evicted. Its file may be
+/// free for long before it is written over; and it goes with its prefix though no index knows it.
+#[test]
+pub(crate) fn hole_30_what_was_evicted_goes_with_its_prefix() -> Result<(), String> {
+    let mut script = vec![Step::put(1, 700).durable()];
+    for n in 0..40_u8 {
+        script.extend([Step::put(2 + n % 5, 900), Step::Get { key: 1 }]);
+    }
+    script.push(Step::Other(CHECKPOINT));
+    let before = script.len();
+    // Others are read now, so that the hand drops what is not.
+    for n in 0..60_u8 {
+        let key = 2 + n % 7;
+        script.extend([Step::put(key, 900), Step::Get { key: 2 + n % 3 }]);
+        script.push(Step::RemovePrefix { key: 1 });
+    }
+    let driver = Perennial(small(96 << 10).eviction(Eviction::S3Merge));
+    let steps = script.len() - before;
+    crashed_in_the_last(
+        steps,
+        "hole 30, prefix",
+        &driver,
+        Keeps::WhatItLikes,
+        &script,
+    )
+}
+
+/// A fetch lands behind the insert, the remove or the clear that came in its middle.
 #[test]
 pub(crate) fn hole_33_a_fetch_never_overwrites() -> Result<(), String> {
     let script = [
@@ -35,6 +63,9 @@ pub(crate) fn hole_33_a_fetch_never_overwrites() -> Result<(), String> {
         Step::Get { key: 1 },
         Step::put(2, 200).durable(),
         Step::Get { key: 2 },
+        Step::Clear,
+        Step::Get { key: 0 },
+        Step::Get { key: 1 },
     ];
     let driver = Tricks {
         overtakes_fetches: true,

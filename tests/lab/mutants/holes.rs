@@ -21,7 +21,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 33] = [
+pub(super) const HOLES: [Hole; 34] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -183,6 +183,11 @@ pub(super) const HOLES: [Hole; 33] = [
         ],
     ),
     hole(
+        "hole_30_what_was_evicted_goes_with_its_prefix",
+        hole_30_what_was_evicted_goes_with_its_prefix,
+        &["evicted-keys-outlive-a-prefix"],
+    ),
+    hole(
         "hole_31_what_is_refused_leaves_the_older_version",
         hole_31_what_is_refused_leaves_the_older_version,
         &["replaced-before-reserved"],
@@ -195,7 +200,7 @@ pub(super) const HOLES: [Hole; 33] = [
     hole(
         "hole_33_a_fetch_never_overwrites",
         hole_33_a_fetch_never_overwrites,
-        &["flight-not-superseded"],
+        &["flight-not-superseded", "flights-outlive-a-clear"],
     ),
     hole(
         "hole_34_the_tier_never_serves_an_older_version",
