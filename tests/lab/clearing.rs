@@ -6,10 +6,10 @@ use perennial_failpoints::lab::{Keeps, Step};
 use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
 use crate::{Case, effort, random, run_all};
 
-struct Rng(u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
