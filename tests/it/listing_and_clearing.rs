@@ -27,6 +27,10 @@ fn open(fs: &SimFs, options: Options) -> Cache {
     Cache::open_with(Arc::new(fs.clone()), DIR, options).unwrap()
 }
 
+fn put(cache: &Cache, key: &[u8], len: usize) {
+    cache.insert(key, vec![1; len]).unwrap();
+}
+
 fn listed(cache: &Cache) -> Vec<Vec<u8>> {
     cache.keys().map(|key| key.unwrap().into_vec()).collect()
 }
@@ -166,8 +170,7 @@ fn a_key_that_is_there_the_whole_time_is_listed_once() {
             churn(2_000);
             for _ in 0..5 {
                 // In the log, so that all of them are moved meanwhile.
-                hot.iter()
-                    .for_each(|key| drop(cache.insert(key, vec![1; len]).unwrap()));
+                hot.iter().for_each(|key| put(&cache, key, len));
                 evicted.borrow_mut().clear();
                 let moved = cache.stats().moved;
                 let mut seen = Vec::new();
@@ -201,9 +204,7 @@ fn a_key_that_is_stored_anew_meanwhile_is_listed_once() {
     }
     let mut seen = Vec::new();
     for key in cache.keys() {
-        keys.iter()
-            .take(5)
-            .for_each(|key| drop(cache.insert(key, [2; 300]).unwrap()));
+        keys.iter().take(5).for_each(|key| put(&cache, key, 300));
         seen.push(key.unwrap().into_vec());
     }
     seen.sort();
@@ -213,7 +214,7 @@ fn a_key_that_is_stored_anew_meanwhile_is_listed_once() {
 #[test]
 fn a_listing_of_a_closed_cache_ends_with_an_error() {
     let cache = open(&SimFs::new(1), options(4 << 20));
-    (0..2_000).for_each(|n| drop(cache.insert(format!("{n}"), [1; 100]).unwrap()));
+    (0..2_000).for_each(|n| put(&cache, n.to_string().as_bytes(), 100));
     let clone = cache.clone();
     let mut keys = cache.keys();
     assert!(keys.next().unwrap().is_ok());
@@ -251,7 +252,6 @@ fn what_is_being_filled_when_the_cache_is_cleared_counts_as_before() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test's own threads")]
 fn a_clear_waits_for_what_is_being_filled_and_takes_it() {
     let cache = open(&SimFs::new(1), options(4 << 20));
     let (begun, go) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
