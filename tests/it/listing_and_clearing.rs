@@ -168,11 +168,11 @@ fn a_key_that_is_there_the_whole_time_is_listed_once() {
                 cache.insert(key, vec![1; len]).unwrap();
             }
             churn(2_000);
+            let moved = cache.stats().moved;
             for _ in 0..5 {
                 // In the log, so that all of them are moved meanwhile.
                 hot.iter().for_each(|key| put(&cache, key, len));
                 evicted.borrow_mut().clear();
-                let moved = cache.stats().moved;
                 let mut seen = Vec::new();
                 for key in cache.keys() {
                     seen.push(key.unwrap().into_vec());
@@ -182,14 +182,14 @@ fn a_key_that_is_there_the_whole_time_is_listed_once() {
                 assert_eq!(distinct.len(), seen.len(), "{eviction:?} {len}: twice");
                 // Rarely a policy drops even what is read.
                 let evicted = evicted.borrow();
-                assert!(evicted.len() < 10, "{eviction:?} {len}: {evicted:?}");
+                assert!(evicted.len() < 16, "{eviction:?} {len}: {evicted:?}");
                 let missed = hot.difference(&distinct);
                 let missed: Vec<_> = missed.filter(|key| !evicted.contains(*key)).collect();
                 assert!(missed.is_empty(), "{eviction:?} {len}: {missed:?}");
-                assert!(cache.stats().moved >= moved + 10);
                 let scanned: Vec<_> = cache.scan_prefix("hot-").map(Result::unwrap).collect();
                 assert!(scanned.is_sorted() && scanned.len() + evicted.len() == 20);
             }
+            assert!(cache.stats().moved >= moved + 20, "{eviction:?} {len}");
             assert_eq!(cache.stats().damaged_reads, 0);
         }
     }
@@ -234,7 +234,7 @@ fn a_listing_of_a_closed_cache_ends_with_an_error() {
 }
 
 #[test]
-fn what_is_being_filled_when_the_cache_is_cleared_counts_as_before() {
+fn inside_a_closure_that_fills_nothing_is_cleared_and_the_rest_is_listed() {
     let cache = open(&SimFs::new(1), options(4 << 20));
     cache.insert("old", [1; 10]).unwrap();
     let filled = cache.insert_with_len("new", 10, |_| {
@@ -244,11 +244,17 @@ fn what_is_being_filled_when_the_cache_is_cleared_counts_as_before() {
             ErrorKind::Invalid
         );
         // Neither is the own entry there yet, nor does the listing wait for it.
-        assert_eq!(listed(&cache).len(), 0);
+        assert_eq!(listed(&cache), [b"old"]);
         Ok::<_, std::io::Error>(())
     });
     filled.unwrap();
-    assert_eq!(listed(&cache), [b"new"]);
+    assert_eq!(
+        cache
+            .scan_prefix("")
+            .map(Result::unwrap)
+            .collect::<Vec<_>>(),
+        [(*b"new").into(), (*b"old").into()] as [Box<[u8]>; 2]
+    );
 }
 
 #[test]
