@@ -204,7 +204,8 @@ fn a_cache_that_is_cleared(world: &World) {
     let listener = Arc::clone(&told);
     let count = move |_: &[u8], _: u64, _: EvictReason| *listener.lock().expect("it counts") += 1;
     let cache = world.open(small().on_evict(count));
-    world.work(&cache, 60);
+    (0..150).for_each(|n| world.put(&cache, &format!("cold-{n}"), 600, false));
+    world.work(&cache, 20);
     assert!(cache.keys().all(|key| key.is_ok()));
     world.remove_prefix(&cache, "key-1");
     world.work(&cache, 20);
