@@ -261,4 +261,42 @@ mod tests {
             }
         }
     }
+
+    /// Who knew its key to be 0 would forget that key, and not what the frame ended.
+    #[test]
+    fn a_damaged_clear_is_damage_that_tells_no_key() {
+        let header = SegmentHeader {
+            cache_id: 1,
+            number: SegmentId(2),
+            kept: None,
+            predecessor: SegmentId(2),
+            oldest: SegmentId(2),
+            stable: Lsn(0),
+            checkpoint: Lsn(0),
+            segment_bytes: 8192,
+            sector: 512,
+            joins: vec![Join {
+                begin: 1024,
+                end: 1024,
+                incarnation: 3,
+                void_through: 0,
+            }],
+        };
+        for (kind, key) in [(FrameKind::Clear, None), (FrameKind::Move, Some(0))] {
+            let frame = FrameHeader::filler(kind, 0, 0, 24);
+            let mut file = vec![7; 8192];
+            file[1024..1056].copy_from_slice(&frame.encode(header.seed_at(1024), 1024));
+            let segment = SegmentBytes {
+                header: &header,
+                file: &file,
+                ring: &[],
+                reserved_to: u64::MAX,
+            };
+            let found = segment.walk();
+            let Some(Item::Gap(gap)) = found.first() else {
+                panic!("{kind:?}: {found:?}");
+            };
+            assert_eq!((gap.lsn, gap.key), (segment.lsn(1024), key), "{kind:?}");
+        }
+    }
 }
