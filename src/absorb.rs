@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use perennial_recovery::{Entry, Machine, Moved};
+use perennial_recovery::{Entry, Left, Machine, Moved};
 use perennial_wal::segment::Row;
 use perennial_wal::{ALIGN, Addr, Contents, Geometry, Lsn, SegmentId};
 
@@ -115,6 +115,11 @@ impl<'a> Absorb<'a> {
         }
     }
 
+    /// The oldest segment of the log whose entries count.
+    pub(crate) fn oldest(&self) -> SegmentId {
+        self.oldest
+    }
+
     /// What points at segments that are gone counts no more.
     fn settle(&self) {
         let before = self.ledger.live();
@@ -160,6 +165,12 @@ impl Machine for Absorb<'_> {
             let class = size_class::class_of(moved.bytes);
             self.push(moved.hash, What::Move { old, new, class });
         }
+    }
+
+    fn keep_only(&mut self, left: &Left) {
+        // No entry comes to such an address again, so that it counts no more can wait for the end.
+        self.oldest = self.oldest.max(left.oldest);
+        self.kept.retain(|id| !left.is_gone(*id));
     }
 
     fn forget_all(&mut self) {

@@ -1,7 +1,7 @@
 //! The cache's face: every public operation, and where it is done.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,9 @@ use perennial_wal::may_wait;
 
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
+use crate::keys::Keys;
 use crate::options::Options;
+use crate::scan::Scan;
 use crate::stats::Stats;
 use crate::sync::{Mutex, Ordering};
 use crate::value::{Inserted, Value};
@@ -171,6 +173,71 @@ impl Cache {
     /// As [`insert_durable`](Self::insert_durable).
     pub fn remove_durable(&self, key: impl AsRef<[u8]>) -> Result<()> {
         self.engine().remove(key.as_ref(), true)
+    }
+
+    /// The keys, in no order, without loading values. A key that is there the whole time is given once, even if it is stored
+    /// anew meanwhile, or its entry is moved. One that comes or goes meanwhile is given once or not at all. One whose
+    /// bytes do not prove themselves is left out and counted (`damaged_reads`), an expired one left out.
+    ///
+    /// Takes memory for 24 bytes for each entry of an index shard, and at least up to 24 MiB where there are so many
+    /// entries. Caches of more than a million entries are read through once for each million, or for each shard.
+    ///
+    /// # Errors
+    /// Each item may be [`ErrorKind::Closed`], and is the last one then.
+    #[must_use]
+    pub fn keys(&self) -> Keys<'_> {
+        Keys(self.engine().list())
+    }
+
+    /// The keys that lie in `range`, in the order of their bytes: `cache.scan("a".."b")`, `cache.scan::<&[u8]>(..)`. For
+    /// their values ask [`get`](Self::get): what was evicted or removed since its key was listed is not there any more.
+    ///
+    /// A key that is there the whole time is given once. One that comes or goes meanwhile is given once or not at all, and
+    /// never behind a larger one. It takes 8 MiB of memory, and that of [`keys`](Self::keys); for each 8 MiB of keys in the
+    /// range (48 bytes added to each) it goes through all keys of the cache.
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys).
+    #[must_use]
+    pub fn scan<K: AsRef<[u8]>>(&self, range: impl RangeBounds<K>) -> Scan<'_> {
+        self.engine().scan(&range)
+    }
+
+    /// The keys that begin with `prefix`, in the order of their bytes. As [`scan`](Self::scan).
+    ///
+    /// # Errors
+    /// As [`keys`](Self::keys).
+    #[must_use]
+    pub fn scan_prefix(&self, prefix: impl AsRef<[u8]>) -> Scan<'_> {
+        self.engine().scan_prefix(prefix.as_ref())
+    }
+
+    /// Removes every key that begins with `prefix`, and says how many were there. Like a [`remove`](Self::remove) of each:
+    /// it survives the end of the process from the moment this returns, and a power cut after the next
+    /// [`flush`](Self::flush). What is stored meanwhile may stay. It goes through all keys of the cache; an entry whose key
+    /// cannot be read goes, too. An empty prefix removes all, one by one; [`clear`](Self::clear) does so at once.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove), and [`ErrorKind::Invalid`] inside a closure of
+    /// [`insert_with_len`](Self::insert_with_len). After an error any of the keys may be removed.
+    pub fn remove_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<u64> {
+        self.engine().remove_prefix(prefix.as_ref())
+    }
+
+    /// Removes everything, at once: it takes no longer for many entries than for few. Nothing that was stored before is
+    /// ever seen again, whatever crash follows this call; one in its middle finds all of it or nothing of it removed.
+    ///
+    /// An insert, a remove or a fetch that goes on meanwhile comes before the clear or after it, as a whole: what
+    /// [`insert_with_len`](Self::insert_with_len) is filling counts as stored before, and so does what a
+    /// [`get_or_fetch`](Self::get_or_fetch) fetches, which its callers get and nobody after them. Like
+    /// [`flush`](Self::flush) it waits for inserts under way. A large value whose insert goes on may be gone, too, and counts
+    /// as evicted. [`Stats::cleared`] counts what was removed.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush), and [`ErrorKind::Full`] where no room can be made to log it. After
+    /// [`ErrorKind::Poisoned`] a crash may bring everything back.
+    pub fn clear(&self) -> Result<()> {
+        self.engine().clear()
     }
 
     /// True when [`get`](Self::get) would find the key, as far as its header and key tell.

@@ -327,7 +327,8 @@ impl Engine {
     }
 }
 
-fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
+/// A frame of our own.
+pub(crate) fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
     FrameSpec {
         kind,
         hash: 0,

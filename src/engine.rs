@@ -40,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) closed: AtomicBool,
     /// Up to here the newest checkpoint knows everything.
     pub(crate) nothing_new_below: AtomicU64,
+    /// Hashes of entries that were dropped because their bytes did not prove themselves: they may after a restart.
+    pub(crate) dropped_unread: Mutex<Vec<u64>>,
     /// What the open found; its counters are 0.
     pub(crate) opened: Stats,
     /// Bytes in the directory that are not segments.

@@ -27,6 +27,18 @@ impl Flights {
         }
     }
 
+    /// Something newer happened to every key that begins so.
+    pub(crate) fn supersede_prefix(&mut self, prefix: &[u8]) {
+        self.0.retain(|key, _| !key.starts_with(prefix));
+    }
+
+    /// Something newer happened to every key.
+    pub(crate) fn supersede_all(&mut self) {
+        if !perennial_failpoints::planted!("flights-outlive-a-clear") {
+            self.0.clear();
+        }
+    }
+
     /// True while nothing newer happened to the key since the flight began.
     pub(crate) fn is_newest(&self, key: &[u8], flight: &Arc<Flight>) -> bool {
         self.0

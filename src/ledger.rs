@@ -98,6 +98,13 @@ impl Ledger {
         found.map_or(0, |at| counts.segments[at].1.load(Ordering::Relaxed))
     }
 
+    /// Live entries in a segment of the log.
+    pub(crate) fn live_log(&self, id: SegmentId) -> u64 {
+        let counts = self.log.read();
+        let found = counts.find(id).ok();
+        found.map_or(0, |at| counts.segments[at].1.load(Ordering::Relaxed))
+    }
+
     /// Live entries in all segments.
     pub(crate) fn live(&self) -> u64 {
         let live = |counts: &RwLock<Counts>| -> u64 {
@@ -115,9 +122,12 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn clear(&self) {
+    /// Counts nothing any more; returns how many live entries that were.
+    pub(crate) fn clear(&self) -> u64 {
+        let live = self.live();
         self.log.write().segments.clear();
         self.kept.write().segments.clear();
+        live
     }
 }
 

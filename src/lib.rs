@@ -3,22 +3,28 @@
 mod absorb;
 mod cache;
 mod checkpoint;
+mod clear;
 mod engine;
 mod error;
+mod evict;
 mod fetch;
+mod heads;
 mod index;
 mod inspect;
+mod keys;
 mod ledger;
 mod look;
 mod open;
 mod options;
 mod packing;
+mod prefix;
 mod read;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod reclaim;
 #[cfg(not(feature = "model"))]
 mod reclaim;
+mod scan;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;
 mod stats;
@@ -34,13 +40,16 @@ mod write;
 
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
+pub use evict::{EvictReason, EvictionListener};
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub use index::BareIndex;
 pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };
+pub use keys::Keys;
 pub use options::{Eviction, Options, Tail};
+pub use scan::Scan;
 pub use stats::Stats;
 pub use typed::TypedCache;
 pub use value::{Inserted, Rejection, Value};

@@ -192,6 +192,7 @@ impl Opening {
         if outcome.forget {
             machine.forget_all();
         }
+        let oldest = machine.oldest();
         let mut opened = report(&contents, &outcome);
         let foreign: u64 = contents.found.foreign.iter().map(|(_, bytes)| bytes).sum();
         let max_files = self.plan.max_segments(foreign);
@@ -207,6 +208,7 @@ impl Opening {
         perennial_failpoints::site!("open::mended");
         // Before another tail is made: it may be larger than the one it follows.
         free_what_nothing_points_at(mended.store(), &ledger);
+        free_what_is_not_left(mended.store(), oldest);
         let evicted = fit(mended.store(), &ledger)?;
         let tail = if wanted == recorded {
             old_tail
@@ -272,6 +274,7 @@ impl Opening {
             horizon: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
+            dropped_unread: Mutex::new(Vec::new()),
             opened,
             other_bytes: tail_bytes + IDENTITY_BYTES / 4 + foreign,
             _locks: std::mem::take(&mut self.locks),
@@ -321,6 +324,20 @@ fn free_what_nothing_points_at(store: &SegmentStore, ledger: &Ledger) {
         if ledger.live_kept(number) == 0 {
             store.release_kept(number);
         }
+    }
+}
+
+/// Segments of the log that were reclaimed before a frame said what is left: they count no more, whatever their files hold.
+fn free_what_is_not_left(store: &SegmentStore, oldest: SegmentId) {
+    let live = store.live();
+    // Not the one that the log goes on in.
+    let going = live.len().saturating_sub(store.prepared() + 1);
+    let gone = live[..going]
+        .iter()
+        .map(|segment| segment.header.number)
+        .rfind(|number| *number < oldest);
+    if let Some(through) = gone {
+        store.release_through(through);
     }
 }
 

@@ -4,10 +4,13 @@ mod eviction;
 mod plan;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use eviction::Eviction;
 pub(crate) use plan::{IDENTITY_BYTES, Plan};
+
+use crate::evict::{EvictionListener, Listener};
 
 const MIB: u64 = 1 << 20;
 
@@ -41,6 +44,7 @@ pub struct Options {
     promote_at: u8,
     log_percent: u8,
     placement_duel: bool,
+    listener: Option<Listener>,
 }
 
 impl Default for Options {
@@ -62,6 +66,7 @@ impl Default for Options {
             promote_at: 1,
             log_percent: 25,
             placement_duel: true,
+            listener: None,
         }
     }
 }
@@ -175,6 +180,21 @@ impl Options {
     /// head. Without it they stay at the hand's place. For [`Eviction::S3Merge`]. Default: true.
     pub fn placement_duel(mut self, duel: bool) -> Self {
         self.placement_duel = duel;
+        self
+    }
+
+    /// Who is told of each entry that the cache drops by itself: its key, bytes of key and value, and why. Not of what a
+    /// caller removes or stores anew. [`Cache::clear`](crate::Cache::clear) looks at no entry, and tells only how many
+    /// there were. An open drops what does not fit in a smaller capacity without telling, as is the rare large value whose
+    /// place is given up while it is being inserted, and an entry whose key cannot be read.
+    ///
+    /// It is called by whoever makes room: the upkeep's thread, or without [`background`](Self::background) the caller;
+    /// and in `open`. No shard of the index is locked then, but nobody makes room meanwhile: it should be quick. It may ask
+    /// the cache for anything; what would have to wait, as an insert that finds no room, answers
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid). A panic in it is logged, and the cache goes on. With a listener,
+    /// the keys of a segment that is given up are read. Default: nobody.
+    pub fn on_evict(mut self, listener: impl EvictionListener + 'static) -> Self {
+        self.listener = Some(Listener(Arc::new(listener)));
         self
     }
 

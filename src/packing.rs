@@ -63,6 +63,7 @@ impl Engine {
             self.log.flush()?;
         }
         perennial_failpoints::site!("packing::moved");
+        self.tell_given_up(from, segment);
         let dropped = match from {
             Source::Log => {
                 self.log.store().release_through(segment.header.number);

@@ -82,6 +82,8 @@ counters! {
     removes,
     /// Entries dropped to make room.
     evicted,
+    /// Entries that [`Cache::clear`](crate::Cache::clear) dropped.
+    cleared,
     /// Entries copied instead of dropped when their segment was reclaimed.
     moved,
     /// Bytes of these copies.

@@ -145,6 +145,9 @@ impl Engine {
         let Some(oldest) = self.oldest_that_may_go()? else {
             return Ok(false);
         };
+        if let Some(segment) = self.log.store().get(oldest) {
+            self.tell_given_up(Source::Log, &segment);
+        }
         self.log.store().release_through(oldest);
         let dropped = self.ledger.drop_through(oldest);
         self.counters.evicted.add(dropped);

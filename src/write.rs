@@ -87,7 +87,7 @@ impl Engine {
         self.check_open()?;
         Self::check_key(key)?;
         let hash = self.hash(key);
-        let end = self.remove_hash(key, hash)?;
+        let (end, _) = self.remove_hash(key, hash)?;
         self.counters.removes.add(1);
         if durable {
             self.make_durable(end)
@@ -100,25 +100,28 @@ impl Engine {
     /// `docs/recovery.md`).
     ///
     /// Its frame is complete before the entry goes: whoever sees the key absent sees what a killed process leaves, too.
-    fn remove_hash(&self, key: &[u8], hash: u64) -> Result<Lsn> {
+    ///
+    /// Returns where it ends, and whether there was an entry.
+    pub(crate) fn remove_hash(&self, key: &[u8], hash: u64) -> Result<(Lsn, bool)> {
         loop {
             match self.try_remove(key, hash) {
-                Ok((end, entered)) => {
+                Ok((end, entered, there)) => {
                     self.after_operation(entered);
-                    return Ok(end);
+                    return Ok((end, there));
                 }
                 Err(Refused::Stopped(_))
                     if perennial_failpoints::planted!("unlogged-when-stopped") =>
                 {
                     self.index.lock(hash).remove(hash);
-                    return Ok(Lsn(0));
+                    return Ok((Lsn(0), false));
                 }
                 Err(refused) => self.answer(refused, Class::Remove)?,
             }
         }
     }
 
-    fn try_remove(&self, key: &[u8], hash: u64) -> std::result::Result<(Lsn, bool), Refused> {
+    /// Returns where it ends, and whether it entered a segment and there was an entry.
+    fn try_remove(&self, key: &[u8], hash: u64) -> std::result::Result<(Lsn, bool, bool), Refused> {
         let mut shard = self.index.lock(hash);
         let unstable = |old: Entry| old.addr.position() >= self.log.stable_lsn();
         if perennial_failpoints::planted!("remove-not-logged")
@@ -128,7 +131,7 @@ impl Engine {
                 && self.index.get(hash).is_none()
         {
             shard.remove(hash);
-            return Ok((Lsn(0), false));
+            return Ok((Lsn(0), false, false));
         }
         let reservation = self
             .log
@@ -136,11 +139,13 @@ impl Engine {
         let entered = self.raise_horizon(Addr::log(reservation.lsn()));
         let end = reservation.complete();
         perennial_failpoints::site!("write::remove");
-        if let Some(old) = shard.remove(hash) {
+        let old = shard.remove(hash);
+        if let Some(old) = &old {
             self.ledger.subtract(old.addr);
         }
         shard.extra().supersede(key);
-        Ok((end, entered))
+        let there = old.is_some_and(|old| self.is_live(old.addr));
+        Ok((end, entered, there))
     }
 
     fn check_put(&self, key: &[u8], len: usize) -> Result<(u64, FrameSpec)> {

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod codec;
 pub mod decide;
 pub mod identity;
+mod left;
 mod moves;
 mod replay;
 mod report;
@@ -23,6 +24,7 @@ pub use checkpoint::{
 };
 pub use codec::CodecError;
 pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};
+pub use left::{LEFT_BYTES, LEFT_KEPT_BYTES, Left};
 pub use moves::{MOVED_BYTES, Moved, decode_moves, encode_moves};
 pub use replay::{Machine, Outcome, replay};
 pub use report::{Problem, VerifyReport};

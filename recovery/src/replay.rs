@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use perennial_wal::frame::FrameKind;
+use perennial_wal::frame::{FrameKind, HEADER_BYTES};
 use perennial_wal::segment::Row;
 use perennial_wal::{Contents, Event, Events, Lsn, SegmentId};
 
@@ -10,6 +10,7 @@ use crate::checkpoint::{Entry, Head, decode_part, head_row, read_head, read_part
 use crate::decide::{
     CheckpointFacts, CheckpointVerdict, LogFacts, LogVerdict, judge_checkpoint, judge_log,
 };
+use crate::left::Left;
 use crate::moves::{Moved, decode_moves};
 
 /// What absorbs a replay: an index.
@@ -28,6 +29,9 @@ pub trait Machine {
 
     /// The entry, if it is still where it was, is in a kept segment now. Where it was need not exist any more.
     fn relocate(&mut self, moved: &Moved);
+
+    /// Entries so far that lie elsewhere than this says are gone.
+    fn keep_only(&mut self, left: &Left);
 
     /// Forget everything so far.
     fn forget_all(&mut self);
@@ -219,6 +223,32 @@ impl Replay<'_, '_> {
         moves.unwrap_or_default()
     }
 
+    /// What a `Clear` frame says. Where that cannot be read, nobody can tell what is left.
+    fn clear(&self, row: &Row, machine: &mut impl Machine, outcome: &mut Outcome) {
+        if perennial_failpoints::planted!("clear-not-replayed-over-a-checkpoint")
+            && outcome.checkpoint.is_some()
+        {
+            return;
+        }
+        let at = row.target.position();
+        if u64::from(row.bytes) == HEADER_BYTES {
+            return machine.forget_all();
+        }
+        let read = self.contents.frame(at, row.bytes);
+        let left = read.and_then(|(header, frame)| {
+            let ours = header.kind == FrameKind::Clear;
+            ours.then(|| Left::decode(header.value(&frame)))?
+        });
+        match left {
+            Some(left) => machine.keep_only(&left),
+            None => {
+                tracing::warn!(lsn = %at, "a frame that says what is left cannot be read; everything before it is forgotten");
+                outcome.forgotten += 1;
+                machine.forget_all();
+            }
+        }
+    }
+
     /// Replays from C on, or a little before: that repeats what the image knows, in order, and changes nothing.
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
@@ -234,6 +264,9 @@ impl Replay<'_, '_> {
                         for moved in self.moves(&row) {
                             machine.relocate(&moved);
                         }
+                    }
+                    Event::Row(row) if row.kind == FrameKind::Clear => {
+                        self.clear(&row, machine, outcome);
                     }
                     Event::Row(row) => apply(&row, machine),
                     Event::ForgetKey(hash) => machine.remove(hash),
@@ -253,7 +286,7 @@ fn is_before(event: &Event, checkpoint: Option<(Lsn, Lsn)>) -> bool {
         Event::Row(row)
             if matches!(
                 row.kind,
-                FrameKind::Put | FrameKind::Remove | FrameKind::Move
+                FrameKind::Put | FrameKind::Remove | FrameKind::Move | FrameKind::Clear
             ) =>
         {
             checkpoint.is_some_and(|(_, c)| row.target.position() < c)
@@ -282,6 +315,7 @@ fn apply(row: &Row, machine: &mut impl Machine) {
         | FrameKind::Part
         | FrameKind::Head
         | FrameKind::Move
+        | FrameKind::Clear
         | FrameKind::Pad => {}
     }
 }

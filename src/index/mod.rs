@@ -172,6 +172,26 @@ impl<X> Index<X> {
         self.shards[number].lock(self, number)
     }
 
+    /// Locks all shards, in their order.
+    pub(crate) fn lock_all(&self) -> Vec<ShardGuard<'_, X>> {
+        (0..self.shards()).map(|n| self.lock_shard(n)).collect()
+    }
+
+    /// What the index knows of a hash. Keys of one identity are one entry.
+    pub(crate) fn identity(&self, hash: u64) -> u64 {
+        self.geometry.key_of_hash(hash).identity
+    }
+
+    /// A hash of this identity.
+    pub(crate) fn hash_of(&self, identity: u64) -> u64 {
+        identity << (64 - self.geometry.identity_bits)
+    }
+
+    /// Like [`get`](Self::get), for who asks for no key; not counted.
+    pub(crate) fn peek(&self, hash: u64) -> Option<Entry> {
+        self.look_up(self.geometry.key_of_hash(hash)).1
+    }
+
     /// Appends the live entries of a shard to `out` and erases the dead ones.
     pub(crate) fn image(&self, shard: usize, live: Live<'_>, out: &mut Vec<ImageEntry>) {
         self.lock_shard(shard).image(live, out);

@@ -84,7 +84,8 @@ impl<X> ShardGuard<'_, X> {
         self.refresh_swept();
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Forgets everything, however much it is.
+    pub(crate) fn clear(&mut self) {
         let empty = Table::new(&self.index.table_shape);
         self.state.phase = Phase::Together(self.number);
         self.replace_table(empty);

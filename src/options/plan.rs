@@ -7,6 +7,7 @@ use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
 
 use super::{Eviction, MIB, Options, Tail};
 use crate::error::{Error, Result};
+use crate::evict::Listener;
 use crate::index::IndexGeometry;
 use crate::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
 
@@ -72,6 +73,7 @@ impl Options {
             promote_at: self.promote_at,
             log_percent: self.log_percent,
             placement_duel: self.placement_duel,
+            listener: self.listener.clone(),
         };
         plan.check()?;
         Ok(plan)
@@ -147,6 +149,7 @@ pub(crate) struct Plan {
     pub(crate) promote_at: u8,
     pub(crate) log_percent: u8,
     pub(crate) placement_duel: bool,
+    pub(crate) listener: Option<Listener>,
 }
 
 impl Plan {

@@ -94,12 +94,9 @@ struct Abandoned<'a> {
 
 impl Drop for Abandoned<'_> {
     fn drop(&mut self) {
-        if self
-            .engine
-            .index
-            .lock(self.hash)
-            .remove_if(self.hash, self.addr)
-        {
+        // Together, or a clear between the two would have forgotten the count.
+        let mut shard = self.engine.index.lock(self.hash);
+        if shard.remove_if(self.hash, self.addr) {
             self.engine.ledger.subtract(self.addr);
         }
     }

@@ -101,6 +101,20 @@ impl Store for Open {
         filled.map_or(Ok(()), |_| Err("it was stored".to_owned()))
     }
 
+    fn clear(&self) -> Result<(), String> {
+        told(self.0.clear())?;
+        let left = self.0.stats().entries;
+        if left == 0 {
+            Ok(())
+        } else {
+            Err(format!("{left} entries are left"))
+        }
+    }
+
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<(), String> {
+        told(self.0.remove_prefix(prefix)).map(drop)
+    }
+
     fn other(&self, what: u8) -> Result<(), String> {
         match what {
             CHECKPOINT => told(self.0.checkpoint()),

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use perennial::{Cache, Eviction, Options};
+use perennial::{Cache, EvictReason, Eviction, Options};
 use perennial_failpoints::SimFs;
 use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 use perennial_failpoints::sites::{self, SiteAction};
@@ -12,9 +12,10 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 10] = [
+pub(crate) const ALL: [Story; 11] = [
     ("a full cache", a_full_cache),
     ("a full cache that keeps what is read", a_cache_that_keeps),
+    ("a cache that is cleared", a_cache_that_is_cleared),
     ("a panic in the middle of an extent", an_extent_given_up),
     ("threads that wait for one commit", threads),
     ("kills and recoveries", kills),
@@ -88,6 +89,22 @@ impl World {
         cache.remove(key).expect("it is removed");
         self.journal
             .with(|oracle| oracle.acknowledged(key.as_bytes(), false));
+    }
+
+    fn remove_prefix(&self, cache: &Cache, prefix: &str) {
+        let mut keys = self.journal.told().0.known_keys();
+        keys.retain(|key| key.starts_with(prefix.as_bytes()));
+        self.journal
+            .with(|oracle| keys.iter().for_each(|key| oracle.issued(key, None)));
+        cache.remove_prefix(prefix).expect("they are removed");
+        self.journal
+            .with(|oracle| keys.iter().for_each(|key| oracle.acknowledged(key, false)));
+    }
+
+    fn clear(&self, cache: &Cache) {
+        self.journal.with(Oracle::clear_issued);
+        cache.clear().expect("it is cleared");
+        self.journal.with(Oracle::clear_returned);
     }
 
     fn flush(&self, cache: &Cache) {
@@ -180,6 +197,24 @@ fn a_cache_that_keeps(world: &World) {
     let cache = world.open(options());
     world.work(&cache, 100);
     world.close(cache);
+}
+
+fn a_cache_that_is_cleared(world: &World) {
+    let told = Arc::new(Mutex::new(0));
+    let listener = Arc::clone(&told);
+    let count = move |_: &[u8], _: u64, _: EvictReason| *listener.lock().expect("it counts") += 1;
+    let cache = world.open(small().on_evict(count));
+    (0..150).for_each(|n| world.put(&cache, &format!("cold-{n}"), 600, false));
+    world.work(&cache, 20);
+    assert!(cache.keys().all(|key| key.is_ok()));
+    world.remove_prefix(&cache, "key-1");
+    world.work(&cache, 20);
+    world.clear(&cache);
+    assert_eq!(cache.scan_prefix("").count(), 0);
+    world.work(&cache, 20);
+    assert!(*told.lock().expect("it counts") > 0);
+    world.crash(cache, None);
+    world.close(world.open(small()));
 }
 
 fn an_extent_given_up(world: &World) {

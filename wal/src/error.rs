@@ -39,7 +39,9 @@ pub enum WalError {
     #[error("the log is closed")]
     Closed,
     /// A wait inside a closure that fills a reservation would wait for itself.
-    #[error("called from inside a closure that fills an entry; it would wait for itself")]
+    #[error(
+        "called from inside a closure that fills an entry, or that is told of an eviction; it would wait for itself"
+    )]
     Reentered,
     /// The directory is locked.
     #[error("{0} is locked by another process; close that one or choose another directory")]

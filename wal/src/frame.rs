@@ -41,11 +41,13 @@ pub enum FrameKind {
     Pad = 8,
     /// Entries are elsewhere now, in a kept segment: each from an old address to a new one.
     Move = 9,
+    /// Of everything before it only what its body says is left; with no body, nothing.
+    Clear = 10,
 }
 
 impl FrameKind {
     /// Every kind, for tests that walk them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Put,
         Self::Ref,
         Self::Remove,
@@ -55,6 +57,7 @@ impl FrameKind {
         Self::Head,
         Self::Pad,
         Self::Move,
+        Self::Clear,
     ];
 
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
@@ -314,7 +317,12 @@ impl FrameHeader {
     pub const fn has_row(&self) -> bool {
         matches!(
             self.kind,
-            FrameKind::Put | FrameKind::Ref | FrameKind::Remove | FrameKind::Head | FrameKind::Move
+            FrameKind::Put
+                | FrameKind::Ref
+                | FrameKind::Remove
+                | FrameKind::Head
+                | FrameKind::Move
+                | FrameKind::Clear
         ) || matches!(self.kind, FrameKind::Pad) && self.flags & flags::FORGET != 0
     }
 

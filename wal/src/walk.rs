@@ -1,6 +1,6 @@
 //! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
 
-use crate::frame::{FrameHeader, HEADER_BYTES, names_place};
+use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, names_place};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
 use crate::rows::row_of;
 use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
@@ -165,8 +165,8 @@ impl<'a> SegmentBytes<'a> {
                         lsn: self.lsn(at),
                         end: self.lsn(next.min(limit)),
                         // Only kinds with a body come here. A checkpoint's part or head is no operation on any key;
-                        // its hash is 0, and to forget that costs nothing.
-                        key: known.map(|h| h.hash),
+                        // its hash is 0, and to forget that costs nothing. What is left behind a clear nobody can tell.
+                        key: known.filter(|h| h.kind != FrameKind::Clear).map(|h| h.hash),
                         trailing: next >= limit,
                         verdict: None,
                     };
@@ -220,7 +220,7 @@ impl<'a> SegmentBytes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::{FrameKind, flags};
+    use crate::frame::flags;
     use crate::segment::Join;
 
     /// A fuzzer made the crc of such a header fit, and the walk panicked at its row.
@@ -259,6 +259,44 @@ mod tests {
                 let found = found.iter().filter(|item| matches!(item, Item::Frame(_)));
                 assert_eq!(found.count(), frames, "{kind:?} over {filler} bytes");
             }
+        }
+    }
+
+    /// Who knew its key to be 0 would forget that key, and not what the frame ended.
+    #[test]
+    fn a_damaged_clear_is_damage_that_tells_no_key() {
+        let header = SegmentHeader {
+            cache_id: 1,
+            number: SegmentId(2),
+            kept: None,
+            predecessor: SegmentId(2),
+            oldest: SegmentId(2),
+            stable: Lsn(0),
+            checkpoint: Lsn(0),
+            segment_bytes: 8192,
+            sector: 512,
+            joins: vec![Join {
+                begin: 1024,
+                end: 1024,
+                incarnation: 3,
+                void_through: 0,
+            }],
+        };
+        for (kind, key) in [(FrameKind::Clear, None), (FrameKind::Move, Some(0))] {
+            let frame = FrameHeader::filler(kind, 0, 0, 24);
+            let mut file = vec![7; 8192];
+            file[1024..1056].copy_from_slice(&frame.encode(header.seed_at(1024), 1024));
+            let segment = SegmentBytes {
+                header: &header,
+                file: &file,
+                ring: &[],
+                reserved_to: u64::MAX,
+            };
+            let found = segment.walk();
+            let Some(Item::Gap(gap)) = found.first() else {
+                panic!("{kind:?}: {found:?}");
+            };
+            assert_eq!((gap.lsn, gap.key), (segment.lsn(1024), key), "{kind:?}");
         }
     }
 }

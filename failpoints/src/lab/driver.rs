@@ -51,6 +51,25 @@ pub trait Store {
         self.remove(key, false)
     }
 
+    /// Removes everything. A crash in its middle leaves all of it or nothing of it removed, and once it has returned, that
+    /// survives a power loss. For [`Step::Clear`]; a store that cannot do that has no such steps in its scripts.
+    ///
+    /// # Errors
+    /// Why not; all may be there or nothing.
+    fn clear(&self) -> Result<(), String> {
+        Err("this store cannot be cleared".to_owned())
+    }
+
+    /// Removes every key that begins with `prefix`, each for itself. For [`Step::RemovePrefix`]; a store that cannot do that
+    /// has no such steps in its scripts.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), for each of them.
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<(), String> {
+        let _ = prefix;
+        Err("this store cannot remove by prefix".to_owned())
+    }
+
     /// Anything else worth crashing in: a checkpoint, a rotation, a compaction. The number is the script's.
     ///
     /// # Errors
@@ -95,6 +114,13 @@ pub enum Step {
     },
     /// Reads the key of this number.
     Get {
+        /// The key's number.
+        key: u8,
+    },
+    /// [`Store::clear`]
+    Clear,
+    /// [`Store::remove_prefix`] of the key of this number: it goes, and others that begin like it.
+    RemovePrefix {
         /// The key's number.
         key: u8,
     },

@@ -82,6 +82,21 @@ impl<'a, D: Driver> Life<'a, D> {
                 let found = self.store()?.get(&key)?;
                 self.journal.lock().check_running(&key, found.as_deref())?;
             }
+            Step::Clear => {
+                self.journal.lock().clear_issued();
+                self.store()?.clear()?;
+                self.journal.lock().clear_returned();
+            }
+            Step::RemovePrefix { key: number } => {
+                let prefix = key(number);
+                let keys = self.journal.lock().known_keys();
+                let hit: Vec<_> = keys.iter().filter(|key| key.starts_with(&prefix)).collect();
+                hit.iter()
+                    .for_each(|key| self.journal.lock().issued(key, None));
+                self.store()?.remove_prefix(&prefix)?;
+                hit.iter()
+                    .for_each(|key| self.journal.lock().acknowledged(key, false));
+            }
             Step::Flush => {
                 self.store()?.flush()?;
                 self.journal.lock().all_durable();
@@ -121,6 +136,9 @@ impl<'a, D: Driver> Life<'a, D> {
         });
         let map: Map = found.collect::<Result<_, String>>()?;
         let mut journal = self.journal.lock();
+        if let Some(crash) = after {
+            journal.check_clear(&map, crash)?;
+        }
         for (key, found) in &map {
             match after {
                 Some(crash) => journal.check_recovered(key, found.as_deref(), crash)?,

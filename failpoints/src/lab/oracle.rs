@@ -49,6 +49,8 @@ struct Key {
 pub struct Oracle {
     keys: BTreeMap<Vec<u8>, Key>,
     keeps: Keeps,
+    /// The last thing issued on every key is a clear that has not returned.
+    clearing: bool,
 }
 
 impl Oracle {
@@ -58,6 +60,7 @@ impl Oracle {
         Self {
             keys: BTreeMap::new(),
             keeps,
+            clearing: false,
         }
     }
 
@@ -84,7 +87,25 @@ impl Oracle {
     /// An operation is about to begin, or has failed, or never returned: what it does (`Some`: put, `None`: remove) may
     /// show or not.
     pub fn issued(&mut self, key: &[u8], state: Option<Op>) {
+        self.clearing = false;
         self.key(key).states.push(state);
+    }
+
+    /// Everything is about to be removed, or that has failed, or never returned: it may be there as a whole or not at all.
+    pub fn clear_issued(&mut self) {
+        for key in self.keys.values_mut() {
+            key.states.push(None);
+        }
+        self.clearing = true;
+    }
+
+    /// The clear issued last returned: nothing from before it shows any more, whatever happens.
+    pub fn clear_returned(&mut self) {
+        for key in self.keys.values_mut() {
+            key.returned = key.states.len() - 1;
+        }
+        self.clearing = false;
+        self.all_durable();
     }
 
     /// The operation issued last on this key returned.
@@ -156,6 +177,39 @@ impl Oracle {
         Ok(())
     }
 
+    /// Checks what a store shows of all keys after a crash in the middle of a clear: all of it or nothing of it happened.
+    /// Comes before [`check_recovered`](Self::check_recovered) of each. Of a cache that may have evicted anything it can
+    /// say nothing.
+    ///
+    /// # Errors
+    /// A key that went alone.
+    pub fn check_clear(
+        &mut self,
+        shown: &[(Vec<u8>, Option<Vec<u8>>)],
+        crash: Crash,
+    ) -> Result<(), String> {
+        let in_its_middle = std::mem::take(&mut self.clearing);
+        let nothing_left = shown.iter().all(|(_, found)| found.is_none());
+        if !in_its_middle || nothing_left || self.keeps == Keeps::WhatItLikes {
+            return Ok(());
+        }
+        let mut gone = shown.iter().filter(|(_, found)| found.is_none());
+        let alone = gone.find(|(key, _)| {
+            let before_it = self.keys.get(key).map_or(&[][..], |key| {
+                let floor = match crash {
+                    Crash::Power => key.durable,
+                    Crash::Kill => key.returned,
+                };
+                &key.states[floor..key.states.len() - 1]
+            });
+            !before_it.contains(&None) && !before_it.is_empty()
+        });
+        alone.map_or(Ok(()), |(key, _)| {
+            let name = String::from_utf8_lossy(key);
+            Err(format!("{name}: cleared, and others were not"))
+        })
+    }
+
     /// The keys that were ever named.
     #[must_use]
     pub fn known_keys(&self) -> Vec<Vec<u8>> {
@@ -166,7 +220,7 @@ impl Oracle {
     #[must_use]
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.keys, self.keeps).hash(&mut hasher);
+        (&self.keys, self.keeps, self.clearing).hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -212,3 +212,36 @@ fn errors_name_what_is_wrong() {
     oracle.returned(KEY, None, false);
     assert!(of(&value(KEY, 2, 40), &mut oracle).contains("resurrected"));
 }
+
+#[test]
+fn a_clear_is_whole_or_not_at_all() {
+    let mut oracle = Oracle::new(Keeps::Everything);
+    oracle.returned(b"one", Some(1), true);
+    oracle.returned(b"two", Some(2), true);
+    oracle.returned(b"gone", Some(3), true);
+    oracle.returned(b"gone", None, false);
+    oracle.clear_issued();
+    let shown = |key: &[u8], op: Option<u64>| (key.to_vec(), op.map(|op| value(key, op, 40)));
+    let after = |crash, one, two, gone| {
+        let map = [shown(b"one", one), shown(b"two", two), shown(b"gone", gone)];
+        let mut oracle = oracle.clone();
+        oracle.check_clear(&map, crash)?;
+        let mut each = map.iter();
+        each.try_for_each(|(key, found)| oracle.check_recovered(key, found.as_deref(), crash))
+    };
+    for crash in [Crash::Kill, Crash::Power] {
+        assert_eq!(after(crash, None, None, None), Ok(()));
+        assert_eq!(after(crash, Some(1), Some(2), None), Ok(()));
+        let alone = after(crash, Some(1), None, None).expect_err("half of it");
+        assert!(alone.contains("two: cleared"), "{alone}");
+    }
+    assert_eq!(after(Crash::Power, Some(1), Some(2), Some(3)), Ok(()));
+    after(Crash::Power, Some(1), None, Some(3)).expect_err("half of it");
+    after(Crash::Kill, Some(1), Some(2), Some(3)).expect_err("it was removed");
+    oracle.clear_returned();
+    let mut all = oracle.clone();
+    assert_eq!(all.check_recovered(b"one", None, Crash::Power), Ok(()));
+    let back = value(b"two", 2, 40);
+    let back = oracle.check_recovered(b"two", Some(&back), Crash::Power);
+    assert!(back.expect_err("it was cleared").contains("resurrected"));
+}

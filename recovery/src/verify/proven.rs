@@ -65,7 +65,8 @@ impl Proven {
             | FrameKind::Mark
             | FrameKind::Part
             | FrameKind::Head
-            | FrameKind::Move => {}
+            | FrameKind::Move
+            | FrameKind::Clear => {}
         }
     }
 

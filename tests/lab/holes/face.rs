@@ -1,10 +1,15 @@
 //! Holes 30 to 36: removes of what is not there, fetches, the memory tier, the index.
 
-use perennial_failpoints::lab::{Keeps, Step};
+use std::sync::Arc;
+
+use perennial::{Cache, Eviction};
+use perennial_failpoints::SimFs;
+use perennial_failpoints::lab::{Driver, Keeps, Step};
 
 use super::tricks::Tricks;
 use super::{crashed, crashed_in_the_last};
-use crate::driver::{CHECKPOINT, Perennial, small};
+use crate::clearing::Rng;
+use crate::driver::{CHECKPOINT, Open, Perennial, small};
 
 /// The index knows nothing of the key; the log, and an evicted segment's file, still do.
 #[test]
@@ -25,7 +30,44 @@ pub(crate) fn hole_30_a_remove_of_what_is_not_there_is_remembered() -> Result<()
     crashed_in_the_last(3, "hole 30, evicted", &driver, Keeps::WhatItLikes, &script)
 }
 
-/// A fetch lands behind the insert or the remove that came in its middle.
+/// A kept segment is given up, its file lies free for a while, and an older checkpoint still knows what was in it. A remove
+/// by prefix, here of keys that never were, says that none of it is left.
+#[test]
+pub(crate) fn hole_30_what_was_evicted_goes_with_its_prefix() -> Result<(), String> {
+    let told = |e: perennial::Error| e.to_string();
+    let options = small(200 << 10).eviction(Eviction::S3Merge);
+    let driver = Perennial(options);
+    for seed in 0..3 {
+        let machine = SimFs::new(seed);
+        let Open(cache) = driver.open(Arc::new(machine.clone()))?;
+        let mut rng = Rng(seed);
+        let name = |n: u64| format!("key-{n}");
+        for n in 0..1_500 {
+            let len = usize::try_from(100 + rng.below(900)).map_err(|e| e.to_string())?;
+            cache
+                .insert(name(rng.below(100)), vec![1; len])
+                .map_err(told)?;
+            for _ in 0..rng.below(6) {
+                cache.get(name(rng.below(33))).map_err(told)?;
+            }
+            if n % 7 != 0 {
+                continue;
+            }
+            cache.remove_prefix("nobody").map_err(told)?;
+            let there = |cache: &Cache, n: &u64| cache.contains(name(*n)).map_err(told);
+            let killed = driver.open(Arc::new(machine.process_crash()))?;
+            for key in 0..100 {
+                if !there(&cache, &key)? && there(&killed.0, &key)? {
+                    return Err(format!("seed {seed}: key {key} is back after {n} puts"));
+                }
+            }
+            std::mem::forget(killed);
+        }
+    }
+    Ok(())
+}
+
+/// A fetch lands behind the insert, the remove or the clear that came in its middle.
 #[test]
 pub(crate) fn hole_33_a_fetch_never_overwrites() -> Result<(), String> {
     let script = [
@@ -35,6 +77,9 @@ pub(crate) fn hole_33_a_fetch_never_overwrites() -> Result<(), String> {
         Step::Get { key: 1 },
         Step::put(2, 200).durable(),
         Step::Get { key: 2 },
+        Step::Clear,
+        Step::Get { key: 0 },
+        Step::Get { key: 1 },
     ];
     let driver = Tricks {
         overtakes_fetches: true,

@@ -89,6 +89,7 @@ fn play_step(store: &Open, oracle: &mut Oracle, op: u64, step: &Step) -> Result<
             }
         }
         Step::Abandon { .. } => return Err("it abandons nothing".to_owned()),
+        Step::Clear | Step::RemovePrefix { .. } => return Err("it clears nothing".to_owned()),
         Step::Other(what) => drop(store.other(what)),
         Step::Flush | Step::Get { .. } | Step::Reopen => {
             if store.flush().is_ok() {

@@ -201,6 +201,15 @@ impl Store for Played {
         self.store()?.abandon(key, len)
     }
 
+    /// In the middle of a fetch of each of three keys, where nothing is of it.
+    fn clear(&self) -> Result<(), String> {
+        (0..3).try_for_each(|number| self.overtaking(&key(number), || self.store()?.clear()))
+    }
+
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<(), String> {
+        self.store()?.remove_prefix(prefix)
+    }
+
     fn other(&self, what: u8) -> Result<(), String> {
         match what {
             BEGIN_SLOW => self.begin_slow(),

@@ -184,6 +184,11 @@ pub(super) const HOLES: [Hole; 34] = [
         ],
     ),
     hole(
+        "hole_30_what_was_evicted_goes_with_its_prefix",
+        hole_30_what_was_evicted_goes_with_its_prefix,
+        &["evicted-keys-outlive-a-prefix"],
+    ),
+    hole(
         "hole_31_what_is_refused_leaves_the_older_version",
         hole_31_what_is_refused_leaves_the_older_version,
         &["replaced-before-reserved"],
@@ -196,7 +201,7 @@ pub(super) const HOLES: [Hole; 34] = [
     hole(
         "hole_33_a_fetch_never_overwrites",
         hole_33_a_fetch_never_overwrites,
-        &["flight-not-superseded"],
+        &["flight-not-superseded", "flights-outlive-a-clear"],
     ),
     hole(
         "hole_34_the_tier_never_serves_an_older_version",

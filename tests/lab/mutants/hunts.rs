@@ -4,7 +4,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Keeps, Options};
 
 use super::disk;
 use crate::driver::{Perennial, small};
-use crate::{Case, random, scenarios, small_scope};
+use crate::{Case, clearing as clears, random, scenarios, small_scope};
 
 /// What says what is wrong, if anything is.
 pub(super) type Run = fn() -> Result<(), String>;
@@ -12,7 +12,7 @@ pub(super) type Run = fn() -> Result<(), String>;
 /// A title, what luck it has (no bug: something legal that hardly ever happens), and the hunt.
 type Hunt = (&'static str, &'static [&'static str], Run);
 
-pub(super) const HUNTS: [Hunt; 9] = [
+pub(super) const HUNTS: [Hunt; 11] = [
     ("scripts of two steps", &[], || small_scope_of(2)),
     ("failing sync", &[], disk::a_sync_fails),
     ("rot", &[], disk::a_bit_rots),
@@ -24,6 +24,8 @@ pub(super) const HUNTS: [Hunt; 9] = [
         &["all-keys-collide"],
         random_evicting,
     ),
+    ("script that clears", &[], clearing),
+    ("script that clears, evicting", &[], clearing_evicting),
     ("scenario", &[], scenarios),
     ("scripts of three steps", &[], || small_scope_of(3)),
 ];
@@ -83,4 +85,14 @@ fn random_scripts() -> Result<(), String> {
 fn random_evicting() -> Result<(), String> {
     let options = random::options(Keeps::WhatItLikes);
     lab(64 << 10, options, random::scripts(8, 100), true)
+}
+
+fn clearing() -> Result<(), String> {
+    let options = random::options(Keeps::Everything);
+    lab(1 << 20, options, clears::scripts(8, 40, 0), true)
+}
+
+fn clearing_evicting() -> Result<(), String> {
+    let options = random::options(Keeps::WhatItLikes);
+    lab(64 << 10, options, clears::scripts(4, 120, 60), true)
 }

@@ -24,7 +24,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 58] = [
+const MUTANTS: [&str; 63] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "bloom-swap-drops-additions",
@@ -32,6 +32,9 @@ const MUTANTS: [&str; 58] = [
     "changed-tail-written",
     "checkpoint-never-due",
     "checkpoint-published-early",
+    "clear-not-durable",
+    "clear-not-logged",
+    "clear-not-replayed-over-a-checkpoint",
     "commit-wakes-on-write",
     "complete-buffers-not-known",
     "cut-before-decided",
@@ -39,10 +42,12 @@ const MUTANTS: [&str; 58] = [
     "damage-is-a-hole",
     "end-not-written-again",
     "every-boot-is-the-same",
+    "evicted-keys-outlive-a-prefix",
     "extent-not-synced",
     "failed-sync-retried",
     "filter-not-told",
     "flight-not-superseded",
+    "flights-outlive-a-clear",
     "floor-at-the-stable-lsn",
     "found-names-not-synced",
     "full-log-not-flushed",

@@ -121,7 +121,7 @@ fn zeros_are_never_a_frame() {
 
 #[test]
 fn an_unknown_kind_with_a_good_crc_is_refused() {
-    for byte in [0_u8, 10, 255] {
+    for byte in [0_u8, 11, 255] {
         let mut bytes = FrameHeader::filler(FrameKind::Pad, 0, 0, 0).encode(seed(), 4096);
         bytes[8] = byte;
         let crc = seed().crc(&bytes[4..]);
@@ -164,7 +164,8 @@ fn a_trailer_has_rows_for_operations_heads_and_what_forgets() {
                 | FrameKind::Ref
                 | FrameKind::Remove
                 | FrameKind::Head
-                | FrameKind::Move => true,
+                | FrameKind::Move
+                | FrameKind::Clear => true,
                 FrameKind::Pad => flags == flags::FORGET,
                 FrameKind::Mark | FrameKind::Extent | FrameKind::Part => false,
             };

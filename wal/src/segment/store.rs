@@ -205,6 +205,12 @@ impl SegmentStore {
         SegmentId(self.oldest.load(Ordering::Acquire))
     }
 
+    /// The number that the next segment gets: all so far are lower.
+    #[must_use]
+    pub fn next_number(&self) -> SegmentId {
+        SegmentId(self.inner.lock().next_number)
+    }
+
     /// Segments ready to be written.
     #[must_use]
     pub fn prepared(&self) -> usize {
