@@ -36,7 +36,6 @@ pub(crate) struct CheckpointState {
     pub(crate) generation: u64,
     /// Bytes the newest one took.
     pub(crate) bytes: u64,
-    pub(crate) time_seen_s: u64,
     /// A checkpoint whose head has to wait.
     pub(crate) begun: Option<Begun>,
     /// Replay from a checkpoint in the log begins here: before it, segments may go. 0 = there is none.
@@ -175,7 +174,7 @@ impl Engine {
             entries: 0,
             identity_bits: self.plan.index.identity_bits,
             oldest: self.log.store().oldest(),
-            time_seen_s: state.time_seen_s.max(self.fs.unix_time_ms() / 1000),
+            time_seen_s: self.now_s(),
             parts: Vec::new(),
             policy: Vec::new(),
             kept: Vec::new(),
@@ -324,5 +323,6 @@ fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
         key_bytes: 0,
         value_bytes: to_u32(body_bytes),
         expiry: 0,
+        flags: 0,
     }
 }

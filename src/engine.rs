@@ -8,6 +8,7 @@ use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal,
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::checkpoint::CheckpointState;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fetch::Flights;
 use crate::index::{Index, size_class};
@@ -31,6 +32,7 @@ pub(crate) struct Engine {
     /// Who of the policy wants to hear of reads and inserts.
     pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
+    pub(crate) clock: Clock,
     pub(crate) hash_seed: u64,
     /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
@@ -199,6 +201,7 @@ pub(crate) fn put_spec(hash: u64, key: &[u8], value_bytes: u32) -> FrameSpec {
         key_bytes,
         value_bytes,
         expiry: 0,
+        flags: 0,
     }
 }
 

@@ -3,10 +3,12 @@
 mod absorb;
 mod cache;
 mod checkpoint;
+mod clock;
 mod engine;
 mod error;
 mod fetch;
 mod index;
+mod insert_options;
 mod inspect;
 mod ledger;
 mod look;
@@ -34,6 +36,7 @@ mod write;
 
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
+pub use insert_options::{InsertOptions, Priority};
 pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };

@@ -14,6 +14,7 @@ use perennial_wal::{Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
@@ -240,7 +241,6 @@ impl Opening {
             newest_head: outcome.checkpoint.map_or(Lsn(0), |(head, _)| head),
             bytes: outcome.checkpoint_bytes,
             generation: outcome.generation,
-            time_seen_s: outcome.time_seen_s,
             unstable_head: None,
             begun: None,
             covered: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
@@ -265,6 +265,7 @@ impl Opening {
             counters: Counters::default(),
             sampler,
             hash_seed: self.identity.hash_seed,
+            clock: Clock::new(&*self.fs, outcome.time_seen_s),
             upkeep: Mutex::new(state),
             signal: Signal::default(),
             horizon: AtomicU64::new(0),

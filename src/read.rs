@@ -4,6 +4,7 @@
 //! that fails the key is looked up again, for its segment may have been reclaimed meanwhile. Only when the index
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
+mod expired;
 mod want;
 
 use std::cell::RefCell;
@@ -29,6 +30,8 @@ enum Look<T> {
     Found(T, FoundIn),
     /// Not this key, or not a value any more.
     Absent,
+    /// This key, and its time is over.
+    Expired,
     /// The frame is being written: look again.
     Pending,
     /// The bytes do not prove themselves.
@@ -47,6 +50,7 @@ impl<T> Look<T> {
         match self {
             Self::Found(out, from) => Look::Found(f(out), from),
             Self::Absent => Look::Absent,
+            Self::Expired => Look::Expired,
             Self::Pending => Look::Pending,
             Self::Unproved => Look::Unproved,
         }
@@ -129,6 +133,8 @@ impl Engine {
                     return Ok(Some((out, from)));
                 }
                 Look::Absent => return Ok(None),
+                Look::Expired if self.drop_expired(hash, entry.addr) => return Ok(None),
+                Look::Expired => continue,
                 Look::Pending => {
                     // A copy's time; for ever, if this thread is the one that copies.
                     may_wait()?;
@@ -156,17 +162,24 @@ impl Engine {
             let read = self.log.read_tail(entry.addr.position(), |header, frame| {
                 let ours =
                     header.key(frame) == key || perennial_failpoints::planted!("key-not-compared");
-                (header.kind == FrameKind::Put && ours && !self.expired(header))
-                    .then(|| want.whole(header, frame))
+                if header.kind != FrameKind::Put || !ours {
+                    Look::Absent
+                } else if self.expired(header) {
+                    Look::Expired
+                } else {
+                    Look::Found(want.whole(header, frame), FoundIn::Tail)
+                }
             });
             match read {
-                TailRead::Frame(Some(out)) => return Look::Found(out, FoundIn::Tail),
-                TailRead::Frame(None) => return Look::Absent,
+                TailRead::Frame(look) => return look,
                 TailRead::Pending => return Look::Pending,
                 TailRead::Gone | TailRead::Other => {}
             }
         }
-        if let Some(value) = self.tier.get(entry.addr, key) {
+        if let Some((value, expiry)) = self.tier.get(entry.addr, key) {
+            if self.has_ended(expiry) {
+                return Look::Expired;
+            }
             return Look::Found(want.value(value), FoundIn::Memory);
         }
         self.look_on_disk(key, entry, want)
@@ -215,7 +228,8 @@ impl Engine {
             .and_then(|frame| {
                 let header =
                     FrameHeader::decode_whole(&frame, segment.seed_at(offset), offset).ok()?;
-                is_value_of(&header, &frame, key).then(|| want.whole(&header, &frame))
+                let there = is_value_of(&header, &frame, key) && !self.expired(&header);
+                there.then(|| want.whole(&header, &frame))
             });
         if again.is_none() {
             tracing::warn!(addr = ?entry.addr, "a frame does not prove itself; its entry is dropped");
@@ -242,9 +256,5 @@ impl Engine {
                 None
             }
         }
-    }
-
-    pub(crate) fn expired(&self, header: &FrameHeader) -> bool {
-        header.expiry != 0 && self.fs.unix_time_ms() / 1000 >= u64::from(header.expiry)
     }
 }

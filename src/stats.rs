@@ -76,6 +76,10 @@ counters! {
     rejected,
     /// Removes.
     removes,
+    /// Entries that a read found when their time was over. Each is removed.
+    expired,
+    /// Those of them that the log had no room for: a crash may bring them back, with their end.
+    expired_unlogged,
     /// Entries dropped to make room.
     evicted,
     /// Entries copied instead of dropped when their segment was reclaimed.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fetch::Flight;
 use crate::fetch::Flights;
 use crate::index::{Entry, ShardGuard, size_class};
+use crate::insert_options::{InsertOptions, Priority};
 use crate::value::{Inserted, Rejection};
 
 /// What a reservation under the shard lock came to.
@@ -37,26 +38,57 @@ struct Placing<'k> {
     only_for: Option<&'k Arc<Flight>>,
 }
 
+/// How to store a value.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct How<'f> {
+    pub(crate) durable: bool,
+    /// In seconds since 1970; 0 = never.
+    pub(crate) expiry: u32,
+    pub(crate) priority: Priority,
+    /// Store only while this fetch is still the newest thing that happened to the key.
+    pub(crate) only_for: Option<&'f Arc<Flight>>,
+}
+
 impl Engine {
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
-        self.insert_for(key, value, durable, None)
+        let how = How {
+            durable,
+            ..How::default()
+        };
+        self.insert_how(key, value, how)
     }
 
-    pub(crate) fn insert_for(
+    pub(crate) fn insert_with(
         &self,
         key: &[u8],
         value: &[u8],
-        durable: bool,
-        only_for: Option<&Arc<Flight>>,
+        options: &InsertOptions,
     ) -> Result<Inserted> {
+        self.check_open()?;
+        options.check_value(value)?;
+        let how = How {
+            durable: options.is_durable(),
+            expiry: options.expiry(self.clock.now_ms(&*self.fs))?,
+            priority: options.priority_of(),
+            only_for: None,
+        };
+        self.insert_how(key, value, how)
+    }
+
+    pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
         let (hash, spec) = self.check_put(key, value.len())?;
+        let spec = FrameSpec {
+            expiry: how.expiry,
+            flags: how.priority.flags(),
+            ..spec
+        };
         let extent = if self.goes_through_the_ring(&spec) {
             None
         } else {
             Some(self.write_extent(spec, key, value)?)
         };
         let spec = if extent.is_some() {
-            reference_spec(hash)
+            reference_spec(hash, spec.flags)
         } else {
             spec
         };
@@ -65,7 +97,7 @@ impl Engine {
             hash,
             spec,
             extent,
-            only_for,
+            only_for: how.only_for,
         };
         let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
             return Ok(Inserted::Rejected(Rejection::Superseded));
@@ -80,7 +112,7 @@ impl Engine {
             }
         }
         let end = reservation.complete();
-        self.finish_insert(key.len() + value.len(), end, durable, entered)
+        self.finish_insert(key.len() + value.len(), end, how.durable, entered)
     }
 
     pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
@@ -257,12 +289,14 @@ impl Engine {
     }
 }
 
-pub(crate) fn reference_spec(hash: u64) -> FrameSpec {
+/// The reference of an extent with these flags: it has the same priority, for the trailer's row is of the reference.
+pub(crate) fn reference_spec(hash: u64, flags: u8) -> FrameSpec {
     FrameSpec {
         kind: FrameKind::Ref,
         hash,
         key_bytes: 0,
         value_bytes: to_u32(EXTENT_REF_BYTES),
         expiry: 0,
+        flags: flags & perennial_wal::frame::flags::PRIORITY,
     }
 }

@@ -40,10 +40,9 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
         return Look::Unproved;
     };
     match FrameHeader::decode_whole(&frame, place.segment.seed_at(place.offset), place.offset) {
-        Ok(header) if is_value_of(&header, &frame, place.key) && !engine.expired(&header) => {
-            Look::Found((header, Bytes::from(frame)), FoundIn::Disk)
-        }
-        Ok(_) => Look::Absent,
+        Ok(header) if !is_value_of(&header, &frame, place.key) => Look::Absent,
+        Ok(header) if engine.expired(&header) => Look::Expired,
+        Ok(header) => Look::Found((header, Bytes::from(frame)), FoundIn::Disk),
         Err(_) => Look::Unproved,
     }
 }
@@ -64,7 +63,9 @@ impl Want for WantValue {
             let start = to_usize(header.value_offset());
             let value =
                 Value::from(frame.slice(start..start + to_usize(u64::from(header.value_bytes))));
-            engine.tier.fill(place.addr, place.key, &value);
+            engine
+                .tier
+                .fill(place.addr, place.key, header.expiry, &value);
             value
         })
     }
@@ -103,10 +104,9 @@ impl Want for WantKey {
             Ok(header) if usize::from(header.key_bytes) != place.key.len() || head.len() < len => {
                 Look::Absent
             }
-            Ok(header) if is_value_of(&header, &head, place.key) && !engine.expired(&header) => {
-                Look::Found((), FoundIn::Disk)
-            }
-            Ok(_) => Look::Absent,
+            Ok(header) if !is_value_of(&header, &head, place.key) => Look::Absent,
+            Ok(header) if engine.expired(&header) => Look::Expired,
+            Ok(_) => Look::Found((), FoundIn::Disk),
             Err(_) => Look::Unproved,
         }
     }
@@ -132,32 +132,28 @@ impl Want for WantRange {
         if u64::from(size_class::class_bound(place.class)) <= CHUNK_BYTES {
             return read_whole(engine, place).map(|(header, frame)| self.whole(&header, &frame));
         }
-        match self.chunks(engine, place) {
-            Some(Some(value)) => Look::Found(value, FoundIn::Disk),
-            Some(None) => Look::Absent,
-            None => Look::Unproved,
-        }
+        self.chunks(engine, place).unwrap_or(Look::Unproved)
     }
 }
 
 impl WantRange {
-    /// `None`: not proved. `Some(None)`: not this key.
-    fn chunks(&self, engine: &Engine, place: &Place<'_>) -> Option<Option<Value>> {
+    /// `None`: not proved.
+    fn chunks(&self, engine: &Engine, place: &Place<'_>) -> Option<Look<Value>> {
         let head_bytes = to_usize(HEADER_BYTES) + place.key.len();
         let head = engine.read_segment(place, place.offset, head_bytes)?;
         let header =
             FrameHeader::decode(&head, place.segment.seed_at(place.offset), place.offset).ok()?;
         let ours = usize::from(header.key_bytes) == place.key.len()
             && is_value_of(&header, &head, place.key);
-        if !ours || engine.expired(&header) {
-            return Some(None);
+        if !ours {
+            return Some(Look::Absent);
+        }
+        if engine.expired(&header) {
+            return Some(Look::Expired);
         }
         if header.table_bytes() == 0 {
-            return match read_whole(engine, place) {
-                Look::Found((header, frame), _) => Some(Some(self.whole(&header, &frame))),
-                Look::Absent => Some(None),
-                Look::Pending | Look::Unproved => None,
-            };
+            let whole = read_whole(engine, place);
+            return Some(whole.map(|(header, frame)| self.whole(&header, &frame)));
         }
         let table_at = place.offset + head_bytes as u64;
         let table = engine.read_segment(place, table_at, to_usize(header.table_bytes()))?;
@@ -169,7 +165,7 @@ impl WantRange {
         }
         let range = cut(&self.0, u64::from(header.value_bytes));
         if range.is_empty() {
-            return Some(Some(Value::default()));
+            return Some(Look::Found(Value::default(), FoundIn::Disk));
         }
         let chunk = to_usize(CHUNK_BYTES);
         let chunks = range.start / chunk..range.end.div_ceil(chunk);
@@ -183,9 +179,8 @@ impl WantRange {
         let proved = bytes.len() == to - from
             && chunks_fit(table.get(chunks.start * 4..chunks.end * 4)?, &bytes);
         proved.then(|| {
-            Some(Value::from(
-                Bytes::from(bytes).slice(range.start - from..range.end - from),
-            ))
+            let part = Bytes::from(bytes).slice(range.start - from..range.end - from);
+            Look::Found(Value::from(part), FoundIn::Disk)
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod damage;
 mod driver;
+mod ending;
 mod faults;
 mod holes;
 mod late;

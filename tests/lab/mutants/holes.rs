@@ -21,7 +21,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 33] = [
+pub(super) const HOLES: [Hole; 34] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -212,5 +212,10 @@ pub(super) const HOLES: [Hole; 33] = [
         "hole_36_what_is_stored_is_found",
         hole_36_what_is_stored_is_found,
         &["filter-not-told"],
+    ),
+    hole(
+        "hole_37_an_end_that_was_seen_is_for_good",
+        hole_37_an_end_that_was_seen_is_for_good,
+        &["expired-entry-back"],
     ),
 ];

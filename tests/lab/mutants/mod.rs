@@ -24,7 +24,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 57] = [
+const MUTANTS: [&str; 58] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "body-crc-not-checked",
@@ -38,6 +38,7 @@ const MUTANTS: [&str; 57] = [
     "damage-is-a-hole",
     "end-not-written-again",
     "every-boot-is-the-same",
+    "expired-entry-back",
     "extent-not-synced",
     "failed-sync-retried",
     "filter-not-told",
