@@ -48,6 +48,8 @@ pub(crate) struct CheckpointState {
     pub(crate) policy: Box<dyn Policy>,
     /// The kept segments that are being filled.
     pub(crate) open: Open,
+    /// Pinned segments had their turn: the policy is next.
+    pub(crate) pinned_turn: bool,
     /// Where each kept segment comes in the order of the policy.
     pub(crate) orders: BTreeMap<SegmentId, u64>,
 }
@@ -194,6 +196,10 @@ impl Engine {
                 &|addr| self.is_live(addr) && !missing(addr),
                 &mut image,
             );
+            // Whatever changes between the image and this is replayed.
+            for entry in &mut image {
+                entry.pinned = self.pins.has(entry.identity);
+            }
             for entries in image.chunks(self.entries_per_part()) {
                 let part = self.append_part(state, to_u32(shard), entries)?;
                 head.entries += u64::from(part.entries);

@@ -14,6 +14,7 @@ use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 use crate::options::Plan;
+use crate::pins::Pins;
 use crate::reclaim::Duel;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -33,6 +34,7 @@ pub(crate) struct Engine {
     pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
     pub(crate) clock: Clock,
+    pub(crate) pins: Pins,
     pub(crate) hash_seed: u64,
     /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
@@ -171,6 +173,8 @@ impl Engine {
         let filter = self.index.filter_stats();
         Stats {
             entries: self.ledger.live(),
+            pinned_entries: self.pins.entries(),
+            pinned_bytes: self.pins.bytes(),
             segments: self.log.store().live().len() as u64,
             max_segments: self.log.store().max_files(),
             file_bytes: self.log.store().file_bytes() + self.other_bytes,

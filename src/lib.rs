@@ -15,6 +15,7 @@ mod look;
 mod open;
 mod options;
 mod packing;
+mod pins;
 mod read;
 #[cfg(feature = "model")]
 #[doc(hidden)]

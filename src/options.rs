@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use eviction::Eviction;
-pub(crate) use plan::{IDENTITY_BYTES, Plan};
+pub(crate) use plan::{IDENTITY_BYTES, MIN_SEGMENTS, Plan};
 
 const MIB: u64 = 1 << 20;
 
@@ -41,6 +41,7 @@ pub struct Options {
     promote_at: u8,
     log_percent: u8,
     placement_duel: bool,
+    pinned_percent: u8,
 }
 
 impl Default for Options {
@@ -62,6 +63,7 @@ impl Default for Options {
             promote_at: 1,
             log_percent: 25,
             placement_duel: true,
+            pinned_percent: 25,
         }
     }
 }
@@ -173,6 +175,15 @@ impl Options {
     /// head. Without it they stay at the hand's place. For [`Eviction::S3Merge`]. Default: true.
     pub fn placement_duel(mut self, duel: bool) -> Self {
         self.placement_duel = duel;
+        self
+    }
+
+    /// What pinned entries may take of the capacity, in percent, and of what there is beyond six segments at most 35 percent
+    /// ([`Priority::Pinned`](crate::Priority::Pinned)). They count with headers, and rounded up by up to a quarter; one larger than half
+    /// of a segment counts for a whole one. What is pinned already stays when this is less at a later open. Default: 25.
+    /// Range: 0 to 35.
+    pub fn pinned_percent(mut self, percent: u8) -> Self {
+        self.pinned_percent = percent;
         self
     }
 

@@ -234,8 +234,10 @@ impl Engine {
         if again.is_none() {
             tracing::warn!(addr = ?entry.addr, "a frame does not prove itself; its entry is dropped");
             self.counters.damaged_reads.add(1);
-            if self.index.lock(hash).remove_if(hash, entry.addr) {
+            let mut shard = self.index.lock(hash);
+            if shard.remove_if(hash, entry.addr) {
                 self.ledger.subtract(entry.addr);
+                self.pins.forget(hash);
             }
         }
         again

@@ -19,6 +19,10 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Entries in the index.
             pub entries: u64,
+            /// Of these, pinned ones.
+            pub pinned_entries: u64,
+            /// What they count for against `Options::pinned_percent`, in bytes.
+            pub pinned_bytes: u64,
             /// Log segments in use, prepared ones included.
             pub segments: u64,
             /// Segment files that may exist at most.
@@ -82,6 +86,9 @@ counters! {
     expired_unlogged,
     /// Entries dropped to make room.
     evicted,
+    /// Pinned entries that went with their segment: their time was over, or they were damaged, or the capacity is smaller
+    /// now, or the disk is full.
+    pinned_lost,
     /// Entries copied instead of dropped when their segment was reclaimed.
     moved,
     /// Bytes of these copies.

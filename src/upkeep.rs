@@ -88,13 +88,17 @@ impl Engine {
         if state.busy {
             return 0;
         }
-        state.policy.lanes().saturating_sub(state.open.count())
+        let of_policy = state.policy.lanes().saturating_sub(state.open.count());
+        of_policy + self.kept_back_for_pins()
     }
 
     /// Reclaims what the policy chooses. False: there is nothing.
-    fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
+    pub(crate) fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
         if state.busy {
             return Ok(self.drop_oldest());
+        }
+        if let Some(id) = self.pinned_to_pack(state) {
+            return self.pack_pinned(state, id);
         }
         let mut step = self.next_step(state);
         if step == Step::Nothing {
@@ -106,7 +110,10 @@ impl Engine {
             step = self.next_step(state);
         }
         let (from, id) = match step {
-            Step::Nothing => return Ok(false),
+            Step::Nothing => {
+                let pinned = self.too_many_pinned(state);
+                return pinned.map_or(Ok(false), |id| self.pack_pinned(state, id));
+            }
             Step::Log(id) => (Source::Log, id),
             Step::Kept(id) => (Source::Kept, id),
         };
@@ -151,6 +158,7 @@ impl Engine {
         let dropped = self.ledger.drop_through(oldest);
         self.counters.evicted.add(dropped);
         self.counters.reclaimed_segments.add(1);
+        self.count_lost_pins();
         tracing::warn!(%oldest, dropped, "a segment was dropped to make room for the upkeep");
         true
     }
@@ -161,7 +169,7 @@ impl Engine {
         let closed = kept
             .iter()
             .map(|s| s.header.number)
-            .filter(|id| !state.open.has(*id));
+            .filter(|id| !state.open.has(*id) && !state.is_pinned(*id));
         let kept: Vec<Kept> = closed
             .map(|id| Kept {
                 id,
@@ -169,7 +177,8 @@ impl Engine {
             })
             .collect();
         let view = View {
-            segments: to_usize(self.log.store().max_files()),
+            segments: to_usize(self.log.store().max_files())
+                .saturating_sub(state.pinned_segments()),
             // Without those that are only prepared.
             log_segments: (self.log.store().live().len())
                 .saturating_sub(self.log.store().prepared()),

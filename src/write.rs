@@ -25,15 +25,16 @@ use crate::value::{Inserted, Rejection};
 enum Placed<'a> {
     Reserved(Reservation<'a>, bool),
     Superseded,
+    PinnedFull,
 }
 
 /// What to put, and where its entry will point.
-struct Placing<'k> {
+pub(crate) struct Placing<'k> {
     key: &'k [u8],
     hash: u64,
-    spec: FrameSpec,
+    pub(crate) spec: FrameSpec,
     /// The extent that holds key and value, where the frame only refers to it.
-    extent: Option<ExtentRef>,
+    pub(crate) extent: Option<ExtentRef>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     only_for: Option<&'k Arc<Flight>>,
 }
@@ -82,6 +83,9 @@ impl Engine {
             flags: how.priority.flags(),
             ..spec
         };
+        if how.priority == Priority::Pinned && !self.may_pin(&spec)? {
+            return self.reject(key, Rejection::PinnedFull, how.durable);
+        }
         let extent = if self.goes_through_the_ring(&spec) {
             None
         } else {
@@ -99,8 +103,10 @@ impl Engine {
             extent,
             only_for: how.only_for,
         };
-        let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
-            return Ok(Inserted::Rejected(Rejection::Superseded));
+        let (mut reservation, entered) = match self.place(&placing)? {
+            Placed::Reserved(reservation, entered) => (reservation, entered),
+            Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
+            Placed::PinnedFull => return self.reject(key, Rejection::PinnedFull, how.durable),
         };
         perennial_failpoints::site!("write::placed");
         match extent {
@@ -113,6 +119,16 @@ impl Engine {
         }
         let end = reservation.complete();
         self.finish_insert(key.len() + value.len(), end, how.durable, entered)
+    }
+
+    /// What is rejected is not in the cache, and nothing older either.
+    pub(crate) fn reject(&self, key: &[u8], why: Rejection, durable: bool) -> Result<Inserted> {
+        let end = self.remove_hash(key, self.hash(key))?;
+        self.counters.rejected.add(1);
+        if durable {
+            self.make_durable(end)?;
+        }
+        Ok(Inserted::Rejected(why))
     }
 
     pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
@@ -171,6 +187,7 @@ impl Engine {
         if let Some(old) = shard.remove(hash) {
             self.ledger.subtract(old.addr);
         }
+        self.pins.forget(hash);
         shard.extra().supersede(key);
         Ok((end, entered))
     }
@@ -230,8 +247,16 @@ impl Engine {
         if perennial_failpoints::planted!("replaced-before-reserved") {
             shard.remove(placing.hash);
         }
+        let charge = self.charge_of(placing);
+        if charge.is_some_and(|charge| !self.pins.try_charge(placing.hash, charge)) {
+            return Ok(Placed::PinnedFull);
+        }
         shard.prepare(placing.hash);
-        let reservation = self.log.try_reserve(placing.spec, Class::Put)?;
+        let reserved = self.log.try_reserve(placing.spec, Class::Put);
+        if let (Err(_), Some(charge)) = (&reserved, charge) {
+            self.pins.take_back(placing.hash, charge);
+        }
+        let reservation = reserved?;
         let own = Addr::log(reservation.lsn());
         let (addr, bytes) = placing
             .extent
@@ -240,6 +265,10 @@ impl Engine {
             });
         let entered = self.raise_horizon(own.max(addr));
         self.set_entry(&mut shard, placing.hash, addr, bytes);
+        match charge {
+            Some(charge) => self.pins.set(placing.hash, charge),
+            None => self.pins.forget(placing.hash),
+        }
         shard.extra().supersede(placing.key);
         Ok(Placed::Reserved(reservation, entered))
     }

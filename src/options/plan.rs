@@ -15,6 +15,8 @@ const KIB: u64 = 1 << 10;
 pub(crate) const MIN_SEGMENTS: u64 = 6;
 /// The default has at least so many, so that reclaiming one costs little.
 const DEFAULT_SEGMENTS: u64 = 16;
+/// Of the capacity, and of the segments beyond the least there can be.
+const MAX_PINNED_PERCENT: u8 = 35;
 /// Kept free for the identity file and its replacement.
 pub(crate) const IDENTITY_BYTES: u64 = 4 * KIB;
 
@@ -72,6 +74,7 @@ impl Options {
             promote_at: self.promote_at,
             log_percent: self.log_percent,
             placement_duel: self.placement_duel,
+            pinned_percent: self.pinned_percent,
         };
         plan.check()?;
         Ok(plan)
@@ -147,6 +150,7 @@ pub(crate) struct Plan {
     pub(crate) promote_at: u8,
     pub(crate) log_percent: u8,
     pub(crate) placement_duel: bool,
+    pub(crate) pinned_percent: u8,
 }
 
 impl Plan {
@@ -183,6 +187,16 @@ impl Plan {
         };
         (self.capacity_bytes.saturating_sub(fixed + foreign) / self.geometry.segment_bytes)
             .max(MIN_SEGMENTS)
+    }
+
+    /// What pinned entries may take, of `segments` in all.
+    ///
+    /// They take up to half again as much and three segments more: a third of what lies beyond the least that a cache works
+    /// with leaves the log its share.
+    pub(crate) fn pinned_bytes(&self, segments: u64) -> u64 {
+        let share = self.capacity_bytes / 100 * u64::from(self.pinned_percent);
+        let beyond = segments.saturating_sub(MIN_SEGMENTS) * self.geometry.segment_bytes;
+        share.min(beyond / 100 * u64::from(MAX_PINNED_PERCENT))
     }
 
     /// What a cache with these segments needs at least.
@@ -246,6 +260,13 @@ impl Plan {
         }
         if !(10..=90).contains(&self.log_percent) {
             let why = format!("log_percent is {}; choose from 10 to 90", self.log_percent);
+            return Err(Error::invalid(why));
+        }
+        if self.pinned_percent > MAX_PINNED_PERCENT {
+            let why = format!(
+                "pinned_percent is {}; choose from 0 to {MAX_PINNED_PERCENT}",
+                self.pinned_percent
+            );
             return Err(Error::invalid(why));
         }
         if self

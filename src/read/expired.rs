@@ -26,6 +26,7 @@ impl Engine {
     /// A reader does not wait for room in the log. Where there is none the entry is gone for this life.
     pub(super) fn drop_expired(&self, hash: u64, addr: Addr) -> bool {
         if perennial_failpoints::planted!("expired-entry-back") {
+            self.counters.expired.add(1);
             return true;
         }
         perennial_failpoints::site!("read::expired::seen");
@@ -53,6 +54,7 @@ impl Engine {
         };
         shard.remove_if(hash, addr);
         self.ledger.subtract(addr);
+        self.pins.forget(hash);
         self.counters.expired.add(1);
         (true, entered)
     }

@@ -14,6 +14,7 @@ mod minimal;
 #[cfg(feature = "planted-bugs")]
 mod mutants;
 mod odd;
+mod priorities;
 mod random;
 mod scenarios;
 mod small_scope;
