@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use perennial_wal::frame::flags;
 
+use crate::compress::Compression;
 use crate::error::{Error, Result};
 
 /// What an entry is worth when room is needed.
@@ -38,6 +39,7 @@ pub struct InsertOptions {
     priority: Priority,
     durable: bool,
     checksum: Option<u32>,
+    compression: Option<Compression>,
 }
 
 impl InsertOptions {
@@ -76,6 +78,18 @@ impl InsertOptions {
     pub fn checksum(mut self, crc: u32) -> Self {
         self.checksum = Some(crc);
         self
+    }
+
+    /// Whether this value is compressed, whatever [`Options::compression`](crate::Options::compression) says. Default: as that
+    /// says. Range: as there.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = Some(compression);
+        self
+    }
+
+    pub(crate) fn compression_of(&self) -> Result<Option<Compression>> {
+        self.compression.map_or(Ok(()), Compression::check)?;
+        Ok(self.compression)
     }
 
     pub(crate) const fn is_durable(&self) -> bool {

@@ -4,6 +4,7 @@ mod absorb;
 mod cache;
 mod checkpoint;
 mod clock;
+mod compress;
 mod engine;
 mod error;
 mod fetch;
@@ -36,6 +37,7 @@ mod workers;
 mod write;
 
 pub use cache::Cache;
+pub use compress::Compression;
 pub use error::{Error, ErrorKind, Result};
 pub use insert_options::{InsertOptions, Priority};
 pub use inspect::{

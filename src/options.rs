@@ -6,6 +6,7 @@ mod plan;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::compress::Compression;
 pub use eviction::Eviction;
 pub(crate) use plan::{IDENTITY_BYTES, MIN_SEGMENTS, Plan};
 
@@ -42,6 +43,7 @@ pub struct Options {
     log_percent: u8,
     placement_duel: bool,
     pinned_percent: u8,
+    compression: Compression,
 }
 
 impl Default for Options {
@@ -64,6 +66,7 @@ impl Default for Options {
             log_percent: 25,
             placement_duel: true,
             pinned_percent: 25,
+            compression: Compression::None,
         }
     }
 }
@@ -184,6 +187,15 @@ impl Options {
     /// Range: 0 to 35.
     pub fn pinned_percent(mut self, percent: u8) -> Self {
         self.pinned_percent = percent;
+        self
+    }
+
+    /// How values are stored that [`insert`](crate::Cache::insert) and [`get_or_fetch`](crate::Cache::get_or_fetch) store; what
+    /// [`insert_with_len`](crate::Cache::insert_with_len) fills is stored as it is. Each 64 KiB are compressed by themselves, and only
+    /// where that saves an eighth. What was stored before stays as it is. Default: [`Compression::None`]. Range: codecs that
+    /// the library was built with.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 

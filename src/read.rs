@@ -5,6 +5,7 @@
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
 mod expired;
+mod stored;
 mod want;
 
 use std::cell::RefCell;
@@ -14,6 +15,7 @@ use perennial_wal::frame::{FrameHeader, FrameKind};
 use perennial_wal::segment::Segment;
 use perennial_wal::{Addr, TailRead, may_wait, to_usize};
 
+use crate::compress::{Unreadable, is_coded};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::{Entry, size_class};
@@ -36,6 +38,8 @@ enum Look<T> {
     Pending,
     /// The bytes do not prove themselves.
     Unproved,
+    /// They do, and this build cannot read them.
+    NoCodec,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,9 +50,19 @@ enum FoundIn {
 }
 
 impl<T> Look<T> {
-    fn map<U>(self, f: impl FnOnce(T) -> U) -> Look<U> {
+    /// What was found, if it can be read.
+    fn of(read: std::result::Result<T, Unreadable>, from: FoundIn) -> Self {
+        match read {
+            Ok(out) => Self::Found(out, from),
+            Err(Unreadable::NoCodec) => Self::NoCodec,
+            Err(Unreadable::Damaged) => Self::Unproved,
+        }
+    }
+
+    fn and_then<U>(self, f: impl FnOnce(T) -> std::result::Result<U, Unreadable>) -> Look<U> {
         match self {
-            Self::Found(out, from) => Look::Found(f(out), from),
+            Self::Found(out, from) => Look::of(f(out), from),
+            Self::NoCodec => Look::NoCodec,
             Self::Absent => Look::Absent,
             Self::Expired => Look::Expired,
             Self::Pending => Look::Pending,
@@ -60,8 +74,14 @@ impl<T> Look<T> {
 /// What a read wants of an entry.
 trait Want {
     type Out;
+    /// True for who needs the value as it was inserted.
+    const DECODES: bool = true;
     /// From a proved frame.
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Self::Out;
+    fn whole(
+        &self,
+        header: &FrameHeader,
+        frame: &[u8],
+    ) -> std::result::Result<Self::Out, Unreadable>;
     /// From a value in the memory tier.
     fn value(&self, value: Value) -> Self::Out;
     /// From the segment file.
@@ -135,6 +155,10 @@ impl Engine {
                 Look::Absent => return Ok(None),
                 Look::Expired if self.drop_expired(hash, entry.addr) => return Ok(None),
                 Look::Expired => continue,
+                Look::NoCodec => {
+                    self.counters.codec_misses.add(1);
+                    return Ok(None);
+                }
                 Look::Pending => {
                     // A copy's time; for ever, if this thread is the one that copies.
                     may_wait()?;
@@ -159,6 +183,8 @@ impl Engine {
 
     fn look<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {
         if !entry.addr.is_kept() && !self.is_extent(entry.size_class) {
+            // What is to be decoded is copied first: nobody else gets the ring's bytes meanwhile.
+            let mut coded = None;
             let read = self.log.read_tail(entry.addr.position(), |header, frame| {
                 let ours =
                     header.key(frame) == key || perennial_failpoints::planted!("key-not-compared");
@@ -166,10 +192,16 @@ impl Engine {
                     Look::Absent
                 } else if self.expired(header) {
                     Look::Expired
+                } else if W::DECODES && is_coded(header) {
+                    coded = Some((*header, frame.to_vec()));
+                    Look::Pending
                 } else {
-                    Look::Found(want.whole(header, frame), FoundIn::Tail)
+                    Look::of(want.whole(header, frame), FoundIn::Tail)
                 }
             });
+            if let Some((header, frame)) = coded {
+                return Look::of(want.whole(&header, &frame), FoundIn::Tail);
+            }
             match read {
                 TailRead::Frame(look) => return look,
                 TailRead::Pending => return Look::Pending,
@@ -231,6 +263,11 @@ impl Engine {
                 let there = is_value_of(&header, &frame, key) && !self.expired(&header);
                 there.then(|| want.whole(&header, &frame))
             });
+        if let Some(Err(Unreadable::NoCodec)) = again {
+            self.counters.codec_misses.add(1);
+            return None;
+        }
+        let again = again.and_then(std::result::Result::ok);
         if again.is_none() {
             tracing::warn!(addr = ?entry.addr, "a frame does not prove itself; its entry is dropped");
             self.counters.damaged_reads.add(1);

@@ -76,6 +76,8 @@ counters! {
     inserts,
     /// Bytes of keys and values stored.
     insert_bytes,
+    /// Bytes of these keys and values as they are stored: compressed, where that is on.
+    stored_bytes,
     /// Entries not kept.
     rejected,
     /// Removes.
@@ -101,6 +103,8 @@ counters! {
     fetch_waits,
     /// Frames read that did not prove themselves; each is a miss.
     damaged_reads,
+    /// Reads of values compressed by a codec that this build does not have; each is a miss, and the entry stays.
+    codec_misses,
     /// Reads that the device refused; each is a miss.
     read_errors,
     /// Checkpoints written.

@@ -13,6 +13,7 @@ use perennial_wal::{
     Addr, Class, EXTENT_REF_BYTES, ExtentRef, FrameSpec, Lsn, Refused, Reservation, to_u32,
 };
 
+use crate::compress::Compression;
 use crate::engine::{Engine, put_spec, read_bytes};
 use crate::error::{Error, Result};
 use crate::fetch::Flight;
@@ -46,6 +47,8 @@ pub(crate) struct How<'f> {
     /// In seconds since 1970; 0 = never.
     pub(crate) expiry: u32,
     pub(crate) priority: Priority,
+    /// `None`: as the options say.
+    pub(crate) compression: Option<Compression>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     pub(crate) only_for: Option<&'f Arc<Flight>>,
 }
@@ -71,17 +74,22 @@ impl Engine {
             durable: options.is_durable(),
             expiry: options.expiry(self.clock.now_ms(&*self.fs))?,
             priority: options.priority_of(),
+            compression: options.compression_of()?,
             only_for: None,
         };
         self.insert_how(key, value, how)
     }
 
     pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
-        let (hash, spec) = self.check_put(key, value.len())?;
+        let (hash, _) = self.check_put(key, value.len())?;
+        let compression = how.compression.unwrap_or(self.plan.compression);
+        let (stored, codec) = compression.store(value);
+        let inserted_bytes = key.len() + value.len();
+        let value = &*stored;
         let spec = FrameSpec {
             expiry: how.expiry,
-            flags: how.priority.flags(),
-            ..spec
+            flags: how.priority.flags() | codec,
+            ..put_spec(hash, key, to_u32(value.len()))
         };
         if how.priority == Priority::Pinned && !self.may_pin(&spec)? {
             return self.reject(key, Rejection::PinnedFull, how.durable);
@@ -118,7 +126,8 @@ impl Engine {
             }
         }
         let end = reservation.complete();
-        self.finish_insert(key.len() + value.len(), end, how.durable, entered)
+        let stored_bytes = key.len() + value.len();
+        self.finish_insert((inserted_bytes, stored_bytes), end, how.durable, entered)
     }
 
     /// What is rejected is not in the cache, and nothing older either.
@@ -294,7 +303,7 @@ impl Engine {
 
     fn finish_insert(
         &self,
-        bytes: usize,
+        (bytes, stored_bytes): (usize, usize),
         end: Lsn,
         durable: bool,
         entered: bool,
@@ -302,6 +311,7 @@ impl Engine {
         perennial_failpoints::site!("write::completed");
         self.counters.inserts.add(1);
         self.counters.insert_bytes.add(bytes as u64);
+        self.counters.stored_bytes.add(stored_bytes as u64);
         self.after_operation(entered);
         if durable {
             self.make_durable(end)?;

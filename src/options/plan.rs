@@ -6,6 +6,7 @@ use std::time::Duration;
 use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
 
 use super::{Eviction, MIB, Options, Tail};
+use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::index::IndexGeometry;
 use crate::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
@@ -75,6 +76,7 @@ impl Options {
             log_percent: self.log_percent,
             placement_duel: self.placement_duel,
             pinned_percent: self.pinned_percent,
+            compression: self.compression,
         };
         plan.check()?;
         Ok(plan)
@@ -151,6 +153,7 @@ pub(crate) struct Plan {
     pub(crate) log_percent: u8,
     pub(crate) placement_duel: bool,
     pub(crate) pinned_percent: u8,
+    pub(crate) compression: Compression,
 }
 
 impl Plan {
@@ -262,6 +265,7 @@ impl Plan {
             let why = format!("log_percent is {}; choose from 10 to 90", self.log_percent);
             return Err(Error::invalid(why));
         }
+        self.compression.check()?;
         if self.pinned_percent > MAX_PINNED_PERCENT {
             let why = format!(
                 "pinned_percent is {}; choose from 0 to {MAX_PINNED_PERCENT}",

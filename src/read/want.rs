@@ -1,13 +1,16 @@
 //! What a read may want of an entry, and how it takes it from where the entry lies.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
 use bytes::Bytes;
-use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES, chunks_fit};
+use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
 use perennial_wal::to_usize;
 
+use super::stored::{Stored, cut};
 use super::{FoundIn, Look, Place, Want};
+use crate::compress::{Unreadable, is_coded, part_of, readable, value_of};
 use crate::engine::Engine;
 use crate::index::size_class;
 use crate::value::Value;
@@ -27,12 +30,6 @@ pub(super) fn is_value_of(header: &FrameHeader, frame: &[u8], key: &[u8]) -> boo
         && (header.key(frame) == key || perennial_failpoints::planted!("key-not-compared"))
 }
 
-/// The range of a value of `len` bytes, cut at its end.
-fn cut(range: &Range<u64>, len: u64) -> Range<usize> {
-    let end = range.end.min(len);
-    to_usize(range.start.min(end))..to_usize(end)
-}
-
 /// Reads and proves a whole frame: one read.
 fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> {
     let len = engine.read_len(place.class, place.offset);
@@ -47,11 +44,19 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
     }
 }
 
+/// A value of its own, of what may be part of a frame.
+fn owned(bytes: Cow<'_, [u8]>) -> Value {
+    match bytes {
+        Cow::Borrowed(bytes) => Value::from(Bytes::copy_from_slice(bytes)),
+        Cow::Owned(bytes) => Value::from(bytes),
+    }
+}
+
 impl Want for WantValue {
     type Out = Value;
 
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Value {
-        Value::from(Bytes::copy_from_slice(header.value(frame)))
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<Value, Unreadable> {
+        value_of(header, frame).map(owned)
     }
 
     fn value(&self, value: Value) -> Value {
@@ -59,14 +64,17 @@ impl Want for WantValue {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
-        read_whole(engine, place).map(|(header, frame)| {
-            let start = to_usize(header.value_offset());
-            let value =
-                Value::from(frame.slice(start..start + to_usize(u64::from(header.value_bytes))));
-            engine
-                .tier
-                .fill(place.addr, place.key, header.expiry, &value);
-            value
+        read_whole(engine, place).and_then(|(header, frame)| {
+            let value = if is_coded(&header) {
+                self.whole(&header, &frame)?
+            } else {
+                let start = to_usize(header.value_offset());
+                let bytes = to_usize(u64::from(header.value_bytes));
+                Value::from(frame.slice(start..start + bytes))
+            };
+            let tier = &engine.tier;
+            tier.fill(place.addr, place.key, header.expiry, &value);
+            Ok(value)
         })
     }
 }
@@ -74,8 +82,10 @@ impl Want for WantValue {
 impl Want for WantInto<'_> {
     type Out = ();
 
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) {
-        self.0.borrow_mut().extend_from_slice(header.value(frame));
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<(), Unreadable> {
+        let value = value_of(header, frame)?;
+        self.0.borrow_mut().extend_from_slice(&value);
+        Ok(())
     }
 
     fn value(&self, value: Value) {
@@ -83,14 +93,19 @@ impl Want for WantInto<'_> {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<()> {
-        WantValue.disk(engine, place).map(|value| self.value(value))
+        let found = WantValue.disk(engine, place);
+        found.and_then(|value| Ok(self.value(value)))
     }
 }
 
 impl Want for WantKey {
     type Out = ();
 
-    fn whole(&self, _: &FrameHeader, _: &[u8]) {}
+    const DECODES: bool = false;
+
+    fn whole(&self, header: &FrameHeader, _: &[u8]) -> Result<(), Unreadable> {
+        readable(header)
+    }
 
     fn value(&self, _: Value) {}
 
@@ -106,7 +121,7 @@ impl Want for WantKey {
             }
             Ok(header) if !is_value_of(&header, &head, place.key) => Look::Absent,
             Ok(header) if engine.expired(&header) => Look::Expired,
-            Ok(_) => Look::Found((), FoundIn::Disk),
+            Ok(header) => Look::of(readable(&header), FoundIn::Disk),
             Err(_) => Look::Unproved,
         }
     }
@@ -115,11 +130,8 @@ impl Want for WantKey {
 impl Want for WantRange {
     type Out = Value;
 
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Value {
-        let value = header.value(frame);
-        Value::from(Bytes::copy_from_slice(
-            &value[cut(&self.0, value.len() as u64)],
-        ))
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<Value, Unreadable> {
+        part_of(header, frame, &self.0).map(owned)
     }
 
     fn value(&self, value: Value) -> Value {
@@ -130,7 +142,8 @@ impl Want for WantRange {
     /// A short value is read whole; of a chunked one the head with its table, then the chunks that the range touches.
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
         if u64::from(size_class::class_bound(place.class)) <= CHUNK_BYTES {
-            return read_whole(engine, place).map(|(header, frame)| self.whole(&header, &frame));
+            return read_whole(engine, place)
+                .and_then(|(header, frame)| self.whole(&header, &frame));
         }
         self.chunks(engine, place).unwrap_or(Look::Unproved)
     }
@@ -153,7 +166,7 @@ impl WantRange {
         }
         if header.table_bytes() == 0 {
             let whole = read_whole(engine, place);
-            return Some(whole.map(|(header, frame)| self.whole(&header, &frame)));
+            return Some(whole.and_then(|(header, frame)| self.whole(&header, &frame)));
         }
         let table_at = place.offset + head_bytes as u64;
         let table = engine.read_segment(place, table_at, to_usize(header.table_bytes()))?;
@@ -163,24 +176,13 @@ impl WantRange {
         if crc.finalize() != header.body_crc {
             return None;
         }
-        let range = cut(&self.0, u64::from(header.value_bytes));
-        if range.is_empty() {
-            return Some(Look::Found(Value::default(), FoundIn::Disk));
-        }
-        let chunk = to_usize(CHUNK_BYTES);
-        let chunks = range.start / chunk..range.end.div_ceil(chunk);
-        let from = chunks.start * chunk;
-        let to = (chunks.end * chunk).min(to_usize(u64::from(header.value_bytes)));
-        let bytes = engine.read_segment(
+        let stored = Stored {
+            engine,
             place,
-            place.offset + header.value_offset() + from as u64,
-            to - from,
-        )?;
-        let proved = bytes.len() == to - from
-            && chunks_fit(table.get(chunks.start * 4..chunks.end * 4)?, &bytes);
-        proved.then(|| {
-            let part = Bytes::from(bytes).slice(range.start - from..range.end - from);
-            Look::Found(Value::from(part), FoundIn::Disk)
-        })
+            header: &header,
+            table: &table,
+        };
+        let value = stored.value(&self.0)?;
+        Some(Look::of(value, FoundIn::Disk))
     }
 }

@@ -6,7 +6,7 @@ use perennial_failpoints::SimFs;
 use crate::small::{open, options};
 
 /// CRC-32 (IEEE), bit by bit: what the option promises to mean.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);

@@ -1,8 +1,8 @@
-//! Entries of all priorities: which, their key says.
+//! Entries of all priorities, some of them compressed: which, their key says.
 
 use std::sync::Arc;
 
-use perennial::{Eviction, InsertOptions, Inserted, Priority};
+use perennial::{Compression, Eviction, InsertOptions, Inserted, Priority};
 use perennial_failpoints::Fs;
 use perennial_failpoints::lab::{Driver, Keeps, Step, Store};
 
@@ -31,11 +31,44 @@ fn priority(key: &[u8]) -> Priority {
     }
 }
 
+/// The lab's values are noise, and stored as they are, so those of some keys are stretched.
+fn compression(key: &[u8]) -> Compression {
+    match key.last().map_or(0, |last| last % 3) {
+        0 if cfg!(feature = "lz4") => Compression::Lz4,
+        1 if cfg!(feature = "zstd") => Compression::Zstd(1),
+        _ => Compression::None,
+    }
+}
+
+/// Each byte four times.
+fn stretched(value: &[u8]) -> Vec<u8> {
+    value.iter().flat_map(|byte| [*byte; 4]).collect()
+}
+
+/// What was stretched; noise never looks like it.
+fn shrunk(value: Vec<u8>) -> Vec<u8> {
+    let (bytes, rest) = value.as_chunks::<4>();
+    let same = |four: &[u8; 4]| four.iter().all(|byte| *byte == four[0]);
+    if rest.is_empty() && bytes.iter().all(same) {
+        bytes.iter().map(|four| four[0]).collect()
+    } else {
+        value
+    }
+}
+
 impl Store for PrioritiesStore {
     fn put(&self, key: &[u8], value: &[u8], durable: bool) -> Result<(), String> {
         let how = InsertOptions::new()
             .priority(priority(key))
+            .compression(compression(key))
             .durable(durable);
+        // Longer ones would not fit in a segment.
+        let stretches = compression(key) != Compression::None && value.len() <= 1_000;
+        let value = if stretches {
+            stretched(value)
+        } else {
+            value.to_vec()
+        };
         let inserted = self.0.0.insert_with(key, value, how);
         match inserted.map_err(|e| e.to_string())? {
             Inserted::Stored => Ok(()),
@@ -49,7 +82,7 @@ impl Store for PrioritiesStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        self.0.get(key)
+        Ok(self.0.get(key)?.map(shrunk))
     }
 
     fn flush(&self) -> Result<(), String> {
