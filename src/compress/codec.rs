@@ -53,7 +53,11 @@ impl Codec {
     /// nothing.
     #[cfg_attr(
         not(any(feature = "lz4", feature = "zstd")),
-        expect(unused_variables, reason = "there is no codec to use them")
+        expect(
+            unused_variables,
+            clippy::ptr_arg,
+            reason = "there is no codec to use them"
+        )
     )]
     pub(super) fn compress(self, chunk: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
         match self {

@@ -94,7 +94,10 @@ impl Want for WantInto<'_> {
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<()> {
         let found = WantValue.disk(engine, place);
-        found.and_then(|value| Ok(self.value(value)))
+        found.and_then(|value| {
+            self.value(value);
+            Ok(())
+        })
     }
 }
 

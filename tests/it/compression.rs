@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use perennial::{Cache, Compression, ErrorKind, InsertOptions};
+use perennial::{Compression, ErrorKind, InsertOptions};
 use perennial_failpoints::SimFs;
 use perennial_wal::frame::{FrameHeader, HEADER_BYTES, Seed};
 
@@ -103,7 +103,7 @@ fn what_cannot_be_compressed_with_is_refused() {
 mod of_this_build {
     use std::time::Duration;
 
-    use perennial::{Eviction, Options, Priority};
+    use perennial::{Cache, Eviction, Options, Priority};
 
     use super::*;
     use crate::small::Rng;
@@ -127,7 +127,7 @@ mod of_this_build {
         let mut noise = || u8::try_from(rng.below(256)).unwrap();
         let only_noise = seed % 4 == 3;
         let byte = |n: usize| {
-            if only_noise || n / 1024 % 4 == 0 {
+            if only_noise || (n / 1024).is_multiple_of(4) {
                 noise()
             } else {
                 b"a value that says the same again and again "[n % 43]
