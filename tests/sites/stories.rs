@@ -209,9 +209,12 @@ fn pinned_and_ending(world: &World) {
         let tell = |oracle: &mut Oracle| oracle.acknowledged(key.as_bytes(), false);
         world.journal.with(tell);
     };
-    for n in 0..300 {
-        let pinned = InsertOptions::new().priority(Priority::Pinned);
-        put(&format!("pinned-{}", n % 12), 300 + n % 700, pinned);
+    for n in 0..1_250 {
+        // Long enough between two versions that the older one was moved.
+        if n % 250 < 12 {
+            let pinned = InsertOptions::new().priority(Priority::Pinned);
+            put(&format!("pinned-{}", n % 250), 300 + n % 700, pinned);
+        }
         world.put(&cache, &format!("key-{}", n % 8), 700, false);
     }
     put(
