@@ -9,6 +9,7 @@ use perennial_wal::{ALIGN, Addr, Contents, Geometry, Lsn, SegmentId};
 use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
+use crate::pins::{Pins, is_pinned};
 
 /// Sets and removes entries as the log says, counting what lives where.
 ///
@@ -17,6 +18,7 @@ use crate::ledger::Ledger;
 pub(crate) struct Absorb<'a> {
     index: &'a Index<Flights>,
     ledger: &'a Ledger,
+    pins: &'a Pins,
     oldest: SegmentId,
     /// Numbers of the kept segments, ascending.
     kept: Vec<SegmentId>,
@@ -33,7 +35,7 @@ struct Operation {
 }
 
 enum What {
-    Put(Addr, u8),
+    Put { addr: Addr, class: u8, pinned: bool },
     Remove,
     Move { old: Addr, new: Addr, class: u8 },
 }
@@ -46,6 +48,7 @@ impl<'a> Absorb<'a> {
     pub(crate) fn new(
         index: &'a Index<Flights>,
         ledger: &'a Ledger,
+        pins: &'a Pins,
         contents: &Contents<'_>,
         geometry: Geometry,
     ) -> Self {
@@ -59,6 +62,7 @@ impl<'a> Absorb<'a> {
         Self {
             index,
             ledger,
+            pins,
             oldest,
             kept: kept.collect(),
             segment_bytes: geometry.segment_bytes,
@@ -81,13 +85,21 @@ impl<'a> Absorb<'a> {
         let mut shard = self.index.lock(operation.hash);
         let old = match operation.what {
             // It was in the image already, which knows how often it was read.
-            What::Put(addr, _) if shard.points_at(operation.hash, addr) => None,
-            What::Put(addr, class) => {
+            What::Put { addr, .. } if shard.points_at(operation.hash, addr) => None,
+            What::Put {
+                addr,
+                class,
+                pinned,
+            } => {
+                self.pins.replay(operation.hash, pinned, class);
                 shard.prepare(operation.hash);
                 self.ledger.add(addr);
                 shard.set(operation.hash, addr, class, &|addr| self.is_possible(addr))
             }
-            What::Remove => shard.remove(operation.hash),
+            What::Remove => {
+                self.pins.forget(operation.hash);
+                shard.remove(operation.hash)
+            }
             What::Move { old, new, class } => {
                 if shard.replace_if(operation.hash, old, new, class) {
                     self.ledger.subtract(old);
@@ -134,6 +146,9 @@ impl<'a> Absorb<'a> {
         // Their slots are dead, and the filters know them.
         self.index
             .note_evicted(before.saturating_sub(self.ledger.live()));
+        let there = |identity| self.index.get_identity(identity);
+        self.pins
+            .retain(|identity| there(identity).is_some_and(|entry| self.counts(entry.addr)));
     }
 }
 
@@ -146,11 +161,18 @@ impl Machine for Absorb<'_> {
         if self.is_possible(entry.addr) && entry.size_class != 0 {
             self.index.load(entry, &|addr| self.is_possible(addr));
             self.ledger.add(entry.addr);
+            if entry.pinned {
+                self.pins.load(entry.identity, entry.size_class);
+            }
         }
     }
 
     fn put(&mut self, row: &Row) {
-        let put = What::Put(row.target, size_class::class_of(row.bytes));
+        let put = What::Put {
+            addr: row.target,
+            class: size_class::class_of(row.bytes),
+            pinned: is_pinned(row),
+        };
         let possible = self.is_possible(row.target) && !row.target.is_kept();
         self.push(row.hash, if possible { put } else { What::Remove });
     }
@@ -177,6 +199,7 @@ impl Machine for Absorb<'_> {
         self.pending.clear();
         self.index.clear();
         self.ledger.clear();
+        self.pins.clear();
     }
 
     fn finish(&mut self) {

@@ -11,6 +11,7 @@ use perennial_wal::may_wait;
 
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
+use crate::insert_options::InsertOptions;
 use crate::keys::Keys;
 use crate::options::Options;
 use crate::scan::Scan;
@@ -74,6 +75,21 @@ impl Cache {
         value: impl AsRef<[u8]>,
     ) -> Result<Inserted> {
         self.engine().insert(key.as_ref(), value.as_ref(), true)
+    }
+
+    /// Stores a value as [`InsertOptions`] say: for how long, how dearly, checked against the caller's checksum.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), and [`ErrorKind::Invalid`] for a value that is not the one of the checksum and for a
+    /// `ttl` out of range: nothing happened then, and an older version is still there.
+    pub fn insert_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: InsertOptions,
+    ) -> Result<Inserted> {
+        self.engine()
+            .insert_with(key.as_ref(), value.as_ref(), &options)
     }
 
     /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before. A value too

@@ -38,7 +38,6 @@ pub(crate) struct CheckpointState {
     pub(crate) bytes: u64,
     /// How often visited bits had been raised when its images were taken.
     pub(crate) visits: u64,
-    pub(crate) time_seen_s: u64,
     /// A checkpoint whose head has to wait.
     pub(crate) begun: Option<Begun>,
     /// Replay from a checkpoint in the log begins here: before it, segments may go. 0 = there is none.
@@ -51,6 +50,8 @@ pub(crate) struct CheckpointState {
     pub(crate) policy: Box<dyn Policy>,
     /// The kept segments that are being filled.
     pub(crate) open: Open,
+    /// Pinned segments had their turn: the policy is next.
+    pub(crate) pinned_turn: bool,
     /// Where each kept segment comes in the order of the policy.
     pub(crate) orders: BTreeMap<SegmentId, u64>,
 }
@@ -185,7 +186,7 @@ impl Engine {
             entries: 0,
             identity_bits: self.plan.index.identity_bits,
             oldest: self.log.store().oldest(),
-            time_seen_s: state.time_seen_s.max(self.fs.unix_time_ms() / 1000),
+            time_seen_s: self.now_s(),
             parts: Vec::new(),
             policy: Vec::new(),
             kept: Vec::new(),
@@ -205,6 +206,10 @@ impl Engine {
                 &|addr| self.is_live(addr) && !missing(addr),
                 &mut image,
             );
+            // Whatever changes between the image and this is replayed.
+            for entry in &mut image {
+                entry.pinned = self.pins.has(entry.identity);
+            }
             for entries in image.chunks(self.entries_per_part()) {
                 let part = self.append_part(state, to_u32(shard), entries)?;
                 head.entries += u64::from(part.entries);
@@ -335,5 +340,6 @@ pub(crate) fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
         key_bytes: 0,
         value_bytes: to_u32(body_bytes),
         expiry: 0,
+        flags: 0,
     }
 }

@@ -90,6 +90,7 @@ impl Engine {
         let live = self.ledger.clear();
         self.counters.cleared.add(live);
         self.dropped_unread.lock().clear();
+        self.pins.clear();
         live
     }
 

@@ -8,11 +8,13 @@ use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal,
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::checkpoint::CheckpointState;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 use crate::options::Plan;
+use crate::pins::Pins;
 use crate::reclaim::Duel;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -31,6 +33,8 @@ pub(crate) struct Engine {
     /// Who of the policy wants to hear of reads and inserts.
     pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
+    pub(crate) clock: Clock,
+    pub(crate) pins: Pins,
     pub(crate) hash_seed: u64,
     /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
@@ -189,6 +193,8 @@ impl Engine {
         let filter = self.index.filter_stats();
         Stats {
             entries: self.ledger.live(),
+            pinned_entries: self.pins.entries(),
+            pinned_bytes: self.pins.bytes(),
             segments: self.log.store().live().len() as u64,
             max_segments: self.log.store().max_files(),
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
@@ -221,6 +227,7 @@ pub(crate) fn put_spec(hash: u64, key: &[u8], value_bytes: u32) -> FrameSpec {
         key_bytes,
         value_bytes,
         expiry: 0,
+        flags: 0,
     }
 }
 

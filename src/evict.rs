@@ -141,6 +141,7 @@ impl Engine {
         let there = shard.remove_if(hash, spot.addr);
         if there {
             self.ledger.subtract(spot.addr);
+            // Not forgotten here if it is pinned: what is lost of those is counted once the segment is gone.
         }
         there
     }

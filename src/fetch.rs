@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{Condvar, Mutex};
 use crate::value::Value;
+use crate::write::How;
 
 /// The fetches under way for the keys of one index shard.
 #[derive(Debug, Default)]
@@ -191,7 +192,11 @@ impl Engine {
 
     /// Stores what was fetched, unless something newer happened. The caller has the value either way.
     fn keep_fetched(&self, registered: &Registered<'_>, value: &Value) {
-        match self.insert_for(registered.key, value, false, Some(&registered.flight)) {
+        let how = How {
+            only_for: Some(&registered.flight),
+            ..How::default()
+        };
+        match self.insert_how(registered.key, value, how) {
             Ok(crate::Inserted::Stored) => {}
             Ok(crate::Inserted::Rejected(_)) => self.counters.rejected.add(1),
             Err(error) => {

@@ -4,12 +4,15 @@ mod absorb;
 mod cache;
 mod checkpoint;
 mod clear;
+mod clock;
+mod compress;
 mod engine;
 mod error;
 mod evict;
 mod fetch;
 mod heads;
 mod index;
+mod insert_options;
 mod inspect;
 mod keys;
 mod ledger;
@@ -17,6 +20,7 @@ mod look;
 mod open;
 mod options;
 mod packing;
+mod pins;
 mod prefix;
 mod read;
 #[cfg(feature = "model")]
@@ -39,11 +43,13 @@ mod workers;
 mod write;
 
 pub use cache::Cache;
+pub use compress::Compression;
 pub use error::{Error, ErrorKind, Result};
 pub use evict::{EvictReason, EvictionListener};
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub use index::BareIndex;
+pub use insert_options::{InsertOptions, Priority};
 pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };

@@ -14,13 +14,15 @@ use perennial_wal::{Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
+use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
 use crate::index::Index;
 use crate::ledger::Ledger;
-use crate::options::{IDENTITY_BYTES, Options, Plan};
+use crate::options::{IDENTITY_BYTES, MIN_SEGMENTS, Options, Plan};
 use crate::packing::Open;
+use crate::pins::{PINNED_ORDER, Pins};
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
@@ -182,7 +184,8 @@ impl Opening {
 
         let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
         let mut contents = Contents::read(&*self.dir, self.identity.cache_id, geometry, evidence)?;
-        let mut machine = Absorb::new(&index, &ledger, &contents, geometry);
+        let pins = Pins::new(self.identity.identity_bits, geometry.segment_bytes);
+        let mut machine = Absorb::new(&index, &ledger, &pins, &contents, geometry);
         let outcome = replay(
             &mut contents,
             geometry.segment_bytes,
@@ -218,9 +221,11 @@ impl Opening {
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
-        let engine = self.engine(Arc::new(log), index, ledger, &outcome, opened, foreign);
+        let found = (index, ledger, pins);
+        let engine = self.engine(Arc::new(log), found, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
         engine.index.note_evicted(evicted);
+        engine.take_up_pins();
         // Before the first frame, not after: see `RESERVE`.
         engine.upkeep_step()?;
         Ok(engine)
@@ -229,8 +234,7 @@ impl Opening {
     fn engine(
         &mut self,
         log: Arc<perennial_wal::LogCore>,
-        index: Index<Flights>,
-        ledger: Ledger,
+        (index, ledger, pins): (Index<Flights>, Ledger, Pins),
         outcome: &Outcome,
         opened: Stats,
         foreign: u64,
@@ -244,7 +248,6 @@ impl Opening {
             bytes: outcome.checkpoint_bytes,
             visits: 0,
             generation: outcome.generation,
-            time_seen_s: outcome.time_seen_s,
             unstable_head: None,
             begun: None,
             covered: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
@@ -252,6 +255,7 @@ impl Opening {
             writing: false,
             policy,
             open: Open::default(),
+            pinned_turn: false,
             orders: orders(log.store()),
         };
         state.load_policy(&outcome.policy);
@@ -269,10 +273,12 @@ impl Opening {
             counters: Counters::default(),
             sampler,
             hash_seed: self.identity.hash_seed,
+            clock: Clock::new(&*self.fs, outcome.time_seen_s),
             upkeep: Mutex::new(state),
             signal: Signal::default(),
             horizon: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            pins,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             dropped_unread: Mutex::new(Vec::new()),
             opened,
@@ -296,11 +302,11 @@ fn orders(store: &SegmentStore) -> BTreeMap<SegmentId, u64> {
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
 fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
+    let mut shrank = false;
     while !store.shrink()? {
-        let kept = store.kept();
-        if let Some(first) = kept.first().filter(|_| kept.len() > store.live().len()) {
-            store.release_kept(first.header.number);
-            evicted += ledger.drop_kept(first.header.number);
+        shrank = true;
+        if store.kept().len() > store.live().len() {
+            evicted += drop_a_kept_segment(store, ledger);
             continue;
         }
         let live = store.live();
@@ -314,7 +320,32 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
         store.release_through(through);
         evicted += ledger.drop_through(through);
     }
+    if shrank {
+        evicted += leave_the_log_room(store, ledger);
+    }
     Ok(evicted)
+}
+
+/// What is pinned goes last. How many entries went.
+fn drop_a_kept_segment(store: &SegmentStore, ledger: &Ledger) -> u64 {
+    let kept = store.kept();
+    let least = kept
+        .iter()
+        .min_by_key(|s| (s.header.kept == Some(PINNED_ORDER), s.header.number));
+    least.map_or(0, |segment| {
+        store.release_kept(segment.header.number);
+        ledger.drop_kept(segment.header.number)
+    })
+}
+
+/// A capacity that has shrunk may be full of kept segments, pinned ones that no policy reclaims: the log needs its least.
+fn leave_the_log_room(store: &SegmentStore, ledger: &Ledger) -> u64 {
+    let most = store.max_files().saturating_sub(MIN_SEGMENTS - 1);
+    let mut evicted = 0;
+    while store.kept().len() as u64 > most {
+        evicted += drop_a_kept_segment(store, ledger);
+    }
+    evicted
 }
 
 /// A kept segment that a crash left without the frame that says what it holds, or whose entries were all replaced.
@@ -350,7 +381,8 @@ pub(crate) fn count_entries(contents: &mut Contents<'_>, identity: &Identity) ->
     let mut shape = Options::new().plan()?.index;
     shape.identity_bits = identity.identity_bits;
     let (index, ledger) = (Index::new(shape), Ledger::new(geometry.segment_bytes));
-    let mut machine = Absorb::new(&index, &ledger, contents, geometry);
+    let pins = Pins::new(identity.identity_bits, geometry.segment_bytes);
+    let mut machine = Absorb::new(&index, &ledger, &pins, contents, geometry);
     let outcome = replay(
         contents,
         geometry.segment_bytes,

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::compress::Compression;
 pub use eviction::Eviction;
-pub(crate) use plan::{IDENTITY_BYTES, Plan};
+pub(crate) use plan::{IDENTITY_BYTES, MIN_SEGMENTS, Plan};
 
 use crate::evict::{EvictionListener, Listener};
 
@@ -45,6 +46,8 @@ pub struct Options {
     log_percent: u8,
     placement_duel: bool,
     listener: Option<Listener>,
+    pinned_percent: u8,
+    compression: Compression,
 }
 
 impl Default for Options {
@@ -67,6 +70,8 @@ impl Default for Options {
             log_percent: 25,
             placement_duel: true,
             listener: None,
+            pinned_percent: 25,
+            compression: Compression::None,
         }
     }
 }
@@ -195,6 +200,24 @@ impl Options {
     /// the keys of a segment that is given up are read. Default: nobody.
     pub fn on_evict(mut self, listener: impl EvictionListener + 'static) -> Self {
         self.listener = Some(Listener(Arc::new(listener)));
+        self
+    }
+
+    /// What pinned entries may take of the capacity, in percent, and of what there is beyond six segments at most 35 percent
+    /// ([`Priority::Pinned`](crate::Priority::Pinned)). They count with headers, and rounded up by up to a quarter; one larger than half
+    /// of a segment counts for a whole one. What is pinned already stays when this is less at a later open. Default: 25.
+    /// Range: 0 to 35.
+    pub fn pinned_percent(mut self, percent: u8) -> Self {
+        self.pinned_percent = percent;
+        self
+    }
+
+    /// How values are stored that [`insert`](crate::Cache::insert) and [`get_or_fetch`](crate::Cache::get_or_fetch) store; what
+    /// [`insert_with_len`](crate::Cache::insert_with_len) fills is stored as it is. Each 64 KiB are compressed by themselves, and only
+    /// where that saves an eighth. What was stored before stays as it is. Default: [`Compression::None`]. Range: codecs that
+    /// the library was built with.
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 

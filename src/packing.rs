@@ -12,6 +12,7 @@
 mod again;
 mod frames;
 mod open;
+mod pinned;
 
 pub(crate) use open::Open;
 
@@ -24,6 +25,7 @@ use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::size_class;
+use crate::pins::{is_low, is_pinned};
 use crate::reclaim::{Candidate, Lane, Placement, Source};
 
 /// A live entry of a segment that is being reclaimed.
@@ -41,14 +43,20 @@ impl Engine {
         from: Source,
         segment: &Segment,
     ) -> Result<()> {
-        let live = self.ask(state, from, segment)?;
-        if from == Source::Kept && self.leave(state, segment, &live) {
+        let (pinned, live) = self.ask(state, from, segment)?;
+        let of_policy = !state.is_pinned(segment.header.number);
+        if from == Source::Kept && of_policy && self.leave(state, segment, &live) {
             return Ok(());
         }
         perennial_failpoints::site!("packing::reclaim");
-        let moved = match state.policy.placement(from) {
-            Placement::Log => self.append_again(state, segment, &live)?,
-            Placement::Kept { lane, order } => self.pack(state, segment, &live, lane, order)?,
+        // First: what is left of the room is for what may go.
+        let kept_pinned = self.move_pinned(state, segment, &pinned)?;
+        let moved = match of_policy.then(|| state.policy.placement(from)) {
+            None => Vec::new(),
+            Some(Placement::Log) => self.append_again(state, segment, &live)?,
+            Some(Placement::Kept { lane, order }) => {
+                self.pack(state, segment, &live, Some(lane), order)?
+            }
         };
         for entry in &live {
             // What could not be copied is gone all the same.
@@ -58,7 +66,7 @@ impl Engine {
             state.policy.settle(from, entry.row.hash, kept);
         }
         let too_early = perennial_failpoints::planted!("source-freed-before-move-is-stable");
-        if state.policy.is_selective() && !too_early {
+        if (state.policy.is_selective() || self.pins.in_use()) && !too_early {
             // The copies' frames; and newer versions of what lies dead here, or a power loss could take both.
             self.log.flush()?;
         }
@@ -78,14 +86,21 @@ impl Engine {
         self.counters.evicted.add(dropped);
         self.index.note_evicted(dropped);
         self.counters.reclaimed_segments.add(1);
-        tracing::debug!(segment = %segment.header.number, ?from, dropped, moved = moved.len(), "reclaimed a segment");
+        self.forget_unmoved(&pinned);
+        let moved = moved.len() + kept_pinned;
+        tracing::debug!(segment = %segment.header.number, ?from, dropped, moved, "reclaimed a segment");
         Ok(())
     }
 
-    /// The live entries of a segment, and whether the policy keeps them.
-    fn ask(&self, state: &CheckpointState, from: Source, segment: &Segment) -> Result<Vec<Live>> {
-        if !state.policy.is_selective() {
-            return Ok(Vec::new());
+    /// The live entries of a segment: the pinned ones, and the others with whether the policy keeps them.
+    fn ask(
+        &self,
+        state: &CheckpointState,
+        from: Source,
+        segment: &Segment,
+    ) -> Result<(Vec<Live>, Vec<Live>)> {
+        if !state.policy.is_selective() && self.pins.entries() == 0 {
+            return Ok((Vec::new(), Vec::new()));
         }
         let store = self.log.store();
         let mut rows = store.rows(segment)?;
@@ -114,10 +129,10 @@ impl Engine {
             };
             (found.addr == row.target).then(|| Live {
                 row,
-                kept: state.policy.keeps(from, candidate),
+                kept: is_pinned(&row) || !is_low(&row) && state.policy.keeps(from, candidate),
             })
         });
-        Ok(live.collect())
+        Ok(live.partition(|entry| is_pinned(&entry.row)))
     }
 
     /// Leaves a kept segment where it is, with its visits cleared, if so much of it would be copied. What nobody read stays
@@ -148,7 +163,7 @@ impl Engine {
         state: &mut CheckpointState,
         segment: &Segment,
         live: &[Live],
-        lane: Lane,
+        lane: Option<Lane>,
         order: u64,
     ) -> Result<Vec<Addr>> {
         let mut moved = Vec::new();
@@ -183,7 +198,7 @@ impl Engine {
         &self,
         state: &'a mut CheckpointState,
         header: &FrameHeader,
-        lane: Lane,
+        lane: Option<Lane>,
         order: u64,
     ) -> Result<Option<&'a mut KeptWriter>> {
         let open = state.open.lane(lane);

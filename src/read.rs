@@ -4,6 +4,8 @@
 //! that fails the key is looked up again, for its segment may have been reclaimed meanwhile. Only when the index
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
+mod expired;
+mod stored;
 mod want;
 
 use std::cell::RefCell;
@@ -13,6 +15,7 @@ use perennial_wal::frame::{FrameHeader, FrameKind};
 use perennial_wal::segment::Segment;
 use perennial_wal::{Addr, TailRead, may_wait, to_usize};
 
+use crate::compress::{Unreadable, is_coded};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::{Entry, size_class};
@@ -29,10 +32,14 @@ enum Look<T> {
     Found(T, FoundIn),
     /// Not this key, or not a value any more.
     Absent,
+    /// This key, and its time is over.
+    Expired,
     /// The frame is being written: look again.
     Pending,
     /// The bytes do not prove themselves.
     Unproved,
+    /// They do, and this build cannot read them.
+    NoCodec,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,10 +50,21 @@ enum FoundIn {
 }
 
 impl<T> Look<T> {
-    fn map<U>(self, f: impl FnOnce(T) -> U) -> Look<U> {
+    /// What was found, if it can be read.
+    fn of(read: std::result::Result<T, Unreadable>, from: FoundIn) -> Self {
+        match read {
+            Ok(out) => Self::Found(out, from),
+            Err(Unreadable::NoCodec) => Self::NoCodec,
+            Err(Unreadable::Damaged) => Self::Unproved,
+        }
+    }
+
+    fn and_then<U>(self, f: impl FnOnce(T) -> std::result::Result<U, Unreadable>) -> Look<U> {
         match self {
-            Self::Found(out, from) => Look::Found(f(out), from),
+            Self::Found(out, from) => Look::of(f(out), from),
+            Self::NoCodec => Look::NoCodec,
             Self::Absent => Look::Absent,
+            Self::Expired => Look::Expired,
             Self::Pending => Look::Pending,
             Self::Unproved => Look::Unproved,
         }
@@ -56,8 +74,14 @@ impl<T> Look<T> {
 /// What a read wants of an entry.
 trait Want {
     type Out;
+    /// True for who needs the value as it was inserted.
+    const DECODES: bool = true;
     /// From a proved frame.
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Self::Out;
+    fn whole(
+        &self,
+        header: &FrameHeader,
+        frame: &[u8],
+    ) -> std::result::Result<Self::Out, Unreadable>;
     /// From a value in the memory tier.
     fn value(&self, value: Value) -> Self::Out;
     /// From the segment file.
@@ -129,6 +153,12 @@ impl Engine {
                     return Ok(Some((out, from)));
                 }
                 Look::Absent => return Ok(None),
+                Look::Expired if self.drop_expired(hash, entry.addr) => return Ok(None),
+                Look::Expired => continue,
+                Look::NoCodec => {
+                    self.counters.codec_misses.add(1);
+                    return Ok(None);
+                }
                 Look::Pending => {
                     // A copy's time; for ever, if this thread is the one that copies.
                     may_wait()?;
@@ -154,20 +184,35 @@ impl Engine {
 
     fn look<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {
         if !entry.addr.is_kept() && !self.is_extent(entry.size_class) {
+            // What is to be decoded is copied first: nobody else gets the ring's bytes meanwhile.
+            let mut coded = None;
             let read = self.log.read_tail(entry.addr.position(), |header, frame| {
                 let ours =
                     header.key(frame) == key || perennial_failpoints::planted!("key-not-compared");
-                (header.kind == FrameKind::Put && ours && !self.expired(header))
-                    .then(|| want.whole(header, frame))
+                if header.kind != FrameKind::Put || !ours {
+                    Look::Absent
+                } else if self.expired(header) {
+                    Look::Expired
+                } else if W::DECODES && is_coded(header) {
+                    coded = Some((*header, frame.to_vec()));
+                    Look::Pending
+                } else {
+                    Look::of(want.whole(header, frame), FoundIn::Tail)
+                }
             });
+            if let Some((header, frame)) = coded {
+                return Look::of(want.whole(&header, &frame), FoundIn::Tail);
+            }
             match read {
-                TailRead::Frame(Some(out)) => return Look::Found(out, FoundIn::Tail),
-                TailRead::Frame(None) => return Look::Absent,
+                TailRead::Frame(look) => return look,
                 TailRead::Pending => return Look::Pending,
                 TailRead::Gone | TailRead::Other => {}
             }
         }
-        if let Some(value) = self.tier.get(entry.addr, key) {
+        if let Some((value, expiry)) = self.tier.get(entry.addr, key) {
+            if self.has_ended(expiry) {
+                return Look::Expired;
+            }
             return Look::Found(want.value(value), FoundIn::Memory);
         }
         self.look_on_disk(key, entry, want)
@@ -216,8 +261,14 @@ impl Engine {
             .and_then(|frame| {
                 let header =
                     FrameHeader::decode_whole(&frame, segment.seed_at(offset), offset).ok()?;
-                is_value_of(&header, &frame, key).then(|| want.whole(&header, &frame))
+                let there = is_value_of(&header, &frame, key) && !self.expired(&header);
+                there.then(|| want.whole(&header, &frame))
             });
+        if let Some(Err(Unreadable::NoCodec)) = again {
+            self.counters.codec_misses.add(1);
+            return None;
+        }
+        let again = again.and_then(std::result::Result::ok);
         if again.is_none() {
             tracing::warn!(addr = ?entry.addr, "a frame does not prove itself; its entry is dropped");
             self.counters.damaged_reads.add(1);
@@ -225,6 +276,7 @@ impl Engine {
             if shard.remove_if(hash, entry.addr) {
                 self.ledger.subtract(entry.addr);
                 self.dropped_unread.lock().push(hash);
+                self.pins.forget(hash);
             }
         }
         again
@@ -245,9 +297,5 @@ impl Engine {
                 None
             }
         }
-    }
-
-    pub(crate) fn expired(&self, header: &FrameHeader) -> bool {
-        header.expiry != 0 && self.fs.unix_time_ms() / 1000 >= u64::from(header.expiry)
     }
 }

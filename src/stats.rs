@@ -19,6 +19,10 @@ macro_rules! counters {
             $($(#[$doc])* pub $name: u64,)*
             /// Entries in the index.
             pub entries: u64,
+            /// Of these, pinned ones.
+            pub pinned_entries: u64,
+            /// What they count for against `Options::pinned_percent`, in bytes.
+            pub pinned_bytes: u64,
             /// Log segments in use, prepared ones included.
             pub segments: u64,
             /// Segment files that may exist at most.
@@ -76,14 +80,23 @@ counters! {
     inserts,
     /// Bytes of keys and values stored.
     insert_bytes,
+    /// Bytes of these keys and values as they are stored: compressed, where that is on.
+    stored_bytes,
     /// Entries not kept.
     rejected,
     /// Removes.
     removes,
+    /// Entries that a read found when their time was over. Each is removed.
+    expired,
+    /// Those of them that the log had no room for: a crash may bring them back, with their end.
+    expired_unlogged,
     /// Entries dropped to make room.
     evicted,
     /// Entries that [`Cache::clear`](crate::Cache::clear) dropped.
     cleared,
+    /// Pinned entries that went with their segment: their time was over, or they were damaged, or the capacity is smaller
+    /// now, or the disk is full.
+    pinned_lost,
     /// Entries copied instead of dropped when their segment was reclaimed.
     moved,
     /// Bytes of these copies.
@@ -96,6 +109,8 @@ counters! {
     fetch_waits,
     /// Frames read that did not prove themselves; each is a miss.
     damaged_reads,
+    /// Reads of values compressed by a codec that this build does not have; each is a miss, and the entry stays.
+    codec_misses,
     /// Reads that the device refused; each is a miss.
     read_errors,
     /// Checkpoints written.

@@ -19,6 +19,8 @@ pub(crate) struct Tier {
 #[derive(Clone)]
 struct Held {
     key: Box<[u8]>,
+    /// As in the frame: whoever asks for it compares it with the time.
+    expiry: u32,
     value: Value,
 }
 
@@ -47,13 +49,13 @@ impl Tier {
         }
     }
 
-    /// The value at `addr`, if it is here and of this key.
-    pub(crate) fn get(&self, addr: Addr, key: &[u8]) -> Option<Value> {
+    /// The value at `addr` and when it ends, if it is here and of this key.
+    pub(crate) fn get(&self, addr: Addr, key: &[u8]) -> Option<(Value, u32)> {
         let held = self.values.as_ref()?.get(&place(addr, key))?;
-        (*held.key == *key).then_some(held.value)
+        (*held.key == *key).then_some((held.value, held.expiry))
     }
 
-    pub(crate) fn fill(&self, addr: Addr, key: &[u8], value: &Value) {
+    pub(crate) fn fill(&self, addr: Addr, key: &[u8], expiry: u32, value: &Value) {
         if let Some(values) = &self.values
             && value.len() as u64 <= self.max_value_bytes
         {
@@ -61,6 +63,7 @@ impl Tier {
                 place(addr, key),
                 Held {
                     key: key.into(),
+                    expiry,
                     value: value.clone(),
                 },
             );
@@ -86,13 +89,14 @@ mod tests {
     fn a_value_is_found_by_address_and_key_and_the_tier_stays_small() {
         let tier = Tier::new(64 << 10, 8 << 10);
         let at = |n: u64| Addr::log(Lsn(n * 16));
-        tier.fill(at(1), b"k", &vec![1; 100].into());
-        assert_eq!(tier.get(at(1), b"k").unwrap().len(), 100);
+        tier.fill(at(1), b"k", 7, &vec![1; 100].into());
+        let (value, expiry) = tier.get(at(1), b"k").unwrap();
+        assert_eq!((value.len(), expiry), (100, 7));
         assert!(tier.get(at(1), b"other").is_none() && tier.get(at(2), b"k").is_none());
-        tier.fill(at(3), b"k", &vec![1; 9 << 10].into());
+        tier.fill(at(3), b"k", 0, &vec![1; 9 << 10].into());
         assert!(tier.get(at(3), b"k").is_none(), "too large for the tier");
         for n in 10..1000 {
-            tier.fill(at(n), b"k", &vec![1; 1 << 10].into());
+            tier.fill(at(n), b"k", 0, &vec![1; 1 << 10].into());
         }
         let held = (10..1000)
             .filter(|n| tier.get(at(*n), b"k").is_some())

@@ -86,13 +86,19 @@ impl Engine {
 
     /// Files that are left for survivors.
     fn kept_back(&self, state: &CheckpointState) -> u64 {
-        u64::from(state.policy.needs_spare() && !state.busy)
+        if state.busy {
+            return 0;
+        }
+        u64::from(state.policy.needs_spare()) + self.kept_back_for_pins()
     }
 
     /// Reclaims what the policy chooses. False: there is nothing.
-    fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
+    pub(crate) fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
         if state.busy {
             return self.drop_oldest();
+        }
+        if let Some(id) = self.pinned_to_pack(state) {
+            return self.pack_pinned(state, id);
         }
         let mut step = self.next_step(state)?;
         if step == Step::Nothing {
@@ -104,7 +110,10 @@ impl Engine {
             step = self.next_step(state)?;
         }
         let (from, id) = match step {
-            Step::Nothing => return Ok(false),
+            Step::Nothing => {
+                let pinned = self.too_many_pinned(state);
+                return pinned.map_or(Ok(false), |id| self.pack_pinned(state, id));
+            }
             Step::Log(id) => (Source::Log, id),
             Step::Kept(id) => (Source::Kept, id),
         };
@@ -153,6 +162,7 @@ impl Engine {
         self.counters.evicted.add(dropped);
         self.index.note_evicted(dropped);
         self.counters.reclaimed_segments.add(1);
+        self.count_lost_pins();
         tracing::warn!(%oldest, dropped, "a segment was dropped to make room for the upkeep");
         Ok(true)
     }
@@ -163,7 +173,7 @@ impl Engine {
         let closed = kept
             .iter()
             .map(|s| s.header.number)
-            .filter(|id| !state.open.has(*id));
+            .filter(|id| !state.open.has(*id) && !state.is_pinned(*id));
         let kept: Vec<Kept> = closed
             .map(|id| Kept {
                 id,
@@ -172,7 +182,8 @@ impl Engine {
             .collect();
         let view = View {
             segments: to_usize(self.log.store().max_files())
-                .saturating_sub(AHEAD + usize::from(state.policy.needs_spare())),
+                .saturating_sub(AHEAD + usize::from(state.policy.needs_spare()))
+                .saturating_sub(state.pinned_segments()),
             // Without those that are only prepared.
             log_segments: (self.log.store().live().len())
                 .saturating_sub(self.log.store().prepared()),

@@ -55,8 +55,8 @@ impl fmt::Debug for Value {
 pub enum Inserted {
     /// The entry is in the cache.
     Stored,
-    /// The entry is not kept, and neither is an older version of it. What a caller inserts is never rejected so far; what
-    /// `get_or_fetch` fetched may be, and is returned and counted all the same.
+    /// The entry is not kept, and neither is an older version of it. What `get_or_fetch` fetched is returned all the same,
+    /// and counted.
     Rejected(Rejection),
 }
 
@@ -66,4 +66,6 @@ pub enum Inserted {
 pub enum Rejection {
     /// A newer insert or remove of the key came while the value was being fetched.
     Superseded,
+    /// Pinned entries would take more than [`Options::pinned_percent`](crate::Options::pinned_percent) of the capacity.
+    PinnedFull,
 }

@@ -13,50 +13,94 @@ use perennial_wal::{
     Addr, Class, EXTENT_REF_BYTES, ExtentRef, FrameSpec, Lsn, Refused, Reservation, to_u32,
 };
 
+use crate::compress::Compression;
 use crate::engine::{Engine, put_spec, read_bytes};
 use crate::error::{Error, Result};
 use crate::fetch::Flight;
 use crate::fetch::Flights;
 use crate::index::{Entry, ShardGuard, size_class};
+use crate::insert_options::{InsertOptions, Priority};
 use crate::value::{Inserted, Rejection};
 
 /// What a reservation under the shard lock came to.
 enum Placed<'a> {
     Reserved(Reservation<'a>, bool),
     Superseded,
+    PinnedFull,
 }
 
 /// What to put, and where its entry will point.
-struct Placing<'k> {
+pub(crate) struct Placing<'k> {
     key: &'k [u8],
     hash: u64,
-    spec: FrameSpec,
+    pub(crate) spec: FrameSpec,
     /// The extent that holds key and value, where the frame only refers to it.
-    extent: Option<ExtentRef>,
+    pub(crate) extent: Option<ExtentRef>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     only_for: Option<&'k Arc<Flight>>,
 }
 
+/// How to store a value.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct How<'f> {
+    pub(crate) durable: bool,
+    /// In seconds since 1970; 0 = never.
+    pub(crate) expiry: u32,
+    pub(crate) priority: Priority,
+    /// `None`: as the options say.
+    pub(crate) compression: Option<Compression>,
+    /// Store only while this fetch is still the newest thing that happened to the key.
+    pub(crate) only_for: Option<&'f Arc<Flight>>,
+}
+
 impl Engine {
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
-        self.insert_for(key, value, durable, None)
+        let how = How {
+            durable,
+            ..How::default()
+        };
+        self.insert_how(key, value, how)
     }
 
-    pub(crate) fn insert_for(
+    pub(crate) fn insert_with(
         &self,
         key: &[u8],
         value: &[u8],
-        durable: bool,
-        only_for: Option<&Arc<Flight>>,
+        options: &InsertOptions,
     ) -> Result<Inserted> {
-        let (hash, spec) = self.check_put(key, value.len())?;
+        self.check_open()?;
+        options.check_value(value)?;
+        let how = How {
+            durable: options.is_durable(),
+            expiry: options.expiry(self.clock.now_ms(&*self.fs))?,
+            priority: options.priority_of(),
+            compression: options.compression_of()?,
+            only_for: None,
+        };
+        self.insert_how(key, value, how)
+    }
+
+    pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
+        let (hash, _) = self.check_put(key, value.len())?;
+        let compression = how.compression.unwrap_or(self.plan.compression);
+        let (stored, codec) = compression.store(value);
+        let inserted_bytes = key.len() + value.len();
+        let value = &*stored;
+        let spec = FrameSpec {
+            expiry: how.expiry,
+            flags: how.priority.flags() | codec,
+            ..put_spec(hash, key, to_u32(value.len()))
+        };
+        if how.priority == Priority::Pinned && !self.may_pin(&spec)? {
+            return self.reject(key, Rejection::PinnedFull, how.durable);
+        }
         let extent = if self.goes_through_the_ring(&spec) {
             None
         } else {
             Some(self.write_extent(spec, key, value)?)
         };
         let spec = if extent.is_some() {
-            reference_spec(hash)
+            reference_spec(hash, spec.flags)
         } else {
             spec
         };
@@ -65,10 +109,12 @@ impl Engine {
             hash,
             spec,
             extent,
-            only_for,
+            only_for: how.only_for,
         };
-        let Placed::Reserved(mut reservation, entered) = self.place(&placing)? else {
-            return Ok(Inserted::Rejected(Rejection::Superseded));
+        let (mut reservation, entered) = match self.place(&placing)? {
+            Placed::Reserved(reservation, entered) => (reservation, entered),
+            Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
+            Placed::PinnedFull => return self.reject(key, Rejection::PinnedFull, how.durable),
         };
         perennial_failpoints::site!("write::placed");
         match extent {
@@ -80,7 +126,18 @@ impl Engine {
             }
         }
         let end = reservation.complete();
-        self.finish_insert(key.len() + value.len(), end, durable, entered)
+        let stored_bytes = key.len() + value.len();
+        self.finish_insert((inserted_bytes, stored_bytes), end, how.durable, entered)
+    }
+
+    /// What is rejected is not in the cache, and nothing older either.
+    pub(crate) fn reject(&self, key: &[u8], why: Rejection, durable: bool) -> Result<Inserted> {
+        let (end, _) = self.remove_hash(key, self.hash(key))?;
+        self.counters.rejected.add(1);
+        if durable {
+            self.make_durable(end)?;
+        }
+        Ok(Inserted::Rejected(why))
     }
 
     pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
@@ -143,6 +200,7 @@ impl Engine {
         if let Some(old) = &old {
             self.ledger.subtract(old.addr);
         }
+        self.pins.forget(hash);
         shard.extra().supersede(key);
         let there = old.is_some_and(|old| self.is_live(old.addr));
         Ok((end, entered, there))
@@ -203,8 +261,16 @@ impl Engine {
         if perennial_failpoints::planted!("replaced-before-reserved") {
             shard.remove(placing.hash);
         }
+        let charge = self.charge_of(placing);
+        if charge.is_some_and(|charge| !self.pins.try_charge(placing.hash, charge)) {
+            return Ok(Placed::PinnedFull);
+        }
         shard.prepare(placing.hash);
-        let reservation = self.log.try_reserve(placing.spec, Class::Put)?;
+        let reserved = self.log.try_reserve(placing.spec, Class::Put);
+        if let (Err(_), Some(charge)) = (&reserved, charge) {
+            self.pins.take_back(placing.hash, charge);
+        }
+        let reservation = reserved?;
         let own = Addr::log(reservation.lsn());
         let (addr, bytes) = placing
             .extent
@@ -213,6 +279,10 @@ impl Engine {
             });
         let entered = self.raise_horizon(own.max(addr));
         self.set_entry(&mut shard, placing.hash, addr, bytes);
+        match charge {
+            Some(charge) => self.pins.set(placing.hash, charge),
+            None => self.pins.forget(placing.hash),
+        }
         shard.extra().supersede(placing.key);
         Ok(Placed::Reserved(reservation, entered))
     }
@@ -238,7 +308,7 @@ impl Engine {
 
     fn finish_insert(
         &self,
-        bytes: usize,
+        (bytes, stored_bytes): (usize, usize),
         end: Lsn,
         durable: bool,
         entered: bool,
@@ -246,6 +316,7 @@ impl Engine {
         perennial_failpoints::site!("write::completed");
         self.counters.inserts.add(1);
         self.counters.insert_bytes.add(bytes as u64);
+        self.counters.stored_bytes.add(stored_bytes as u64);
         self.after_operation(entered);
         if durable {
             self.make_durable(end)?;
@@ -262,12 +333,14 @@ impl Engine {
     }
 }
 
-pub(crate) fn reference_spec(hash: u64) -> FrameSpec {
+/// The reference of an extent with these flags: it has the same priority, for the trailer's row is of the reference.
+pub(crate) fn reference_spec(hash: u64, flags: u8) -> FrameSpec {
     FrameSpec {
         kind: FrameKind::Ref,
         hash,
         key_bytes: 0,
         value_bytes: to_u32(EXTENT_REF_BYTES),
         expiry: 0,
+        flags: flags & perennial_wal::frame::flags::PRIORITY,
     }
 }

@@ -200,6 +200,7 @@ pub fn seeds() -> Vec<Seed> {
         addr: Addr::log(Lsn(n * 160)),
         size_class: 3,
         visited: 1,
+        pinned: n == 2,
     };
     let entries: Vec<Entry> = (0..5).map(entry).collect();
     let extent = ExtentRef {

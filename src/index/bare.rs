@@ -45,6 +45,7 @@ impl BareIndex {
             addr: addr(number),
             size_class: 7,
             visited: 0,
+            pinned: false,
         };
         self.0.load(entry, &|_| true);
     }

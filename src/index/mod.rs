@@ -115,6 +115,11 @@ impl<X> Index<X> {
         entry
     }
 
+    /// The same by identity; not counted.
+    pub(crate) fn get_identity(&self, identity: u64) -> Option<Entry> {
+        self.look_up(self.geometry.key_of_identity(identity)).1
+    }
+
     fn look_up(&self, key: Key) -> (Outcome, Option<Entry>) {
         self.shards[key.shard].published.read(|table| {
             if !table.filter.may_contain(key.x) {

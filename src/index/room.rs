@@ -79,6 +79,8 @@ impl<X> ShardGuard<'_, X> {
                 addr: entry.addr,
                 size_class: entry.size_class,
                 visited: entry.visited,
+                // The index does not know.
+                pinned: false,
             });
         });
         self.refresh_swept();

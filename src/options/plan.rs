@@ -6,6 +6,7 @@ use std::time::Duration;
 use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
 
 use super::{Eviction, MIB, Options, Tail};
+use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::evict::Listener;
 use crate::index::IndexGeometry;
@@ -16,6 +17,8 @@ const KIB: u64 = 1 << 10;
 pub(crate) const MIN_SEGMENTS: u64 = 6;
 /// The default has at least so many: what is open, prepared or free is then a small part.
 const DEFAULT_SEGMENTS: u64 = 32;
+/// Of the capacity, and of the segments beyond the least there can be.
+const MAX_PINNED_PERCENT: u8 = 35;
 /// Kept free for the identity file and its replacement.
 pub(crate) const IDENTITY_BYTES: u64 = 4 * KIB;
 
@@ -74,6 +77,8 @@ impl Options {
             log_percent: self.log_percent,
             placement_duel: self.placement_duel,
             listener: self.listener.clone(),
+            pinned_percent: self.pinned_percent,
+            compression: self.compression,
         };
         plan.check()?;
         Ok(plan)
@@ -150,6 +155,8 @@ pub(crate) struct Plan {
     pub(crate) log_percent: u8,
     pub(crate) placement_duel: bool,
     pub(crate) listener: Option<Listener>,
+    pub(crate) pinned_percent: u8,
+    pub(crate) compression: Compression,
 }
 
 impl Plan {
@@ -186,6 +193,16 @@ impl Plan {
         };
         (self.capacity_bytes.saturating_sub(fixed + foreign) / self.geometry.segment_bytes)
             .max(MIN_SEGMENTS)
+    }
+
+    /// What pinned entries may take, of `segments` in all.
+    ///
+    /// They take up to half again as much and three segments more: a third of what lies beyond the least that a cache works
+    /// with leaves the log its share.
+    pub(crate) fn pinned_bytes(&self, segments: u64) -> u64 {
+        let share = self.capacity_bytes / 100 * u64::from(self.pinned_percent);
+        let beyond = segments.saturating_sub(MIN_SEGMENTS) * self.geometry.segment_bytes;
+        share.min(beyond / 100 * u64::from(MAX_PINNED_PERCENT))
     }
 
     /// What a cache with these segments needs at least.
@@ -249,6 +266,14 @@ impl Plan {
         }
         if !(10..=90).contains(&self.log_percent) {
             let why = format!("log_percent is {}; choose from 10 to 90", self.log_percent);
+            return Err(Error::invalid(why));
+        }
+        self.compression.check()?;
+        if self.pinned_percent > MAX_PINNED_PERCENT {
+            let why = format!(
+                "pinned_percent is {}; choose from 0 to {MAX_PINNED_PERCENT}",
+                self.pinned_percent
+            );
             return Err(Error::invalid(why));
         }
         if self

@@ -47,6 +47,7 @@ impl Engine {
         let (key, value) = (header.key(frame), header.value(frame));
         let spec = FrameSpec {
             expiry: header.expiry,
+            flags: header.flags & !perennial_wal::frame::flags::CHUNKED,
             ..put_spec(row.hash, key, header.value_bytes)
         };
         let mut extent = None;
@@ -82,7 +83,9 @@ impl Engine {
         if !self.index.get(hash).is_some_and(|entry| here(&entry)) {
             return Ok(false);
         }
-        let spec = copy.extent.map_or(copy.spec, |_| reference_spec(hash));
+        let spec = copy
+            .extent
+            .map_or(copy.spec, |_| reference_spec(hash, copy.spec.flags));
         let mut reservation = self.log.try_reserve(spec, Class::Meta)?;
         let own = Addr::log(reservation.lsn());
         let (addr, bytes) = copy.extent.map_or((own, read_bytes(&copy.spec)), |extent| {

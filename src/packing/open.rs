@@ -12,19 +12,23 @@ use crate::reclaim::Lane;
 pub(crate) struct Open {
     head: Option<KeptWriter>,
     hand: Option<KeptWriter>,
+    /// In no policy's hands.
+    pinned: Option<KeptWriter>,
 }
 
 impl Open {
-    pub(super) fn lane(&mut self, lane: Lane) -> &mut Option<KeptWriter> {
+    /// Of the policy's lanes one, or the one for what is pinned.
+    pub(super) fn lane(&mut self, lane: Option<Lane>) -> &mut Option<KeptWriter> {
         match lane {
-            Lane::Head => &mut self.head,
-            Lane::Hand => &mut self.hand,
+            Some(Lane::Head) => &mut self.head,
+            Some(Lane::Hand) => &mut self.hand,
+            None => &mut self.pinned,
         }
     }
 
     /// True for a segment that is being filled.
     pub(crate) fn has(&self, id: SegmentId) -> bool {
-        let lanes = [&self.head, &self.hand];
+        let lanes = [&self.head, &self.hand, &self.pinned];
         lanes.into_iter().flatten().any(|writer| writer.id() == id)
     }
 }

@@ -1,13 +1,16 @@
 //! What a read may want of an entry, and how it takes it from where the entry lies.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
 use bytes::Bytes;
-use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES, chunks_fit};
+use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
 use perennial_wal::to_usize;
 
+use super::stored::{Stored, cut};
 use super::{FoundIn, Look, Place, Want};
+use crate::compress::{Unreadable, is_coded, part_of, readable, value_of};
 use crate::engine::Engine;
 use crate::index::size_class;
 use crate::value::Value;
@@ -27,12 +30,6 @@ pub(super) fn is_value_of(header: &FrameHeader, frame: &[u8], key: &[u8]) -> boo
         && (header.key(frame) == key || perennial_failpoints::planted!("key-not-compared"))
 }
 
-/// The range of a value of `len` bytes, cut at its end.
-fn cut(range: &Range<u64>, len: u64) -> Range<usize> {
-    let end = range.end.min(len);
-    to_usize(range.start.min(end))..to_usize(end)
-}
-
 /// Reads and proves a whole frame: one read.
 fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> {
     let len = engine.read_len(place.class, place.offset);
@@ -40,19 +37,26 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
         return Look::Unproved;
     };
     match FrameHeader::decode_whole(&frame, place.segment.seed_at(place.offset), place.offset) {
-        Ok(header) if is_value_of(&header, &frame, place.key) && !engine.expired(&header) => {
-            Look::Found((header, Bytes::from(frame)), FoundIn::Disk)
-        }
-        Ok(_) => Look::Absent,
+        Ok(header) if !is_value_of(&header, &frame, place.key) => Look::Absent,
+        Ok(header) if engine.expired(&header) => Look::Expired,
+        Ok(header) => Look::Found((header, Bytes::from(frame)), FoundIn::Disk),
         Err(_) => Look::Unproved,
+    }
+}
+
+/// A value of its own, of what may be part of a frame.
+fn owned(bytes: Cow<'_, [u8]>) -> Value {
+    match bytes {
+        Cow::Borrowed(bytes) => Value::from(Bytes::copy_from_slice(bytes)),
+        Cow::Owned(bytes) => Value::from(bytes),
     }
 }
 
 impl Want for WantValue {
     type Out = Value;
 
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Value {
-        Value::from(Bytes::copy_from_slice(header.value(frame)))
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<Value, Unreadable> {
+        value_of(header, frame).map(owned)
     }
 
     fn value(&self, value: Value) -> Value {
@@ -60,12 +64,17 @@ impl Want for WantValue {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
-        read_whole(engine, place).map(|(header, frame)| {
-            let start = to_usize(header.value_offset());
-            let value =
-                Value::from(frame.slice(start..start + to_usize(u64::from(header.value_bytes))));
-            engine.tier.fill(place.addr, place.key, &value);
-            value
+        read_whole(engine, place).and_then(|(header, frame)| {
+            let value = if is_coded(&header) {
+                self.whole(&header, &frame)?
+            } else {
+                let start = to_usize(header.value_offset());
+                let bytes = to_usize(u64::from(header.value_bytes));
+                Value::from(frame.slice(start..start + bytes))
+            };
+            let tier = &engine.tier;
+            tier.fill(place.addr, place.key, header.expiry, &value);
+            Ok(value)
         })
     }
 }
@@ -73,8 +82,10 @@ impl Want for WantValue {
 impl Want for WantInto<'_> {
     type Out = ();
 
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) {
-        self.0.borrow_mut().extend_from_slice(header.value(frame));
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<(), Unreadable> {
+        let value = value_of(header, frame)?;
+        self.0.borrow_mut().extend_from_slice(&value);
+        Ok(())
     }
 
     fn value(&self, value: Value) {
@@ -82,14 +93,22 @@ impl Want for WantInto<'_> {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<()> {
-        WantValue.disk(engine, place).map(|value| self.value(value))
+        let found = WantValue.disk(engine, place);
+        found.and_then(|value| {
+            self.value(value);
+            Ok(())
+        })
     }
 }
 
 impl Want for WantKey {
     type Out = ();
 
-    fn whole(&self, _: &FrameHeader, _: &[u8]) {}
+    const DECODES: bool = false;
+
+    fn whole(&self, header: &FrameHeader, _: &[u8]) -> Result<(), Unreadable> {
+        readable(header)
+    }
 
     fn value(&self, _: Value) {}
 
@@ -103,10 +122,9 @@ impl Want for WantKey {
             Ok(header) if usize::from(header.key_bytes) != place.key.len() || head.len() < len => {
                 Look::Absent
             }
-            Ok(header) if is_value_of(&header, &head, place.key) && !engine.expired(&header) => {
-                Look::Found((), FoundIn::Disk)
-            }
-            Ok(_) => Look::Absent,
+            Ok(header) if !is_value_of(&header, &head, place.key) => Look::Absent,
+            Ok(header) if engine.expired(&header) => Look::Expired,
+            Ok(header) => Look::of(readable(&header), FoundIn::Disk),
             Err(_) => Look::Unproved,
         }
     }
@@ -115,11 +133,8 @@ impl Want for WantKey {
 impl Want for WantRange {
     type Out = Value;
 
-    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Value {
-        let value = header.value(frame);
-        Value::from(Bytes::copy_from_slice(
-            &value[cut(&self.0, value.len() as u64)],
-        ))
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<Value, Unreadable> {
+        part_of(header, frame, &self.0).map(owned)
     }
 
     fn value(&self, value: Value) -> Value {
@@ -130,34 +145,31 @@ impl Want for WantRange {
     /// A short value is read whole; of a chunked one the head with its table, then the chunks that the range touches.
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
         if u64::from(size_class::class_bound(place.class)) <= CHUNK_BYTES {
-            return read_whole(engine, place).map(|(header, frame)| self.whole(&header, &frame));
+            return read_whole(engine, place)
+                .and_then(|(header, frame)| self.whole(&header, &frame));
         }
-        match self.chunks(engine, place) {
-            Some(Some(value)) => Look::Found(value, FoundIn::Disk),
-            Some(None) => Look::Absent,
-            None => Look::Unproved,
-        }
+        self.chunks(engine, place).unwrap_or(Look::Unproved)
     }
 }
 
 impl WantRange {
-    /// `None`: not proved. `Some(None)`: not this key.
-    fn chunks(&self, engine: &Engine, place: &Place<'_>) -> Option<Option<Value>> {
+    /// `None`: not proved.
+    fn chunks(&self, engine: &Engine, place: &Place<'_>) -> Option<Look<Value>> {
         let head_bytes = to_usize(HEADER_BYTES) + place.key.len();
         let head = engine.read_segment(place, place.offset, head_bytes)?;
         let header =
             FrameHeader::decode(&head, place.segment.seed_at(place.offset), place.offset).ok()?;
         let ours = usize::from(header.key_bytes) == place.key.len()
             && is_value_of(&header, &head, place.key);
-        if !ours || engine.expired(&header) {
-            return Some(None);
+        if !ours {
+            return Some(Look::Absent);
+        }
+        if engine.expired(&header) {
+            return Some(Look::Expired);
         }
         if header.table_bytes() == 0 {
-            return match read_whole(engine, place) {
-                Look::Found((header, frame), _) => Some(Some(self.whole(&header, &frame))),
-                Look::Absent => Some(None),
-                Look::Pending | Look::Unproved => None,
-            };
+            let whole = read_whole(engine, place);
+            return Some(whole.and_then(|(header, frame)| self.whole(&header, &frame)));
         }
         let table_at = place.offset + head_bytes as u64;
         let table = engine.read_segment(place, table_at, to_usize(header.table_bytes()))?;
@@ -167,25 +179,13 @@ impl WantRange {
         if crc.finalize() != header.body_crc {
             return None;
         }
-        let range = cut(&self.0, u64::from(header.value_bytes));
-        if range.is_empty() {
-            return Some(Some(Value::default()));
-        }
-        let chunk = to_usize(CHUNK_BYTES);
-        let chunks = range.start / chunk..range.end.div_ceil(chunk);
-        let from = chunks.start * chunk;
-        let to = (chunks.end * chunk).min(to_usize(u64::from(header.value_bytes)));
-        let bytes = engine.read_segment(
+        let stored = Stored {
+            engine,
             place,
-            place.offset + header.value_offset() + from as u64,
-            to - from,
-        )?;
-        let proved = bytes.len() == to - from
-            && chunks_fit(table.get(chunks.start * 4..chunks.end * 4)?, &bytes);
-        proved.then(|| {
-            Some(Value::from(
-                Bytes::from(bytes).slice(range.start - from..range.end - from),
-            ))
-        })
+            header: &header,
+            table: &table,
+        };
+        let value = stored.value(&self.0)?;
+        Some(Look::of(value, FoundIn::Disk))
     }
 }

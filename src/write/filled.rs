@@ -2,7 +2,8 @@
 
 use perennial_wal::{Addr, filling};
 
-use super::{Placed, Placing};
+use super::{How, Placed, Placing};
+use crate::compress::Compression;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Inserted, Rejection};
@@ -55,7 +56,8 @@ impl Engine {
         }
         std::mem::forget(abandoned);
         let end = reservation.complete();
-        self.finish_insert(key.len() + len, end, false, entered)
+        let bytes = key.len() + len;
+        self.finish_insert((bytes, bytes), end, false, entered)
     }
 
     /// A value too large for the ring has no bytes to fill in place before its extent is written: it is filled in memory.
@@ -81,7 +83,11 @@ impl Engine {
         let on_failure = RemoveOnFailure(self, key);
         fill(&mut value).map_err(failed_to_fill)?;
         std::mem::forget(on_failure);
-        self.insert(key, &value, false)
+        let how = How {
+            compression: Some(Compression::None),
+            ..How::default()
+        };
+        self.insert_how(key, &value, how)
     }
 }
 

@@ -6,6 +6,7 @@
 mod clearing;
 mod damage;
 mod driver;
+mod ending;
 mod faults;
 mod filters;
 mod holes;
@@ -15,6 +16,7 @@ mod minimal;
 #[cfg(feature = "planted-bugs")]
 mod mutants;
 mod odd;
+mod priorities;
 mod random;
 mod scenarios;
 mod small_scope;

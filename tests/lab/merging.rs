@@ -39,7 +39,7 @@ fn step(rng: &mut Rng) -> Step {
     }
 }
 
-fn scripts(seeds: u64, steps: usize) -> Vec<Case> {
+pub(crate) fn scripts(seeds: u64, steps: usize) -> Vec<Case> {
     let script = |seed| {
         let mut rng = Rng(seed);
         let script: Vec<Step> = (0..steps).map(|_| step(&mut rng)).collect();

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use perennial::{Cache, EvictReason, Eviction, Options};
+use perennial::{Cache, EvictReason, Eviction, InsertOptions, Inserted, Options, Priority};
 use perennial_failpoints::SimFs;
 use perennial_failpoints::lab::{Crash, Keeps, Oracle, value};
 use perennial_failpoints::sites::{self, SiteAction};
@@ -12,7 +12,7 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 11] = [
+pub(crate) const ALL: [Story; 12] = [
     ("a full cache", a_full_cache),
     ("a full cache that keeps what is read", a_cache_that_keeps),
     ("a cache that is cleared", a_cache_that_is_cleared),
@@ -24,6 +24,7 @@ pub(crate) const ALL: [Story; 11] = [
     ("a move that is killed", killed_moves),
     ("a capacity that shrinks", a_smaller_capacity),
     ("a log that lies in the tail as a whole", a_log_in_the_tail),
+    ("entries that are pinned, and that end", pinned_and_ending),
 ];
 
 /// What the oracle knows at a moment.
@@ -227,6 +228,43 @@ fn an_extent_given_up(world: &World) {
     world.work(&cache, 12);
     world.crash(cache, None);
     world.close(world.open(small()));
+}
+
+/// Pinned entries that are replaced among many others, and one whose end is seen.
+fn pinned_and_ending(world: &World) {
+    let options = || small().capacity_bytes(160 << 10);
+    let cache = world.open(options());
+    let put = |key: &str, len: usize, how: InsertOptions| {
+        let op = world.op();
+        let tell = |oracle: &mut Oracle| oracle.issued(key.as_bytes(), Some(op));
+        world.journal.with(tell);
+        let value = value(key.as_bytes(), op, len);
+        let stored = cache.insert_with(key, value, how).expect("it is stored");
+        assert_eq!(stored, Inserted::Stored);
+        let tell = |oracle: &mut Oracle| oracle.acknowledged(key.as_bytes(), false);
+        world.journal.with(tell);
+    };
+    for n in 0..1_250 {
+        // Long enough between two versions that the older one was moved.
+        if n % 250 < 12 {
+            let pinned = InsertOptions::new().priority(Priority::Pinned);
+            put(&format!("pinned-{}", n % 250), 300 + n % 700, pinned);
+        }
+        world.put(&cache, &format!("key-{}", n % 8), 700, false);
+    }
+    put(
+        "ends",
+        300,
+        InsertOptions::new().ttl(Duration::from_secs(9)),
+    );
+    world.fs().advance(10_000);
+    world.journal.with(|oracle| oracle.issued(b"ends", None));
+    assert_eq!(cache.get("ends").expect("a read"), None);
+    world
+        .journal
+        .with(|oracle| oracle.acknowledged(b"ends", false));
+    world.crash(cache, None);
+    world.close(world.open(options()));
 }
 
 /// A panic that is meant, without its message.

@@ -77,6 +77,12 @@ pub mod flags {
     pub const CODEC: u8 = 0x0f;
     /// The body has a table of one crc per [`CHUNK_BYTES`](super::CHUNK_BYTES) of the value.
     pub const CHUNKED: u8 = 0x10;
+    /// On a `Put`, `Ref` or `Extent`: what the entry is worth, one of the two below or none.
+    pub const PRIORITY: u8 = LOW | PINNED;
+    /// The entry is never kept when its segment is reclaimed.
+    pub const LOW: u8 = 0x20;
+    /// The entry is always kept.
+    pub const PINNED: u8 = 0x40;
     /// On a `Mark`: the last frame of its segment.
     pub const LAST: u8 = 0x20;
     /// On a `Mark`: the log was closed cleanly behind this frame. It goes on at the next sector.

@@ -208,6 +208,7 @@ impl Log {
             key_bytes: 0,
             value_bytes,
             expiry: 0,
+            flags: 0,
         };
         loop {
             match self.log.try_reserve(spec, Class::Put) {

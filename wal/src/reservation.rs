@@ -23,6 +23,8 @@ pub struct FrameSpec {
     pub value_bytes: u32,
     /// When the entry ends, in seconds since 1970; 0 = never.
     pub expiry: u32,
+    /// [`flags::CODEC`] and [`flags::PRIORITY`] as the writer wants them; [`flags::CHUNKED`] is set here.
+    pub flags: u8,
 }
 
 impl FrameSpec {
@@ -36,7 +38,7 @@ impl FrameSpec {
         };
         FrameHeader {
             kind: self.kind,
-            flags: chunked,
+            flags: self.flags | chunked,
             key_bytes: self.key_bytes,
             value_bytes: self.value_bytes,
             hash: self.hash,
@@ -54,6 +56,7 @@ impl FrameSpec {
             key_bytes: 0,
             value_bytes: 0,
             expiry: 0,
+            flags: 0,
         }
     }
 }

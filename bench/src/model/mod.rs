@@ -62,6 +62,7 @@ pub(crate) fn charge(hash: u64, value_bytes: u32) -> u64 {
         key_bytes: KEY_BYTES,
         value_bytes,
         expiry: 0,
+        flags: 0,
     };
     spec.header().frame_bytes(1) + ROW_BYTES
 }

@@ -4,8 +4,8 @@
 //!  byte  0        4       8       12      16         24        32
 //!       | format | shard | count | 0     | identity | word    | ... 16 bytes per entry
 //!
-//!  word:  63     62 ...... 57  56 ... 55  54 ................. 0
-//!        | kept | size class | visited  | position / 16 bytes   |
+//!  word:  63     62 ...... 57  56 ... 55   54      53 ................. 0
+//!        | kept | size class | visited  | pinned | position / 16 bytes   |
 //! ```
 
 use perennial_wal::{Addr, to_u32, to_usize};
@@ -16,11 +16,13 @@ const PART_FORMAT: u32 = 1;
 const PART_HEADER_BYTES: u64 = 16;
 const ENTRY_BYTES: u64 = 16;
 
-/// Positions below 2^55 units of 16 bytes: half an exbibyte of log.
-pub(super) const UNITS_BITS: u32 = 55;
+/// Positions below 2^54 units of 16 bytes, 2^58 bytes: no segment's header may say more.
+pub(super) const UNITS_BITS: u32 = 54;
+const PINNED_BITS: u32 = 1;
 const VISITED_BITS: u32 = 2;
 const SIZE_CLASS_BITS: u32 = 6;
-const VISITED_SHIFT: u32 = UNITS_BITS;
+const PINNED_SHIFT: u32 = UNITS_BITS;
+const VISITED_SHIFT: u32 = PINNED_SHIFT + PINNED_BITS;
 const SIZE_CLASS_SHIFT: u32 = VISITED_SHIFT + VISITED_BITS;
 const KEPT_SHIFT: u32 = SIZE_CLASS_SHIFT + SIZE_CLASS_BITS;
 const _: () = assert!(KEPT_SHIFT == 63);
@@ -36,6 +38,8 @@ pub struct Entry {
     pub size_class: u8,
     /// How recently it was read; below 4.
     pub visited: u8,
+    /// It is never evicted.
+    pub pinned: bool,
 }
 
 impl Entry {
@@ -50,7 +54,11 @@ impl Entry {
             "{self:?} does not fit in a checkpoint"
         );
         let kept = u64::from(self.addr.is_kept());
-        (kept << KEPT_SHIFT) | (size_class << SIZE_CLASS_SHIFT) | (visited << VISITED_SHIFT) | units
+        (kept << KEPT_SHIFT)
+            | (size_class << SIZE_CLASS_SHIFT)
+            | (visited << VISITED_SHIFT)
+            | (u64::from(self.pinned) << PINNED_SHIFT)
+            | units
     }
 
     fn from_bytes(bytes: &[u8; to_usize(ENTRY_BYTES)]) -> Self {
@@ -62,6 +70,7 @@ impl Entry {
             addr: Addr::from_units(word >> KEPT_SHIFT != 0, word & ((1 << UNITS_BITS) - 1)),
             size_class: field(SIZE_CLASS_SHIFT, SIZE_CLASS_BITS),
             visited: field(VISITED_SHIFT, VISITED_BITS),
+            pinned: field(PINNED_SHIFT, PINNED_BITS) != 0,
         }
     }
 }

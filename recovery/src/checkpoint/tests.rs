@@ -15,6 +15,7 @@ fn entry(i: u64) -> Entry {
         },
         size_class: (i % 64).to_le_bytes()[0],
         visited: (i % 4).to_le_bytes()[0],
+        pinned: i.is_multiple_of(5),
     }
 }
 
@@ -64,6 +65,7 @@ fn the_bytes_of_a_part_are_these() {
         addr: Addr::kept(Lsn(0x30)),
         size_class: 1,
         visited: 2,
+        pinned: false,
     };
     let bytes = encode_part(2, &[entry]);
     assert_eq!(
@@ -92,6 +94,7 @@ fn every_field_of_an_entry_holds_its_largest_value() {
             addr,
             size_class,
             visited,
+            pinned: visited == 3,
         });
     }
     let bytes = encode_part(u32::MAX, &largest);

@@ -126,6 +126,7 @@ mod tests {
             addr: Addr::log(Lsn(lsn)),
             size_class: 1,
             visited: 0,
+            pinned: false,
         }
     }
 

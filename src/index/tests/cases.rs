@@ -93,6 +93,7 @@ fn an_image_entry_carries_its_visits() {
         addr: addr(1),
         size_class: 63,
         visited: 3,
+        pinned: false,
     };
     index.load(entry, &all_live);
     let mut image = Vec::new();

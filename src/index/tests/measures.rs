@@ -16,6 +16,7 @@ fn a_loaded_million_costs_at_most_sixteen_bytes_an_entry() {
                 addr: addr(n),
                 size_class: 7,
                 visited: 1,
+                pinned: false,
             };
             index.load(entry, &all_live);
         }

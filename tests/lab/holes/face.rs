@@ -10,6 +10,7 @@ use super::tricks::Tricks;
 use super::{crashed, crashed_in_the_last};
 use crate::clearing::Rng;
 use crate::driver::{CHECKPOINT, Open, Perennial, small};
+use crate::ending::Ending;
 
 /// The index knows nothing of the key; the log, and an evicted segment's file, still do.
 #[test]
@@ -125,6 +126,26 @@ pub(crate) fn hole_35_one_identity_is_one_entry() -> Result<(), String> {
     ];
     let driver = Perennial(small(1 << 20));
     crashed("hole 35", &driver, Keeps::WhatItLikes, &script)
+}
+
+/// An end that somebody saw, and a clock that is back in the next life.
+#[test]
+pub(crate) fn hole_37_an_end_that_was_seen_is_for_good() -> Result<(), String> {
+    let script = [
+        Step::put(1, 100).durable(),
+        Step::put(2, 2_500),
+        Step::Other(CHECKPOINT),
+        Step::remove(1),
+        Step::Get { key: 1 },
+        Step::put(4, 100),
+        Step::remove(2).durable(),
+        Step::put(1, 300),
+        Step::Reopen,
+        Step::remove(1),
+        Step::Flush,
+    ];
+    let driver = Ending(Perennial(small(1 << 20)));
+    crashed("hole 37", &driver, Keeps::WhatItLikes, &script)
 }
 
 /// So many keys that tables and filters grow, with images of them in between.

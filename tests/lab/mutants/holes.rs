@@ -22,7 +22,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 34] = [
+pub(super) const HOLES: [Hole; 36] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -223,5 +223,10 @@ pub(super) const HOLES: [Hole; 34] = [
         "minimal_24_bloom_rebuild_has_no_false_negative",
         filters_built_anew_forget_nothing,
         &["bloom-swap-drops-additions"],
+    ),
+    hole(
+        "hole_37_an_end_that_was_seen_is_for_good",
+        hole_37_an_end_that_was_seen_is_for_good,
+        &["expired-entry-back"],
     ),
 ];

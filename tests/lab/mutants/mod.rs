@@ -24,7 +24,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 63] = [
+const MUTANTS: [&str; 64] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "bloom-swap-drops-additions",
@@ -43,6 +43,7 @@ const MUTANTS: [&str; 63] = [
     "end-not-written-again",
     "every-boot-is-the-same",
     "evicted-keys-outlive-a-prefix",
+    "expired-entry-back",
     "extent-not-synced",
     "failed-sync-retried",
     "filter-not-told",

@@ -71,6 +71,7 @@ fn part_of(entries: u32) -> (Vec<u8>, PartRef) {
         addr: Addr::log(Lsn(u64::from(n) * 16)),
         size_class: 1,
         visited: 0,
+        pinned: false,
     };
     let entries: Vec<Entry> = (0..entries).map(entry).collect();
     let body = encode_part(3, &entries);

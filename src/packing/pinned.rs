@@ -1,0 +1,172 @@
+//! Pinned entries: where they go when their segment is reclaimed, and what keeps them from filling the cache.
+//!
+//! ```text
+//!   the log ── reclaimed ──▶ pinned segments ── more than half again what is live ──▶ packed again, oldest first
+//!                                    └── nothing live ──▶ free
+//! ```
+//! A pinned segment is a kept one whose header says the last place there is. No policy is shown it, so none can evict from
+//! it, wait for it, or go round and round over it: every round of a policy is over what may go. What is live in pinned
+//! segments is bounded by what may be pinned ([`Plan::pinned_bytes`](crate::options::Plan)), and their number by half again as much.
+
+use perennial_wal::segment::Segment;
+use perennial_wal::{FrameSpec, SegmentId, to_usize};
+
+use super::Live;
+use crate::checkpoint::CheckpointState;
+use crate::engine::{Engine, read_bytes};
+use crate::error::Result;
+use crate::index::size_class;
+use crate::pins::PINNED_ORDER;
+use crate::reclaim::Source;
+use crate::write::Placing;
+
+/// Files that are left for a reclaim once something is pinned: one for its pinned entries, and one for the log, which says
+/// where they are.
+const KEPT_BACK: u64 = 2;
+
+impl CheckpointState {
+    /// True for a kept segment of pinned entries.
+    pub(crate) fn is_pinned(&self, id: SegmentId) -> bool {
+        self.orders.get(&id) == Some(&PINNED_ORDER)
+    }
+
+    /// How many there are.
+    pub(crate) fn pinned_segments(&self) -> usize {
+        let orders = self.orders.values();
+        orders.filter(|order| **order == PINNED_ORDER).count()
+    }
+}
+
+/// At insert.
+impl Engine {
+    /// False: not even without its key's older version. The first time room is made for what a reclaim will need.
+    pub(crate) fn may_pin(&self, spec: &FrameSpec) -> Result<bool> {
+        let class = size_class::class_of(u32::try_from(read_bytes(spec)).unwrap_or(u32::MAX));
+        if !self.pins.could_charge(spec.hash, self.pins.charge(class)) {
+            return Ok(false);
+        }
+        if !self.pins.in_use() {
+            self.pins.use_from_now_on();
+            let mut state = self.lock_upkeep()?;
+            while self.log.store().spare_files() < KEPT_BACK && self.reclaim_one(&mut state)? {}
+        }
+        Ok(true)
+    }
+
+    /// What a pinned entry counts for.
+    pub(crate) fn charge_of(&self, placing: &Placing<'_>) -> Option<u64> {
+        let pinned = placing.spec.flags & perennial_wal::frame::flags::PINNED != 0;
+        let extent = placing.extent.map(|extent| extent.bytes);
+        let whole = || u32::try_from(read_bytes(&placing.spec)).unwrap_or(u32::MAX);
+        let class = || size_class::class_of(extent.unwrap_or_else(whole));
+        pinned.then(|| self.pins.charge(class()))
+    }
+}
+
+/// At open.
+impl Engine {
+    /// Goes on with what was found pinned.
+    pub(crate) fn take_up_pins(&self) {
+        let segments = self.log.store().max_files();
+        self.pins.set_budget(self.plan.pinned_bytes(segments));
+        self.count_lost_pins();
+        if self.pins.entries() > 0 {
+            self.pins.use_from_now_on();
+        }
+    }
+}
+
+/// At reclaim.
+impl Engine {
+    pub(crate) fn kept_back_for_pins(&self) -> u64 {
+        if self.pins.in_use() { KEPT_BACK } else { 0 }
+    }
+
+    /// Moves pinned entries to a pinned segment, or, where no file is free for one, to the head of the log. Returns how many
+    /// were.
+    pub(super) fn move_pinned(
+        &self,
+        state: &mut CheckpointState,
+        segment: &Segment,
+        pinned: &[Live],
+    ) -> Result<usize> {
+        if pinned.is_empty() {
+            return Ok(0);
+        }
+        perennial_failpoints::site!("packing::pinned::move");
+        let packed = self.pack(state, segment, pinned, None, PINNED_ORDER)?;
+        let is_packed = |entry: &&Live| {
+            let target = entry.row.target.to_bits();
+            packed
+                .binary_search_by_key(&target, |addr| addr.to_bits())
+                .is_ok()
+        };
+        let rest: Vec<Live> = pinned.iter().filter(|e| !is_packed(e)).copied().collect();
+        let appended = self.append_again(state, segment, &rest)?;
+        Ok(packed.len() + appended.len())
+    }
+
+    /// What was not moved has ended, is damaged, or found no room: it is gone with its segment.
+    pub(super) fn forget_unmoved(&self, pinned: &[Live]) {
+        for entry in pinned {
+            let row = &entry.row;
+            let mut shard = self.index.lock(row.hash);
+            // The ledger has dropped its segment.
+            if shard.remove_if(row.hash, row.target) {
+                self.pins.forget(row.hash);
+                self.counters.pinned_lost.add(1);
+            }
+        }
+    }
+
+    /// A segment went as a whole, with what was pinned in it.
+    pub(crate) fn count_lost_pins(&self) {
+        let lost = self.pins.retain(|identity| {
+            let entry = self.index.get_identity(identity);
+            entry.is_some_and(|entry| self.is_live(entry.addr))
+        });
+        self.counters.pinned_lost.add(lost);
+    }
+
+    /// A pinned segment with nothing live; or, every second time, the oldest one while they take more than half again what is
+    /// live. Every second time, so that whatever they do the policy goes on.
+    pub(crate) fn pinned_to_pack(&self, state: &mut CheckpointState) -> Option<SegmentId> {
+        state.pinned_turn = !state.pinned_turn;
+        let closed = self.closed_pinned(state);
+        let mut closed = closed.iter();
+        let empty = closed.find(|id| self.ledger.live_kept(**id) == 0).copied();
+        empty.or_else(|| self.too_many_pinned(state).filter(|_| state.pinned_turn))
+    }
+
+    fn closed_pinned(&self, state: &CheckpointState) -> Vec<SegmentId> {
+        let pinned = state
+            .orders
+            .iter()
+            .filter(|(_, order)| **order == PINNED_ORDER);
+        let closed = pinned.map(|(id, _)| *id).filter(|id| !state.open.has(*id));
+        closed.collect()
+    }
+
+    /// The oldest pinned segment, while they take more than half again what is live.
+    pub(crate) fn too_many_pinned(&self, state: &CheckpointState) -> Option<SegmentId> {
+        let closed = self.closed_pinned(state);
+        let live = self
+            .pins
+            .bytes()
+            .div_ceil(self.log.geometry().segment_bytes);
+        let too_many = closed.len() > to_usize(live + live / 2 + 1);
+        closed.first().copied().filter(|_| too_many)
+    }
+
+    pub(crate) fn pack_pinned(&self, state: &mut CheckpointState, id: SegmentId) -> Result<bool> {
+        let Some(segment) = self.log.store().get(id) else {
+            state.orders.remove(&id);
+            return Ok(true);
+        };
+        perennial_failpoints::site!("packing::pinned::pack");
+        state.busy = true;
+        let reclaimed = self.reclaim(state, Source::Kept, &segment);
+        state.busy = false;
+        reclaimed.map(|()| true)
+    }
+}

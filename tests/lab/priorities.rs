@@ -1,0 +1,147 @@
+//! Entries of all priorities, some of them compressed: which, their key says.
+
+use std::sync::Arc;
+
+use perennial::{Compression, Eviction, InsertOptions, Inserted, Priority};
+use perennial_failpoints::Fs;
+use perennial_failpoints::lab::{Driver, Keeps, Step, Store};
+
+use crate::driver::{Open, Perennial, Undamaged, small};
+use crate::{Case, effort, merging, random, run_all};
+
+/// The cache with such puts.
+pub(crate) struct Priorities(pub(crate) Perennial);
+
+pub(crate) struct PrioritiesStore(Open);
+
+impl Driver for Priorities {
+    type Store = PrioritiesStore;
+
+    fn open(&self, fs: Arc<dyn Fs>) -> Result<PrioritiesStore, String> {
+        let open = Undamaged(Perennial(self.0.0.clone())).open(fs)?;
+        Ok(PrioritiesStore(open))
+    }
+}
+
+fn priority(key: &[u8]) -> Priority {
+    match key.last().map_or(0, |last| last % 4) {
+        0 | 1 => Priority::Pinned,
+        2 => Priority::Low,
+        _ => Priority::Normal,
+    }
+}
+
+/// The lab's values are noise, and stored as they are, so those of some keys are stretched.
+fn compression(key: &[u8]) -> Compression {
+    match key.last().map_or(0, |last| last % 3) {
+        0 if cfg!(feature = "lz4") => Compression::Lz4,
+        1 if cfg!(feature = "zstd") => Compression::Zstd(1),
+        _ => Compression::None,
+    }
+}
+
+/// Each byte four times.
+fn stretched(value: &[u8]) -> Vec<u8> {
+    value.iter().flat_map(|byte| [*byte; 4]).collect()
+}
+
+/// What was stretched; noise never looks like it.
+fn shrunk(value: Vec<u8>) -> Vec<u8> {
+    let (bytes, rest) = value.as_chunks::<4>();
+    let same = |four: &[u8; 4]| four.iter().all(|byte| *byte == four[0]);
+    if rest.is_empty() && bytes.iter().all(same) {
+        bytes.iter().map(|four| four[0]).collect()
+    } else {
+        value
+    }
+}
+
+impl Store for PrioritiesStore {
+    fn put(&self, key: &[u8], value: &[u8], durable: bool) -> Result<(), String> {
+        let how = InsertOptions::new()
+            .priority(priority(key))
+            .compression(compression(key))
+            .durable(durable);
+        // Longer ones would not fit in a segment.
+        let stretches = compression(key) != Compression::None && value.len() <= 1_000;
+        let value = if stretches {
+            stretched(value)
+        } else {
+            value.to_vec()
+        };
+        let inserted = self.0.0.insert_with(key, value, how);
+        match inserted.map_err(|e| e.to_string())? {
+            Inserted::Stored => Ok(()),
+            // Few keys are: they fit.
+            rejected => Err(format!("{rejected:?}")),
+        }
+    }
+
+    fn remove(&self, key: &[u8], durable: bool) -> Result<(), String> {
+        self.0.remove(key, durable)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.0.get(key)?.map(shrunk))
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.0.flush()
+    }
+
+    fn abandon(&self, key: &[u8], len: usize) -> Result<(), String> {
+        self.0.abandon(key, len)
+    }
+
+    fn other(&self, what: u8) -> Result<(), String> {
+        self.0.other(what)
+    }
+
+    fn close(self) -> Result<(), String> {
+        self.0.close()
+    }
+}
+
+const ALL: [Eviction; 3] = [Eviction::Fifo, Eviction::Clock, Eviction::S3Merge];
+
+fn driver(eviction: Eviction) -> Priorities {
+    let options = small(128 << 10).pinned_percent(35).eviction(eviction);
+    Priorities(Perennial(options))
+}
+
+#[test]
+fn random_scripts_of_all_priorities() {
+    for eviction in ALL {
+        let cases = merging::scripts(6 * effort(), 400);
+        let name = format!("priorities, {eviction:?}, {}", random::seeds(&cases));
+        let options = random::options(Keeps::WhatItLikes);
+        run_all(&name, &driver(eviction), options, &cases);
+    }
+}
+
+/// Two pinned keys that nobody reads, among a few that are stored over and over: no crash costs any.
+#[test]
+fn what_is_pinned_is_there_after_every_crash() {
+    for eviction in ALL {
+        let mut script = vec![Step::put(0, 300).durable(), Step::put(1, 2_000).durable()];
+        for n in 0..120_u16 {
+            let key = if n % 2 == 0 { 3 } else { 7 };
+            let put = Step::put(key, 400 + n * 211 % 600);
+            script.push(if n % 8 == 0 { put.durable() } else { put });
+            if n % 40 == 39 {
+                script.push(Step::put(0, 300 + n).durable());
+            }
+            if n == 60 {
+                script.push(Step::Reopen);
+            }
+        }
+        let cases = [Case { script, from: 0 }];
+        let options = random::options(Keeps::Everything);
+        run_all(
+            &format!("pinned, {eviction:?}"),
+            &driver(eviction),
+            options,
+            &cases,
+        );
+    }
+}
