@@ -199,6 +199,24 @@ impl Cache {
         self.engine().checkpoint_now()
     }
 
+    /// Sets what all files in the directory may take together, while the cache is used: more, or less. It returns once
+    /// they take no more; what has to go for that is chosen by the [`Eviction`](crate::Eviction) policy, and what it
+    /// keeps is moved. Nobody waits for that but the caller.
+    ///
+    /// Nothing on disk remembers it: the next open has the capacity of its own
+    /// [`Options::capacity_bytes`], whatever this one was resized to, and keeps what fits. The tail, the shards of the index
+    /// and the bytes between two checkpoints stay as they are until then. Range: six segments, the tail and what is in the
+    /// directory besides, or twice the tail if that is more; to 4 TiB, 65,536 times the tail, and the growth that
+    /// [`Options::capacity_bytes`] speaks of.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a capacity out of range, which is named; nothing happened then.
+    /// [`ErrorKind::Poisoned`] after a failed write, [`ErrorKind::Full`] where nothing more can be given up now,
+    /// [`ErrorKind::Closed`]; the bound is the new one then, and later calls that need room go on getting there.
+    pub fn resize(&self, capacity_bytes: u64) -> Result<()> {
+        self.engine().resize(capacity_bytes)
+    }
+
     /// Counts since the cache was opened, and what it takes.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -44,6 +44,10 @@ pub(crate) struct Engine {
     pub(crate) opened: Stats,
     /// Bytes in the directory that are not segments.
     pub(crate) other_bytes: u64,
+    /// Bytes of these that are not this cache's.
+    pub(crate) foreign_bytes: u64,
+    /// What all files together may take.
+    pub(crate) capacity: AtomicU64,
     /// Held as long as the cache is open: the directory's lock, and the tail's where it lies elsewhere.
     pub(crate) _locks: Vec<Box<dyn LockGuard>>,
 }
@@ -172,7 +176,7 @@ impl Engine {
             segments: self.log.store().live().len() as u64,
             max_segments: self.log.store().max_files(),
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
-            capacity_bytes: self.plan.capacity_bytes,
+            capacity_bytes: self.capacity.load(Ordering::Relaxed),
             index_bytes: self.index.memory_bytes() as u64,
             filter_negatives: filter.negatives,
             filter_false_positives: filter.false_positives,

@@ -19,6 +19,7 @@ mod read;
 pub mod reclaim;
 #[cfg(not(feature = "model"))]
 mod reclaim;
+mod resize;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;
 mod stats;

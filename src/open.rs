@@ -141,13 +141,7 @@ fn adopt(plan: &mut Plan, identity: &Identity) -> Result<()> {
         segment_bytes: u64::from(identity.segment_bytes),
         sector: u64::from(identity.sector),
     };
-    if stored != plan.geometry {
-        tracing::warn!(
-            segment_bytes = stored.segment_bytes,
-            "the cache keeps the segment size it was created with"
-        );
-        plan.geometry = stored;
-    }
+    plan.keep_segments(stored)?;
     plan.index.identity_bits = identity.identity_bits;
     plan.check()
 }
@@ -272,6 +266,8 @@ impl Opening {
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             opened,
             other_bytes: tail_bytes + IDENTITY_BYTES / 4 + foreign,
+            foreign_bytes: foreign,
+            capacity: AtomicU64::new(self.plan.capacity_bytes),
             _locks: std::mem::take(&mut self.locks),
             plan: self.plan.clone(),
             log,
@@ -291,7 +287,7 @@ fn orders(store: &SegmentStore) -> BTreeMap<SegmentId, u64> {
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
 fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
-    while !store.shrink()? {
+    while store.free_files() < store.surplus_files() {
         let kept = store.kept();
         if let Some(first) = kept.first().filter(|_| kept.len() > store.live().len()) {
             store.release_kept(first.header.number);
@@ -309,6 +305,7 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
         store.release_through(through);
         evicted += ledger.drop_through(through);
     }
+    store.shrink()?;
     Ok(evicted)
 }
 

@@ -77,6 +77,7 @@ impl SegmentStore {
         if new {
             inner.next_slot = slot + 1;
             inner.files += 1;
+            self.readers.lock().removed.remove(&slot);
         }
         Some(slot)
     }
