@@ -48,6 +48,8 @@ pub(crate) struct Engine {
     pub(crate) foreign_bytes: u64,
     /// What all files together may take.
     pub(crate) capacity: AtomicU64,
+    /// As many segment files are in that; on the way there may be more.
+    pub(crate) files_wanted: AtomicU64,
     /// Held as long as the cache is open: the directory's lock, and the tail's where it lies elsewhere.
     pub(crate) _locks: Vec<Box<dyn LockGuard>>,
 }

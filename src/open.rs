@@ -268,6 +268,7 @@ impl Opening {
             other_bytes: tail_bytes + IDENTITY_BYTES / 4 + foreign,
             foreign_bytes: foreign,
             capacity: AtomicU64::new(self.plan.capacity_bytes),
+            files_wanted: AtomicU64::new(log.store().max_files()),
             _locks: std::mem::take(&mut self.locks),
             plan: self.plan.clone(),
             log,
@@ -305,7 +306,10 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
         store.release_through(through);
         evicted += ledger.drop_through(through);
     }
-    store.shrink()?;
+    if store.surplus_files() > 0 {
+        store.name_oldest()?;
+        store.shrink()?;
+    }
     Ok(evicted)
 }
 

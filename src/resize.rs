@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!   grow     the bound ─► files are made when they are needed
-//!   shrink   the bound ─► reclaim, as the policy says, one segment at a time ─► enough are free ─► name the oldest ─► unlink
+//!   shrink   the bound, one file less ─► reclaim, as the policy says ─► a file is free ─► name the oldest ─► unlink ─┐
+//!               ▲────────────────────────────────── until it is the new one ◄────────────────────────────────────────┘
 //! ```
+//! File by file, so that the policy always sees a cache that is nearly as large as it may be: with all of the new bound at
+//! once the log alone would have to make room first, and checkpoints of an index that is far too large would fill it again.
+//!
 //! Nothing on disk says what the capacity is: whoever opens the cache does. So a crash in between leaves a cache like any
 //! other, with as many files as there were just then.
 //!
@@ -27,7 +31,10 @@ impl Engine {
             self.capacity.store(capacity_bytes, Ordering::Relaxed);
             if !perennial_failpoints::planted!("resize-forgets-the-bound") {
                 let files = plan.max_segments(self.foreign_bytes);
-                self.log.store().set_max_files(files);
+                self.files_wanted.store(files, Ordering::Relaxed);
+                if files > self.log.store().max_files() {
+                    self.log.store().set_max_files(files);
+                }
             }
         }
         loop {
@@ -48,21 +55,38 @@ impl Engine {
     /// One step towards as many files as may be.
     pub(crate) fn shrink_step(&self, state: &mut CheckpointState) -> Result<Shrunk> {
         let store = self.log.store();
-        let surplus = store.surplus_files();
-        if surplus == 0 {
-            return Ok(Shrunk::Fits);
+        let wanted = self.files_wanted.load(Ordering::Relaxed);
+        if store.surplus_files() == 0 {
+            if store.max_files() <= wanted {
+                return Ok(Shrunk::Fits);
+            }
+            store.set_max_files(store.files().saturating_sub(1).max(wanted));
         }
-        if store.free_files() < surplus + self.kept_back(state) {
+        let (surplus, free) = (store.surplus_files(), store.free_files());
+        if free < surplus + self.kept_back(state) {
             perennial_failpoints::site!("resize::reclaim");
-            if self.reclaim_one(state)? {
+            let mut reclaimed = self.reclaim_one(state)?;
+            if reclaimed && store.free_files() <= free {
+                reclaimed |= self.reclaim_without_another_checkpoint(state)?;
+            }
+            if reclaimed {
                 return Ok(Shrunk::Goes);
             }
         }
         Ok(if self.log.remove_surplus()? {
-            Shrunk::Fits
+            Shrunk::Goes
         } else {
             Shrunk::Stuck
         })
+    }
+
+    /// Of very small entries a checkpoint may take as much of the log as the log may have: one for each segment that is
+    /// given up, and none would ever be free. What is kept is forgotten then, should a crash come before the next.
+    fn reclaim_without_another_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
+        let writing = std::mem::replace(&mut state.writing, true);
+        let reclaimed = self.reclaim_one(state);
+        state.writing = writing;
+        reclaimed
     }
 }
 

@@ -12,6 +12,7 @@ mod merges;
 mod model;
 mod moving_the_tail;
 mod options_and_limits;
+mod resizing;
 mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;

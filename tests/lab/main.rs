@@ -14,6 +14,7 @@ mod minimal;
 mod mutants;
 mod odd;
 mod random;
+mod resizing;
 mod scenarios;
 mod small_scope;
 

@@ -8,9 +8,12 @@ impl LogCore {
     /// still are, and none is free.
     ///
     /// # Errors
-    /// When the log failed before, and when it fails now.
+    /// When the log failed before, when a header cannot be written (the log is poisoned), or a file not be removed.
     pub fn remove_surplus(&self) -> Result<bool> {
         self.check()?;
-        self.poison_on_error(self.store.shrink())
+        if self.store.surplus_files() > 0 {
+            self.poison_on_error(self.store.name_oldest())?;
+        }
+        self.store.shrink()
     }
 }

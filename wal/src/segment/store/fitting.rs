@@ -34,6 +34,12 @@ impl SegmentStore {
         self.max_files().saturating_sub(in_use)
     }
 
+    /// Files that exist.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.inner.lock().files as u64
+    }
+
     /// Files that exist, and nothing in them counts.
     #[must_use]
     pub fn free_files(&self) -> u64 {
@@ -47,16 +53,17 @@ impl SegmentStore {
         files.saturating_sub(self.max_files())
     }
 
-    /// Removes free files while there are more than may be. False: there still are, and none is free.
+    /// Removes free files while there are more than may be, once [the oldest is named](Self::name_oldest). False: there still are, and none is free.
     ///
     /// # Errors
-    /// When the oldest segment cannot be named, or a file not be removed. It can be tried again.
+    /// When a file cannot be removed. It can be tried again.
     pub fn shrink(&self) -> Result<bool> {
-        if self.surplus_files() > 0 {
-            self.name_oldest()?;
-        }
         while self.surplus_files() > 0 {
-            let Some(slot) = self.inner.lock().free.pop() else {
+            let mut slot = self.inner.lock().free.pop();
+            if perennial_failpoints::planted!("shrink-unlinks-live-segment") {
+                slot = self.live.read().values().next().map(|segment| segment.slot);
+            }
+            let Some(slot) = slot else {
                 return Ok(false);
             };
             self.remove_file(slot)?;
@@ -68,9 +75,12 @@ impl SegmentStore {
     fn remove_file(&self, slot: u32) -> Result<()> {
         let failed = |source| WalError::io("remove", self.path(slot), 0, source);
         perennial_failpoints::site!("wal::segment::remove");
-        if let Err(error) = self.dir.remove(&file_name(slot)) {
-            self.inner.lock().free.push(slot);
-            return Err(failed(error));
+        match self.dir.remove(&file_name(slot)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                self.inner.lock().free.push(slot);
+                return Err(failed(error));
+            }
+            _ => {}
         }
         {
             let mut readers = self.readers.lock();
@@ -82,7 +92,10 @@ impl SegmentStore {
     }
 
     /// Sees to it that the newest header on disk says which segment is the oldest that counts.
-    fn name_oldest(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it cannot be written: what the header says is unknown then.
+    pub fn name_oldest(&self) -> Result<()> {
         let _one = self.preparing.lock();
         let newest = self.inner.lock().newest;
         let Some(segment) = self.live.read().get(&newest).map(Arc::clone) else {
