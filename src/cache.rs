@@ -9,6 +9,7 @@ use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::Fs;
 use perennial_wal::may_wait;
 
+use crate::accounts::Ledger;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
 use crate::options::Options;
@@ -197,6 +198,16 @@ impl Cache {
     /// where the tail is too small for one of so many shards.
     pub fn checkpoint(&self) -> Result<()> {
         self.engine().checkpoint_now()
+    }
+
+    /// What every byte of the cache's files is used for, segment by segment. Reads the table of every segment, so it takes a
+    /// while, and nothing is reclaimed meanwhile; [`stats`](Self::stats) has the sum at once. What is not yet written out of
+    /// the tail is not in its segment: flush before for all of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when a segment cannot be read, [`ErrorKind::Closed`].
+    pub fn ledger(&self) -> Result<Ledger> {
+        self.engine().ledger_of_bytes()
     }
 
     /// Sets what all files in the directory may take together, while the cache is used: more, or less. It returns once

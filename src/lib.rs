@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod absorb;
+mod accounts;
 mod cache;
 mod checkpoint;
 mod engine;
@@ -33,6 +34,7 @@ mod verify;
 mod workers;
 mod write;
 
+pub use accounts::{Ledger, SegmentLedger};
 pub use cache::Cache;
 pub use error::{Error, ErrorKind, Result};
 pub use inspect::{

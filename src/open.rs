@@ -265,7 +265,9 @@ impl Opening {
             closed: AtomicBool::new(false),
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             opened,
-            other_bytes: tail_bytes + IDENTITY_BYTES / 4 + foreign,
+            other_bytes: other_bytes(&*self.dir)
+                .map_or(tail_bytes + IDENTITY_BYTES / 4, |bytes| bytes)
+                + foreign,
             foreign_bytes: foreign,
             capacity: AtomicU64::new(self.plan.capacity_bytes),
             files_wanted: AtomicU64::new(log.store().max_files()),
@@ -274,6 +276,15 @@ impl Opening {
             log,
         }
     }
+}
+
+/// Bytes of the files that are not named like segments, as they are once the cache is open: nothing changes them then.
+fn other_bytes(dir: &dyn Dir) -> Option<u64> {
+    let entries = dir.list().ok()?;
+    let others = entries
+        .iter()
+        .filter(|entry| slot_of(&entry.name).is_none());
+    Some(others.map(|entry| entry.len).sum())
 }
 
 /// Where kept segments come in the policy's order, as their headers say.

@@ -4,6 +4,7 @@
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
+mod accounts;
 mod clean_reopen_keeps_everything;
 mod eight_threads_one_thousand_keys;
 mod holes;

@@ -96,6 +96,8 @@ pub struct Inventory {
     pub kept: Vec<Segment>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
+    /// The bytes of those that have not the size of a segment.
+    pub short: BTreeMap<u32, u64>,
     /// The first slot number that no file of the cache has.
     pub next_slot: u32,
     /// The first segment number that nothing has.
@@ -105,6 +107,8 @@ pub struct Inventory {
 #[derive(Debug)]
 struct Inner {
     free: Vec<u32>,
+    /// Bytes of the free files that are not as long as a segment.
+    short: BTreeMap<u32, u64>,
     prepared: VecDeque<SegmentId>,
     newest: SegmentId,
     next_number: u64,
@@ -163,6 +167,7 @@ impl SegmentStore {
             .map_or(inventory.next_number, |s| s.header.number.0);
         let inner = Inner {
             free: inventory.free,
+            short: inventory.short,
             prepared: inventory.prepared.into(),
             newest,
             next_number: inventory.next_number,
@@ -219,7 +224,9 @@ impl SegmentStore {
     /// Files that exist, in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.inner.lock().files as u64 * self.geometry.segment_bytes
+        let inner = self.inner.lock();
+        let whole = (inner.files - inner.short.len()) as u64 * self.geometry.segment_bytes;
+        whole + inner.short.values().sum::<u64>()
     }
 
     /// Sets how many prepared segments are kept back from whom.

@@ -87,7 +87,11 @@ impl SegmentStore {
             readers.removed.insert(slot);
             readers.open.remove(&slot);
         }
-        self.inner.lock().files -= 1;
+        {
+            let mut inner = self.inner.lock();
+            inner.files -= 1;
+            inner.short.remove(&slot);
+        }
         self.dir.sync().map_err(failed)
     }
 
