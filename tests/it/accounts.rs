@@ -145,6 +145,10 @@ fn minimal_23_a_call_that_fails_leaves_no_count_behind() {
 
 /// On a real disk: files take the blocks that they are counted with.
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the file system itself says"
+)]
 fn the_ledger_is_what_du_says() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::open(dir.path(), options(1024, Eviction::S3Merge)).unwrap();
