@@ -29,8 +29,9 @@ impl Engine {
             let _state = self.lock_upkeep()?;
             perennial_failpoints::site!("resize::bound");
             self.capacity.store(capacity_bytes, Ordering::Relaxed);
-            if !perennial_failpoints::planted!("resize-forgets-the-bound") {
-                let files = plan.max_segments(self.foreign_bytes);
+            let files = plan.max_segments(self.foreign_bytes);
+            let smaller = files < self.log.store().max_files();
+            if !(smaller && perennial_failpoints::planted!("resize-forgets-the-bound")) {
                 self.files_wanted.store(files, Ordering::Relaxed);
                 if files > self.log.store().max_files() {
                     self.log.store().set_max_files(files);
