@@ -218,7 +218,7 @@ fn minimal_21_reopen_with_other_shards_capacity_cores() {
                     assert_eq!(after, before, "{what}");
                 }
                 assert!(
-                    after <= before && after * 8 > before,
+                    after <= before && after * 4 > before,
                     "{what}: {after} of {before}"
                 );
                 assert!(bytes(&machine) <= capacity * KIB, "{what}");
@@ -226,12 +226,12 @@ fn minimal_21_reopen_with_other_shards_capacity_cores() {
                 let last = there(&cache, 0..2_000);
                 cache.close().unwrap();
                 assert!(bytes(&machine) <= capacity * KIB, "{what}");
-                // A full cache gives segments up for the checkpoint of its close, and for those an open prepares.
+                // An open prepares segments, and may give some up for that.
                 let reopened = open(&machine, other);
                 let found = reopened.stats();
                 let again = there(&reopened, 0..2_000);
                 assert!(
-                    again <= last && again + 200 > last,
+                    again <= last && again + 60 > last,
                     "{what}: {again} of {last}, {found}"
                 );
             }
