@@ -9,6 +9,7 @@ use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::Fs;
 use perennial_wal::may_wait;
 
+use crate::accounts::Ledger;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
 use crate::insert_options::InsertOptions;
@@ -280,6 +281,34 @@ impl Cache {
     /// where the tail is too small for one of so many shards.
     pub fn checkpoint(&self) -> Result<()> {
         self.engine().checkpoint_now()
+    }
+
+    /// What every byte of the cache's files is used for, segment by segment. Reads the table of every segment, so it takes a
+    /// while, and nothing is reclaimed meanwhile; [`stats`](Self::stats) has the sum at once. What is not yet written out of
+    /// the tail is not in its segment: flush before for all of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when a segment cannot be read, [`ErrorKind::Closed`].
+    pub fn ledger(&self) -> Result<Ledger> {
+        self.engine().ledger_of_bytes()
+    }
+
+    /// Sets what all files in the directory may take together, while the cache is used: more, or less. It returns once
+    /// they take no more; what has to go for that is chosen by the [`Eviction`](crate::Eviction) policy, and what it
+    /// keeps is moved. Nobody waits for that but the caller.
+    ///
+    /// Nothing on disk remembers it: the next open has the capacity of its own
+    /// [`Options::capacity_bytes`], whatever this one was resized to, and keeps what fits. The tail, the shards of the index
+    /// and the bytes between two checkpoints stay as they are until then. Range: six segments, the tail and what is in the
+    /// directory besides, or twice the tail if that is more; to 4 TiB, 65,536 times the tail, and the growth that
+    /// [`Options::capacity_bytes`] speaks of.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a capacity out of range, which is named; nothing happened then.
+    /// [`ErrorKind::Poisoned`] after a failed write, [`ErrorKind::Full`] where nothing more can be given up now,
+    /// [`ErrorKind::Closed`]; the bound is the new one then, and later calls that need room go on getting there.
+    pub fn resize(&self, capacity_bytes: u64) -> Result<()> {
+        self.engine().resize(capacity_bytes)
     }
 
     /// Counts since the cache was opened, and what it takes.

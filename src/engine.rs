@@ -50,6 +50,12 @@ pub(crate) struct Engine {
     pub(crate) opened: Stats,
     /// Bytes in the directory that are not segments.
     pub(crate) other_bytes: u64,
+    /// Bytes of these that are not this cache's.
+    pub(crate) foreign_bytes: u64,
+    /// What all files together may take.
+    pub(crate) capacity: AtomicU64,
+    /// As many segment files are in that; on the way there may be more.
+    pub(crate) files_wanted: AtomicU64,
     /// Held as long as the cache is open: the directory's lock, and the tail's where it lies elsewhere.
     pub(crate) _locks: Vec<Box<dyn LockGuard>>,
 }
@@ -198,7 +204,7 @@ impl Engine {
             segments: self.log.store().live().len() as u64,
             max_segments: self.log.store().max_files(),
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
-            capacity_bytes: self.plan.capacity_bytes,
+            capacity_bytes: self.capacity.load(Ordering::Relaxed),
             index_bytes: self.index.memory_bytes() as u64,
             bloom_probes: filter.probes,
             bloom_negatives: filter.negatives,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod absorb;
+mod accounts;
 mod cache;
 mod checkpoint;
 mod clear;
@@ -28,6 +29,7 @@ mod read;
 pub mod reclaim;
 #[cfg(not(feature = "model"))]
 mod reclaim;
+mod resize;
 mod scan;
 #[cfg(all(test, shuttle))]
 mod shuttle_tests;
@@ -42,6 +44,7 @@ mod verify;
 mod workers;
 mod write;
 
+pub use accounts::{Ledger, SegmentLedger};
 pub use cache::Cache;
 pub use compress::Compression;
 pub use error::{Error, ErrorKind, Result};

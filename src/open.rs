@@ -143,13 +143,7 @@ fn adopt(plan: &mut Plan, identity: &Identity) -> Result<()> {
         segment_bytes: u64::from(identity.segment_bytes),
         sector: u64::from(identity.sector),
     };
-    if stored != plan.geometry {
-        tracing::warn!(
-            segment_bytes = stored.segment_bytes,
-            "the cache keeps the segment size it was created with"
-        );
-        plan.geometry = stored;
-    }
+    plan.keep_segments(stored)?;
     plan.index.identity_bits = identity.identity_bits;
     plan.check()
 }
@@ -282,12 +276,26 @@ impl Opening {
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             dropped_unread: Mutex::new(Vec::new()),
             opened,
-            other_bytes: tail_bytes + IDENTITY_BYTES / 4 + foreign,
+            other_bytes: other_bytes(&*self.dir)
+                .map_or(tail_bytes + IDENTITY_BYTES / 4, |bytes| bytes)
+                + foreign,
+            foreign_bytes: foreign,
+            capacity: AtomicU64::new(self.plan.capacity_bytes),
+            files_wanted: AtomicU64::new(log.store().max_files()),
             _locks: std::mem::take(&mut self.locks),
             plan: self.plan.clone(),
             log,
         }
     }
+}
+
+/// Bytes of the files that are not named like segments, as they are once the cache is open: nothing changes them then.
+fn other_bytes(dir: &dyn Dir) -> Option<u64> {
+    let entries = dir.list().ok()?;
+    let others = entries
+        .iter()
+        .filter(|entry| slot_of(&entry.name).is_none());
+    Some(others.map(|entry| entry.len).sum())
 }
 
 /// Where kept segments come in the policy's order, as their headers say.
@@ -302,9 +310,7 @@ fn orders(store: &SegmentStore) -> BTreeMap<SegmentId, u64> {
 /// A smaller capacity: files that are too many are removed, free ones first, then the log's oldest.
 fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
     let mut evicted = 0;
-    let mut shrank = false;
-    while !store.shrink()? {
-        shrank = true;
+    while store.free_files() < store.surplus_files() {
         if store.kept().len() > store.live().len() {
             evicted += drop_a_kept_segment(store, ledger);
             continue;
@@ -320,8 +326,10 @@ fn fit(store: &SegmentStore, ledger: &Ledger) -> Result<u64> {
         store.release_through(through);
         evicted += ledger.drop_through(through);
     }
-    if shrank {
+    if store.surplus_files() > 0 {
         evicted += leave_the_log_room(store, ledger);
+        store.name_oldest()?;
+        store.shrink()?;
     }
     Ok(evicted)
 }

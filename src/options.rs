@@ -1,5 +1,6 @@
 //! How to open a cache.
 
+mod bounds;
 mod eviction;
 mod plan;
 
@@ -83,15 +84,16 @@ impl Options {
     }
 
     /// What all files in the cache directory may take together. Default: 1 GiB. Range: what six segments and the tail
-    /// need (about 60 KiB) to 4 TiB.
+    /// need (about 60 KiB) to 4 TiB. Another open may choose another: what fits stays. A cache can become at least 65,536
+    /// times as large as the one it was created as, and as small as six of its segments and the tail.
     pub fn capacity_bytes(mut self, bytes: u64) -> Self {
         self.capacity_bytes = bytes;
         self
     }
 
     /// Bytes of one segment file: the unit of eviction, and the upper bound of an entry. Fixed when the cache is created;
-    /// later values are ignored with a warning. Default: 64 MiB, or less so that there are at least 32. Range: 8 KiB to
-    /// 64 MiB, a multiple of 4096.
+    /// a later open that asks for another size is refused. Default: 64 MiB, or less so that there are at least 32. Range:
+    /// 8 KiB to 64 MiB, a multiple of 4096.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = Some(bytes);
         self

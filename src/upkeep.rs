@@ -34,6 +34,8 @@ impl Engine {
         let mut state = self.lock_upkeep()?;
         perennial_failpoints::site!("upkeep::step");
         self.refresh_filters();
+        // Of a shrink that was given up half-way, or is under way.
+        let _ = self.shrink_step(&mut state)?;
         if perennial_failpoints::planted!("nothing-prepared-ahead") {
             self.log.store().set_reserve(Reserve::default());
         } else {
@@ -67,7 +69,12 @@ impl Engine {
             if spare && self.log.prepare_segment()? {
                 continue;
             }
-            if !(self.reclaim_one(state)? || self.log.prepare_segment()?) {
+            let reclaimed = self.reclaim_one(state)?;
+            // On the way to a smaller capacity what is given up is used again: whoever shrinks the cache goes on.
+            if self.log.store().surplus_files() > 0 && self.log.prepare_segment()? {
+                continue;
+            }
+            if !(reclaimed || self.log.prepare_segment()?) {
                 let why = self
                     .log
                     .store()
@@ -85,7 +92,7 @@ impl Engine {
     }
 
     /// Files that are left for survivors.
-    fn kept_back(&self, state: &CheckpointState) -> u64 {
+    pub(crate) fn kept_back(&self, state: &CheckpointState) -> u64 {
         if state.busy {
             return 0;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
 
-use super::{Eviction, MIB, Options, Tail};
+use super::{Eviction, MIB, Options, Tail, bounds};
 use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::evict::Listener;
@@ -25,11 +25,7 @@ pub(crate) const IDENTITY_BYTES: u64 = 4 * KIB;
 impl Options {
     pub(crate) fn plan(&self) -> Result<Plan> {
         let capacity = self.capacity_bytes;
-        if capacity > 4 << 40 {
-            return Err(Error::invalid(format!(
-                "capacity_bytes is {capacity}; choose at most 4 TiB"
-            )));
-        }
+        bounds::check_most(capacity)?;
         if let Some(asked) = self
             .tail_bytes
             .filter(|asked| !(4 * KIB..=1 << 30).contains(asked))
@@ -63,6 +59,7 @@ impl Options {
             capacity_bytes: capacity,
             fixed_bytes: fixed,
             geometry: Geometry::of(segment_bytes),
+            segment_bytes_asked: self.segment_bytes,
             ring_bytes,
             tail: self.tail,
             tail_dir: self.absolute_tail_dir()?,
@@ -141,6 +138,8 @@ pub(crate) struct Plan {
     /// Bytes of the capacity that are not segments.
     pub(crate) fixed_bytes: u64,
     pub(crate) geometry: Geometry,
+    /// What the options say of the segments' size.
+    pub(crate) segment_bytes_asked: Option<u64>,
     pub(crate) ring_bytes: u64,
     pub(crate) tail: Tail,
     pub(crate) tail_dir: Option<PathBuf>,
@@ -206,7 +205,7 @@ impl Plan {
     }
 
     /// What a cache with these segments needs at least.
-    fn least_capacity(&self) -> u64 {
+    pub(super) fn least_capacity(&self) -> u64 {
         self.fixed_bytes + MIN_SEGMENTS * self.geometry.segment_bytes
     }
 
@@ -218,6 +217,7 @@ impl Plan {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        self.check_growth()?;
         let least_ring = TailMemory::min_ring_bytes(self.geometry.sector);
         if self.ring_bytes < least_ring || self.ring_bytes > 1 << 30 {
             let ring = self.ring_bytes;
@@ -235,7 +235,7 @@ impl Plan {
                 "tail_bytes is {ring}, more than half of the capacity of {capacity}; choose less"
             )));
         }
-        if self.ring_bytes < self.capacity_bytes / (64 * KIB) {
+        if self.ring_bytes < self.capacity_bytes / bounds::CAPACITY_PER_RING {
             let why = format!(
                 "tail_bytes is {}; choose at least {}, a 65536th of the capacity, for the head of a checkpoint",
                 self.ring_bytes,

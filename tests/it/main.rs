@@ -4,6 +4,7 @@
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
+mod accounts;
 mod clean_reopen_keeps_everything;
 mod compression;
 mod eight_threads_one_thousand_keys;
@@ -19,6 +20,7 @@ mod model;
 mod moving_the_tail;
 mod options_and_limits;
 mod priorities;
+mod resizing;
 mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;

@@ -320,21 +320,6 @@ fn other_shards_and_another_capacity_keep_what_fits() {
 }
 
 #[test]
-fn another_segment_size_is_ignored() {
-    let fs = SimFs::new(1);
-    let mut life = Life::new(1);
-    let cache = small::open(&fs, small::options().capacity_bytes(1 << 20)).unwrap();
-    life.live(&cache, 100);
-    cache.close().unwrap();
-    let other = small::options()
-        .capacity_bytes(1 << 20)
-        .segment_bytes(16 << 10);
-    let cache = small::open(&fs, other).unwrap();
-    life.oracle.set_keeps(Keeps::Everything);
-    small::check(&cache, &life.oracle, Crash::Kill).unwrap();
-}
-
-#[test]
 fn flush_every_makes_durable_without_being_asked() {
     let fs = SimFs::new(1);
     let options = small::options()

@@ -49,7 +49,7 @@ impl Driver for Undamaged {
     }
 }
 
-fn no_damage(cache: &Cache) -> Result<(), String> {
+pub(crate) fn no_damage(cache: &Cache) -> Result<(), String> {
     let stats = cache.stats();
     if stats.damaged + stats.forgotten_all + stats.quarantined_files == 0 {
         Ok(())

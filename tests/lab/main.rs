@@ -18,6 +18,7 @@ mod mutants;
 mod odd;
 mod priorities;
 mod random;
+mod resizing;
 mod scenarios;
 mod small_scope;
 

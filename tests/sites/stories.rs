@@ -12,7 +12,7 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 12] = [
+pub(crate) const ALL: [Story; 13] = [
     ("a full cache", a_full_cache),
     ("a full cache that keeps what is read", a_cache_that_keeps),
     ("a cache that is cleared", a_cache_that_is_cleared),
@@ -23,6 +23,7 @@ pub(crate) const ALL: [Story; 12] = [
     ("a tail that moves", moving_tails),
     ("a move that is killed", killed_moves),
     ("a capacity that shrinks", a_smaller_capacity),
+    ("a capacity that shrinks while the cache runs", a_resize),
     ("a log that lies in the tail as a whole", a_log_in_the_tail),
     ("entries that are pinned, and that end", pinned_and_ending),
 ];
@@ -376,6 +377,16 @@ fn a_smaller_capacity(world: &World) {
     world.close(cache);
     let cache = world.open(small());
     world.work(&cache, 20);
+    world.close(cache);
+}
+
+fn a_resize(world: &World) {
+    let cache = world.open(small().capacity_bytes(256 << 10));
+    world.work(&cache, 300);
+    cache.resize(64 << 10).expect("it gets smaller");
+    world.work(&cache, 20);
+    cache.resize(128 << 10).expect("it gets larger");
+    world.work(&cache, 100);
     world.close(cache);
 }
 

@@ -1,5 +1,6 @@
 //! The log: reserve, complete, make stable, read, release.
 
+mod fitting;
 mod stopping;
 
 use crate::buffer::{Buffers, Class, NoRoom, Place};

@@ -196,6 +196,7 @@ impl Contents<'_> {
             prepared: numbers(prepared),
             kept,
             free,
+            short: self.found.short.iter().copied().collect(),
             next_slot: self.found.next_slot,
             next_number: self.found.max_number
                 + u64::from(!perennial_failpoints::planted!("number-used-again")),

@@ -45,6 +45,8 @@ pub struct Found {
     pub kept: Vec<ChainSegment>,
     /// Files that can be used again.
     pub free: Vec<u32>,
+    /// Of these, what is shorter than a segment, and its bytes: killed while it was made.
+    pub short: Vec<(u32, u64)>,
     /// Files that are not this cache's, and how many bytes they take.
     pub foreign: Vec<(String, u64)>,
     /// Files that were written to and whose header is damaged; they are among the free.
@@ -111,6 +113,9 @@ pub(crate) fn find(
                 found.free.push(slot);
             }
         }
+        if found.free.last() == Some(&slot) && entry.len != geometry.segment_bytes {
+            found.short.push((slot, entry.len));
+        }
         // Behind our own: names that strangers have are stepped over when a file is made.
         if found.foreign.len() == strangers {
             found.next_slot = found.next_slot.max(slot + 1);
@@ -155,9 +160,11 @@ fn link(found: &mut Found, mut good: BTreeMap<SegmentId, ChainSegment>, geometry
         void.iter()
             .any(|(number, through)| id > *number && id <= *through)
     };
+    // A kept segment may lie in the very file of the one that was given up, before any header of the log says so.
     let floor = good
         .values()
         .filter(|s| !is_void(s.header.number))
+        .chain(&found.kept)
         .map(|s| s.header.oldest)
         .max()
         .unwrap_or_default();

@@ -4,7 +4,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Keeps, Options};
 
 use super::disk;
 use crate::driver::{Perennial, small};
-use crate::{Case, clearing as clears, random, scenarios, small_scope};
+use crate::{Case, clearing as clears, random, resizing, scenarios, small_scope};
 
 /// What says what is wrong, if anything is.
 pub(super) type Run = fn() -> Result<(), String>;
@@ -12,8 +12,9 @@ pub(super) type Run = fn() -> Result<(), String>;
 /// A title, what luck it has (no bug: something legal that hardly ever happens), and the hunt.
 type Hunt = (&'static str, &'static [&'static str], Run);
 
-pub(super) const HUNTS: [Hunt; 11] = [
+pub(super) const HUNTS: [Hunt; 12] = [
     ("scripts of two steps", &[], || small_scope_of(2)),
+    ("resizes", &[], resizing::hunt),
     ("failing sync", &[], disk::a_sync_fails),
     ("rot", &[], disk::a_bit_rots),
     ("misdirected write", &[], disk::a_sector_lands_elsewhere),

@@ -24,7 +24,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 64] = [
+const MUTANTS: [&str; 66] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "bloom-swap-drops-additions",
@@ -81,8 +81,10 @@ const MUTANTS: [&str; 64] = [
     "renamed-before-synced",
     "replaced-before-reserved",
     "replay-begins-too-late",
+    "resize-forgets-the-bound",
     "reuse-before-stable",
     "seed-without-incarnation",
+    "shrink-unlinks-live-segment",
     "source-freed-before-move-is-stable",
     "tail-not-in-the-capacity",
     "tier-by-key",

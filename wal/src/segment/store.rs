@@ -5,11 +5,12 @@
 //! place. Numbers are never used twice (hole 10).
 
 mod files;
+mod fitting;
 mod kept;
 mod prepare;
 mod rows;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub(crate) use files::Writer;
@@ -18,7 +19,7 @@ use perennial_failpoints::fs::{Dir, File};
 
 use super::SegmentHeader;
 use crate::buffer::{Class, Segments};
-use crate::error::{Result, WalError};
+use crate::error::WalError;
 use crate::frame::Seed;
 use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, SegmentId};
@@ -26,6 +27,8 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 
 /// The last slot that has a name.
 const MAX_SLOT: u32 = 999_999;
+/// So many segment files have names.
+pub const MAX_FILES: u64 = MAX_SLOT as u64 + 1;
 
 /// The name of the file in slot `slot`.
 #[must_use]
@@ -93,6 +96,8 @@ pub struct Inventory {
     pub kept: Vec<Segment>,
     /// Slots whose files may be used again.
     pub free: Vec<u32>,
+    /// The bytes of those that have not the size of a segment.
+    pub short: BTreeMap<u32, u64>,
     /// The first slot number that no file of the cache has.
     pub next_slot: u32,
     /// The first segment number that nothing has.
@@ -102,6 +107,8 @@ pub struct Inventory {
 #[derive(Debug)]
 struct Inner {
     free: Vec<u32>,
+    /// Bytes of the free files that are not as long as a segment.
+    short: BTreeMap<u32, u64>,
     prepared: VecDeque<SegmentId>,
     newest: SegmentId,
     next_number: u64,
@@ -135,6 +142,8 @@ pub struct SegmentStore {
 struct Readers {
     open: BTreeMap<u32, Arc<dyn File>>,
     order: VecDeque<u32>,
+    /// Files that were removed: whoever was about to read one does not keep it open.
+    removed: BTreeSet<u32>,
 }
 
 impl SegmentStore {
@@ -158,6 +167,7 @@ impl SegmentStore {
             .map_or(inventory.next_number, |s| s.header.number.0);
         let inner = Inner {
             free: inventory.free,
+            short: inventory.short,
             prepared: inventory.prepared.into(),
             newest,
             next_number: inventory.next_number,
@@ -220,13 +230,9 @@ impl SegmentStore {
     /// Files that exist, in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.inner.lock().files as u64 * self.geometry.segment_bytes
-    }
-
-    /// Files that exist or may be made.
-    #[must_use]
-    pub fn max_files(&self) -> u64 {
-        self.max_files.load(Ordering::Relaxed)
+        let inner = self.inner.lock();
+        let whole = (inner.files - inner.short.len()) as u64 * self.geometry.segment_bytes;
+        whole + inner.short.values().sum::<u64>()
     }
 
     /// Sets how many prepared segments are kept back from whom.
@@ -251,28 +257,6 @@ impl SegmentStore {
         if let Some(slot) = live.get(&header.number).map(|s| s.slot) {
             live.insert(header.number, Arc::new(Segment { slot, header }));
         }
-    }
-
-    /// Removes free files while there are more than may be. False: there still are, and none is free.
-    ///
-    /// # Errors
-    /// When a file cannot be removed.
-    pub fn shrink(&self) -> Result<bool> {
-        let mut inner = self.inner.lock();
-        while inner.files as u64 > self.max_files() {
-            let Some(slot) = inner.free.pop() else {
-                return Ok(false);
-            };
-            perennial_failpoints::site!("wal::segment::remove");
-            let removed = self
-                .dir
-                .remove(&file_name(slot))
-                .and_then(|()| self.dir.sync());
-            removed.map_err(|source| WalError::io("remove", self.path(slot), 0, source))?;
-            self.readers.lock().open.remove(&slot);
-            inner.files -= 1;
-        }
-        Ok(true)
     }
 
     /// Frees every log segment up to and including `through`. Its addresses count no more from now on.

@@ -46,6 +46,9 @@ impl SegmentStore {
         // The next frame read is somewhere else; and what follows may still have to be written past the page cache.
         file.advise_random();
         let mut readers = self.readers.lock();
+        if readers.removed.contains(&slot) {
+            return Ok(file);
+        }
         readers.open.insert(slot, Arc::clone(&file));
         readers.order.push_back(slot);
         while readers.open.len() > OPEN_FILES {

@@ -102,14 +102,6 @@ impl SegmentStore {
     pub fn is_kept(&self, id: SegmentId) -> bool {
         self.kept.read().contains_key(&id)
     }
-
-    /// Files that are free, or may still be made.
-    #[must_use]
-    pub fn spare_files(&self) -> u64 {
-        let inner = self.inner.lock();
-        let unmade = self.max_files().saturating_sub(inner.files as u64);
-        inner.free.len() as u64 + unmade
-    }
 }
 
 impl KeptWriter {

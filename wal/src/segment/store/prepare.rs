@@ -71,12 +71,19 @@ impl SegmentStore {
             inner.no_file = Some(error);
             if !new {
                 inner.free.push(slot);
+                // As far as it was made.
+                let len = self.dir.open(&file_name(slot), OpenMode::Read);
+                if let Ok(len) = len.and_then(|file| file.len()) {
+                    inner.short.insert(slot, len);
+                }
             }
             return None;
         }
+        inner.short.remove(&slot);
         if new {
             inner.next_slot = slot + 1;
             inner.files += 1;
+            self.readers.lock().removed.remove(&slot);
         }
         Some(slot)
     }

@@ -1,0 +1,104 @@
+//! Another capacity, while the cache runs.
+//!
+//! ```text
+//!   grow     the bound ─► files are made when they are needed
+//!   shrink   the bound, one file less ─► reclaim, as the policy says ─► a file is free ─► name the oldest ─► unlink ─┐
+//!               ▲────────────────────────────────── until it is the new one ◄────────────────────────────────────────┘
+//! ```
+//! File by file, so that the policy always sees a cache that is nearly as large as it may be: with all of the new bound at
+//! once the log alone would have to make room first, and checkpoints of an index that is far too large would fill it again.
+//!
+//! Nothing on disk says what the capacity is: whoever opens the cache does. So a crash in between leaves a cache like any
+//! other, with as many files as there were just then.
+//!
+//! The right to do upkeep is taken for each step anew, and who needs a segment meanwhile reclaims one and uses its file:
+//! nobody waits for the whole way.
+
+use crate::checkpoint::CheckpointState;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::Ordering;
+
+impl Engine {
+    /// What [`Cache::resize`](crate::Cache::resize) does.
+    pub(crate) fn resize(&self, capacity_bytes: u64) -> Result<()> {
+        self.check_open()?;
+        let plan = self.plan.resized(capacity_bytes, self.foreign_bytes)?;
+        {
+            // One after the other with merges, checkpoints, and others who resize.
+            let _state = self.lock_upkeep()?;
+            perennial_failpoints::site!("resize::bound");
+            self.capacity.store(capacity_bytes, Ordering::Relaxed);
+            let files = plan.max_segments(self.foreign_bytes);
+            self.pins.set_budget(plan.pinned_bytes(files));
+            let smaller = files < self.log.store().max_files();
+            if !(smaller && perennial_failpoints::planted!("resize-forgets-the-bound")) {
+                self.files_wanted.store(files, Ordering::Relaxed);
+                if files > self.log.store().max_files() {
+                    self.log.store().set_max_files(files);
+                }
+            }
+        }
+        loop {
+            self.check_open()?;
+            match self.shrink_step(&mut *self.lock_upkeep()?)? {
+                Shrunk::Fits => return Ok(()),
+                Shrunk::Goes => {}
+                Shrunk::Stuck => {
+                    return Err(Error::new(
+                        ErrorKind::Full,
+                        "no more segments can be reclaimed now; the cache gets smaller as it is used",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// One step towards as many files as may be.
+    pub(crate) fn shrink_step(&self, state: &mut CheckpointState) -> Result<Shrunk> {
+        let store = self.log.store();
+        let wanted = self.files_wanted.load(Ordering::Relaxed);
+        if store.surplus_files() == 0 {
+            if store.max_files() <= wanted {
+                return Ok(Shrunk::Fits);
+            }
+            store.set_max_files(store.files().saturating_sub(1).max(wanted));
+        }
+        let (surplus, free) = (store.surplus_files(), store.free_files());
+        if free < surplus + self.kept_back(state) {
+            perennial_failpoints::site!("resize::reclaim");
+            let mut reclaimed = self.reclaim_one(state)?;
+            if reclaimed && store.free_files() <= free {
+                reclaimed |= self.reclaim_without_another_checkpoint(state)?;
+            }
+            if reclaimed {
+                return Ok(Shrunk::Goes);
+            }
+        }
+        Ok(if self.log.remove_surplus()? {
+            Shrunk::Goes
+        } else {
+            Shrunk::Stuck
+        })
+    }
+
+    /// Of very small entries a checkpoint may take as much of the log as the log may have: one for each segment that is
+    /// given up, and none would ever be free. What is kept is forgotten then, should a crash come before the next.
+    fn reclaim_without_another_checkpoint(&self, state: &mut CheckpointState) -> Result<bool> {
+        let writing = std::mem::replace(&mut state.writing, true);
+        let reclaimed = self.reclaim_one(state);
+        state.writing = writing;
+        reclaimed
+    }
+}
+
+/// What a step of a shrink came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shrunk {
+    /// There are no more files than may be.
+    Fits,
+    /// There is more to do.
+    Goes,
+    /// There is, but nothing can be reclaimed now.
+    Stuck,
+}
