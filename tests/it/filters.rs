@@ -54,6 +54,7 @@ fn filters_are_built_anew_when_they_let_too_much_through() {
 #[test]
 fn evicted_keys_do_not_fill_the_filter() {
     let options = options()
+        .eviction(Eviction::Fifo)
         .capacity_bytes(1 << 20)
         .tail_bytes(64 << 10)
         .segment_bytes(32 << 10);

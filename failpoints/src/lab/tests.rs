@@ -103,14 +103,18 @@ fn a_file_whose_name_is_not_synced_is_lost() {
 
 #[test]
 fn a_put_that_returns_before_it_is_written_is_lost_to_a_kill() {
-    let failure = found(Bug::AckBeforeWrite, "lost", 1);
+    // Or an older one is there, where the life after a recovery is killed.
+    let failure = found(Bug::AckBeforeWrite, "; expected one of [Some(", 1);
     assert!(failure.at.contains("killed"), "{failure}");
 }
 
 #[test]
 fn a_remove_that_is_not_logged_is_resurrected() {
+    // Of its own, or one of the life after a recovery.
     let failure = found(Bug::ResurrectsRemoved, "resurrected", 2);
-    assert!(matches!(failure.script[1], Step::Remove { .. }));
+    let removes = |step: &Step| matches!(step, Step::Remove { .. });
+    let its_own = failure.script.iter().any(removes);
+    assert!(its_own || failure.at.contains("the crash after that"));
 }
 
 #[test]
@@ -132,8 +136,13 @@ fn a_store_that_believes_a_torn_tail() {
 
 #[test]
 fn a_failure_prints_its_script() {
-    let printed = found(Bug::ResurrectsRemoved, "resurrected", 2).to_string();
-    for part in ["key-", "step 0: Put", "step 1: Remove"] {
+    let failure = Failure {
+        script: vec![Step::put(0, 30), Step::remove(0)],
+        at: "after step 1, power lost".to_owned(),
+        why: "key-0: resurrected".to_owned(),
+    };
+    let printed = failure.to_string();
+    for part in ["key-0", "power lost", "step 0: Put", "step 1: Remove"] {
         assert!(printed.contains(part), "{printed}");
     }
 }
