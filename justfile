@@ -5,8 +5,8 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 _default:
     @just --list
 
-# Format, lints, dependencies, tests, documentation tests, fault sites.
-test: fmt clippy deny unit doc-test sites
+# Format, lints, dependencies, tests, documentation tests, compression, fault sites.
+test: fmt clippy deny unit doc-test compression sites
 
 fmt:
     cargo fmt --all --check
@@ -22,6 +22,10 @@ unit:
 
 doc-test:
     cargo test --workspace --doc
+
+# Values that are stored compressed: the codecs are behind features.
+compression:
+    cargo test --features lz4,zstd --test it -- compress
 
 # Every named fault site is reached, and a machine that stops at any of them recovers.
 sites *ARGS:
