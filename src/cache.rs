@@ -93,6 +93,18 @@ impl Cache {
             .insert_with(key.as_ref(), value.as_ref(), &options)
     }
 
+    /// Like [`insert`](Self::insert), but never waits for room: where the background is behind, the answer is
+    /// [`Rejection::Busy`](crate::Rejection::Busy), and the key has no value then. A value too large for the tail's buffers
+    /// is written to its segment before this returns. Without [`Options::background`] nobody else makes room, and the
+    /// caller does.
+    ///
+    /// # Errors
+    /// As [`insert`](Self::insert), and [`ErrorKind::Busy`] where there is no room to remove an older version either:
+    /// nothing happened then.
+    pub fn try_insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Inserted> {
+        self.engine().try_insert(key.as_ref(), value.as_ref())
+    }
+
     /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before. A value too
     /// large for the tail's buffers (about 1.8 MiB, or a fifth of the tail) is filled in memory and then copied.
     ///

@@ -46,6 +46,8 @@ pub(crate) struct Engine {
     pub(crate) nothing_new_below: AtomicU64,
     /// Hashes of entries that were dropped because their bytes did not prove themselves: they may after a restart.
     pub(crate) dropped_unread: Mutex<Vec<u64>>,
+    /// Somebody who does not wait found the tail full.
+    pub(crate) room_wanted: AtomicBool,
     /// What the open found; its counters are 0.
     pub(crate) opened: Stats,
     /// Bytes in the directory that are not segments.

@@ -2,6 +2,7 @@
 
 mod absorb;
 mod accounts;
+mod admission;
 mod cache;
 mod checkpoint;
 mod clear;
@@ -45,6 +46,7 @@ mod workers;
 mod write;
 
 pub use accounts::{Ledger, SegmentLedger};
+pub use admission::{Admission, AdmittedByAll, Offer, ValueSize, WriteBudget};
 pub use cache::Cache;
 pub use compress::Compression;
 pub use error::{Error, ErrorKind, Result};
@@ -57,7 +59,7 @@ pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };
 pub use keys::Keys;
-pub use options::{Eviction, Options, Tail};
+pub use options::{Eviction, Options, Tail, WhenFull};
 pub use scan::Scan;
 pub use stats::Stats;
 pub use typed::TypedCache;

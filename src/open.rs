@@ -275,6 +275,7 @@ impl Opening {
             pins,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             dropped_unread: Mutex::new(Vec::new()),
+            room_wanted: AtomicBool::new(false),
             opened,
             other_bytes: other_bytes(&*self.dir)
                 .map_or(tail_bytes + IDENTITY_BYTES / 4, |bytes| bytes)

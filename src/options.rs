@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admission::Admission;
 use crate::compress::Compression;
 pub use eviction::Eviction;
 pub(crate) use plan::{IDENTITY_BYTES, MIN_SEGMENTS, Plan};
@@ -15,6 +16,18 @@ pub(crate) use plan::{IDENTITY_BYTES, MIN_SEGMENTS, Plan};
 use crate::evict::{EvictionListener, Listener};
 
 const MIB: u64 = 1 << 20;
+
+/// What an insert does that finds no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// It waits until there is.
+    #[default]
+    Block,
+    /// It answers [`Rejection::Busy`](crate::Rejection::Busy), as [`Cache::try_insert`](crate::Cache::try_insert) does.
+    /// Removes, what a closure fills and what is fetched wait all the same.
+    Reject,
+}
 
 /// Where what is acknowledged lies until it is in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +60,8 @@ pub struct Options {
     log_percent: u8,
     placement_duel: bool,
     listener: Option<Listener>,
+    admission: Option<Arc<dyn Admission>>,
+    when_full: WhenFull,
     pinned_percent: u8,
     compression: Compression,
 }
@@ -71,6 +86,8 @@ impl Default for Options {
             log_percent: 25,
             placement_duel: true,
             listener: None,
+            admission: None,
+            when_full: WhenFull::Block,
             pinned_percent: 25,
             compression: Compression::None,
         }
@@ -202,6 +219,19 @@ impl Options {
     /// the keys of a segment that is given up are read. Default: nobody.
     pub fn on_evict(mut self, listener: impl EvictionListener + 'static) -> Self {
         self.listener = Some(Listener(Arc::new(listener)));
+        self
+    }
+
+    /// Which inserts are made: see [`Admission`]. Of a key whose insert is not, an older version is removed. Default: all.
+    pub fn admission(mut self, admission: impl Admission + 'static) -> Self {
+        self.admission = Some(Arc::new(admission));
+        self
+    }
+
+    /// What an insert does that finds no room in the tail or no segment: the background is behind. Default:
+    /// [`WhenFull::Block`].
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
         self
     }
 

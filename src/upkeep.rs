@@ -31,6 +31,7 @@ impl Engine {
 
     /// One round of upkeep.
     pub(crate) fn upkeep_step(&self) -> Result<()> {
+        self.make_wanted_room()?;
         let mut state = self.lock_upkeep()?;
         perennial_failpoints::site!("upkeep::step");
         self.refresh_filters();

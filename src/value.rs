@@ -68,4 +68,8 @@ pub enum Rejection {
     Superseded,
     /// Pinned entries would take more than [`Options::pinned_percent`](crate::Options::pinned_percent) of the capacity.
     PinnedFull,
+    /// [`Options::admission`](crate::Options::admission) says no.
+    NotAdmitted,
+    /// There was no room, and the call does not wait for it: [`Cache::try_insert`](crate::Cache::try_insert).
+    Busy,
 }

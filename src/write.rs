@@ -15,11 +15,12 @@ use perennial_wal::{
 
 use crate::compress::Compression;
 use crate::engine::{Engine, put_spec, read_bytes};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flight;
 use crate::fetch::Flights;
 use crate::index::{Entry, ShardGuard, size_class};
 use crate::insert_options::{InsertOptions, Priority};
+use crate::options::WhenFull;
 use crate::value::{Inserted, Rejection};
 
 /// What a reservation under the shard lock came to.
@@ -27,6 +28,8 @@ enum Placed<'a> {
     Reserved(Reservation<'a>, bool),
     Superseded,
     PinnedFull,
+    /// Only for who does not wait.
+    NoRoom,
 }
 
 /// What to put, and where its entry will point.
@@ -51,6 +54,8 @@ pub(crate) struct How<'f> {
     pub(crate) compression: Option<Compression>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     pub(crate) only_for: Option<&'f Arc<Flight>>,
+    /// Not to wait for room.
+    pub(crate) at_once: bool,
 }
 
 impl Engine {
@@ -76,12 +81,24 @@ impl Engine {
             priority: options.priority_of(),
             compression: options.compression_of()?,
             only_for: None,
+            at_once: false,
+        };
+        self.insert_how(key, value, how)
+    }
+
+    pub(crate) fn try_insert(&self, key: &[u8], value: &[u8]) -> Result<Inserted> {
+        let how = How {
+            at_once: true,
+            ..How::default()
         };
         self.insert_how(key, value, how)
     }
 
     pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
         let (hash, _) = self.check_put(key, value.len())?;
+        if how.priority != Priority::Pinned && !self.admits(hash, value.len()) {
+            return self.not_admitted(key, how);
+        }
         let compression = how.compression.unwrap_or(self.plan.compression);
         let (stored, codec) = compression.store(value);
         let inserted_bytes = key.len() + value.len();
@@ -94,10 +111,14 @@ impl Engine {
         if how.priority == Priority::Pinned && !self.may_pin(&spec)? {
             return self.reject(key, Rejection::PinnedFull, how.durable);
         }
+        let at_once = self.is_at_once(how);
         let extent = if self.goes_through_the_ring(&spec) {
             None
         } else {
-            Some(self.write_extent(spec, key, value)?)
+            match self.write_extent(spec, key, value, at_once)? {
+                Some(extent) => Some(extent),
+                None => return self.busy(key, hash),
+            }
         };
         let spec = if extent.is_some() {
             reference_spec(hash, spec.flags)
@@ -111,8 +132,9 @@ impl Engine {
             extent,
             only_for: how.only_for,
         };
-        let (mut reservation, entered) = match self.place(&placing)? {
+        let (mut reservation, entered) = match self.place(&placing, at_once)? {
             Placed::Reserved(reservation, entered) => (reservation, entered),
+            Placed::NoRoom => return self.busy(key, hash),
             Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
             Placed::PinnedFull => return self.reject(key, Rejection::PinnedFull, how.durable),
         };
@@ -138,6 +160,39 @@ impl Engine {
             self.make_durable(end)?;
         }
         Ok(Inserted::Rejected(why))
+    }
+
+    /// A fetch is not the newest thing that happened to the key, perhaps, and found nothing: it removes nothing.
+    fn not_admitted(&self, key: &[u8], how: How<'_>) -> Result<Inserted> {
+        if how.only_for.is_some() {
+            return Ok(Inserted::Rejected(Rejection::NotAdmitted));
+        }
+        self.reject(key, Rejection::NotAdmitted, how.durable)
+    }
+
+    /// Without a thread that makes room nobody would, ever: then the caller does.
+    fn is_at_once(&self, how: How<'_>) -> bool {
+        let rejects = self.plan.when_full == WhenFull::Reject && how.only_for.is_none();
+        (how.at_once || rejects) && self.plan.background
+    }
+
+    /// There is no room: the older version goes, if that is possible at once. One that is in no index may come back after
+    /// a crash, as what was evicted may.
+    fn busy(&self, key: &[u8], hash: u64) -> Result<Inserted> {
+        self.ask_for_room();
+        match self.try_remove(key, hash) {
+            Ok((_, entered, _)) => self.after_operation(entered),
+            Err(Refused::Stopped(why)) => return Err(why.into()),
+            Err(Refused::NoRoom(_)) if self.index.get(hash).is_none() => {}
+            Err(Refused::NoRoom(_)) => {
+                return Err(Error::new(
+                    ErrorKind::Busy,
+                    "there is no room now, and the older version is still there; try again",
+                ));
+            }
+        }
+        self.counters.rejected.add(1);
+        Ok(Inserted::Rejected(Rejection::Busy))
     }
 
     pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
@@ -231,20 +286,29 @@ impl Engine {
         value.saturating_sub(value.div_ceil(perennial_wal::frame::CHUNK_BYTES) * 4)
     }
 
-    fn write_extent(&self, spec: FrameSpec, key: &[u8], value: &[u8]) -> Result<ExtentRef> {
+    /// `None`: there is no room, and it is not waited for.
+    fn write_extent(
+        &self,
+        spec: FrameSpec,
+        key: &[u8],
+        value: &[u8],
+        at_once: bool,
+    ) -> Result<Option<ExtentRef>> {
         loop {
             match self.log.append_extent(spec, key, value) {
-                Ok(extent) => return Ok(extent),
+                Ok(extent) => return Ok(Some(extent)),
+                Err(Refused::NoRoom(_)) if at_once => return Ok(None),
                 Err(refused) => self.answer(refused, Class::Put)?,
             }
         }
     }
 
     /// Reserves the frame and sets the index entry, together.
-    fn place(&self, placing: &Placing<'_>) -> Result<Placed<'_>> {
+    fn place(&self, placing: &Placing<'_>, at_once: bool) -> Result<Placed<'_>> {
         loop {
             match self.try_place(placing) {
                 Ok(placed) => return Ok(placed),
+                Err(Refused::NoRoom(_)) if at_once => return Ok(Placed::NoRoom),
                 Err(refused) => self.answer(refused, Class::Put)?,
             }
         }

@@ -1,11 +1,13 @@
 //! The options checked, and what follows from them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use perennial_wal::{Geometry, TAIL_HEAD_BYTES, TailMemory, align_down};
 
-use super::{Eviction, MIB, Options, Tail, bounds};
+use super::{Eviction, MIB, Options, Tail, WhenFull, bounds};
+use crate::admission::Admission;
 use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::evict::Listener;
@@ -74,6 +76,8 @@ impl Options {
             log_percent: self.log_percent,
             placement_duel: self.placement_duel,
             listener: self.listener.clone(),
+            admission: self.admission.clone(),
+            when_full: self.when_full,
             pinned_percent: self.pinned_percent,
             compression: self.compression,
         };
@@ -154,6 +158,8 @@ pub(crate) struct Plan {
     pub(crate) log_percent: u8,
     pub(crate) placement_duel: bool,
     pub(crate) listener: Option<Listener>,
+    pub(crate) admission: Option<Arc<dyn Admission>>,
+    pub(crate) when_full: WhenFull,
     pub(crate) pinned_percent: u8,
     pub(crate) compression: Compression,
 }

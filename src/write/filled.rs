@@ -21,6 +21,9 @@ impl Engine {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (hash, spec) = self.check_put(key, len)?;
+        if !self.admits(hash, len) {
+            return self.reject(key, Rejection::NotAdmitted, false);
+        }
         if !self.goes_through_the_ring(&spec) {
             return self.insert_large_with(key, len, fill);
         }
@@ -31,7 +34,7 @@ impl Engine {
             extent: None,
             only_for: None,
         };
-        let Placed::Reserved(reservation, entered) = self.place(&placing)? else {
+        let Placed::Reserved(reservation, entered) = self.place(&placing, false)? else {
             return Ok(Inserted::Rejected(Rejection::Superseded));
         };
         let addr = Addr::log(reservation.lsn());

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::fs::{File, Fs};
 
@@ -95,6 +95,8 @@ pub enum Action {
     OtherFile,
     /// A bit of what a read or write carries, counted from its first byte, flips on the way; other calls are made.
     FlipBit(usize),
+    /// It is made once [`FaultFs::let_go`] is called: a device that hangs. Other threads' calls go on.
+    Hold,
     /// The process ends before it.
     KillBefore,
     /// The process ends after it, before the caller learns of it.
@@ -184,6 +186,8 @@ impl FaultFs {
             counted: Mutex::new(Counted { calls: 0, plan }),
             writable: Mutex::default(),
             dead: AtomicBool::new(false),
+            held: Mutex::default(),
+            go_on: Condvar::new(),
             on_kill,
         };
         Self {
@@ -201,6 +205,19 @@ impl FaultFs {
     /// Decides by another plan from the next call on; the count goes on.
     pub fn set_plan(&self, plan: Plan) {
         self.control.counted.lock().plan = plan;
+    }
+
+    /// How many calls are being [held](Action::Hold).
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.control.held.lock().waiting
+    }
+
+    /// Makes the calls that are being [held](Action::Hold). Later ones are the plan's again:
+    /// [`set_plan`](Self::set_plan) first if they are to pass.
+    pub fn let_go(&self) {
+        self.control.held.lock().rounds += 1;
+        self.control.go_on.notify_all();
     }
 
     /// True once a kill has come.
@@ -229,7 +246,16 @@ struct Control {
     /// Files open for writing, by name, in the order of their opens.
     writable: Mutex<Vec<(String, Weak<dyn File>)>>,
     dead: AtomicBool,
+    held: Mutex<Held>,
+    go_on: Condvar,
     on_kill: Arc<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Held {
+    waiting: u64,
+    /// How often all were let go.
+    rounds: u64,
 }
 
 impl Control {
@@ -239,8 +265,22 @@ impl Control {
             Action::Fail(kind) => Err(kind.into()),
             Action::FailRaw(number) => Err(io::Error::from_raw_os_error(number)),
             Action::KillBefore => Err(self.kill()),
+            Action::Hold => {
+                self.hold();
+                Ok(Action::Pass)
+            }
             made => Ok(made),
         }
+    }
+
+    fn hold(&self) {
+        let mut held = self.held.lock();
+        let round = held.rounds;
+        held.waiting += 1;
+        while held.rounds == round {
+            self.go_on.wait(&mut held);
+        }
+        held.waiting -= 1;
     }
 
     fn opened_for_writing(&self, name: &str, file: &Arc<dyn File>) {

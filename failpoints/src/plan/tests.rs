@@ -275,3 +275,27 @@ fn a_bit_flips_on_the_way() {
     file.read_at(&mut buf, 0).unwrap();
     assert_eq!(&buf, b"a`c", "there is no such bit");
 }
+
+#[test]
+fn what_is_held_is_made_once_it_is_let_go() {
+    let machine = SimFs::new(1);
+    let plan = Plan::new(|call| match call.kind {
+        CallKind::SyncDir => Action::Hold,
+        _ => Action::Pass,
+    });
+    let fs = FaultFs::new(Arc::new(machine), plan);
+    fs.create_dir_all(Path::new("/d")).unwrap();
+    let dir = fs.open_dir(Path::new("/d")).unwrap();
+    std::thread::scope(|s| {
+        let synced = s.spawn(|| dir.sync());
+        while fs.held() == 0 {
+            std::thread::yield_now();
+        }
+        assert!(dir.list().unwrap().is_empty(), "others go on");
+        assert!(!synced.is_finished());
+        fs.set_plan(Plan::none());
+        fs.let_go();
+        synced.join().unwrap().unwrap();
+    });
+    assert_eq!(fs.held(), 0);
+}
