@@ -87,6 +87,10 @@ bench *ARGS:
 replay *ARGS:
     cargo run --release -p perennial-bench -- {{ ARGS }}
 
+# A hundred times its capacity through a cache, with 200 restarts, half of them kills: docs/benchmarks.md.
+churn *ARGS:
+    cargo run --release -p perennial-bench -- churn {{ ARGS }}
+
 # Kill a process that fills a cache, again and again; see what is left.
 demo *ARGS:
     cargo run --release --bin perennial -- demo {{ ARGS }}

@@ -151,11 +151,8 @@ impl State {
         // What all offers of one second would write, by what the admitted ones wrote.
         let offered = u128::from(self.offered_bytes) * 1000 / u128::from(passed_ms.max(1));
         let (written, admitted) = (u128::from(written), u128::from(self.admitted_bytes));
-        let all = if admitted == 0 {
-            offered
-        } else {
-            (offered * written / admitted).max(offered)
-        };
+        let all = (offered * written).checked_div(admitted);
+        let all = all.map_or(offered, |all| all.max(offered));
         let share = u128::from(ALL) * u128::from(may) / all.max(1);
         self.share = u64::try_from(share).unwrap_or(ALL).min(ALL);
         (self.begun_ms, self.written_at_begin) = (offer.now_ms, offer.written_bytes);

@@ -17,6 +17,11 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Replay one trace: get each key, insert it after a miss.
     Replay(Replay),
+    /// Fill a cache many times over, with restarts and kills, and see that it stays what it was.
+    Churn(Churn),
+    /// One life of a churn, which may be killed.
+    #[command(hide = true)]
+    Life(Life),
     /// Replay all traces of a directory at 1, 5, 10 and 25 % of their footprint, and compare the policies.
     Table(Table),
 }
@@ -77,6 +82,38 @@ pub(crate) struct Table {
     pub(crate) cells: bool,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Churn {
+    /// Bytes of the cache.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20, value_parser = clap::value_parser!(u64).range(8 << 20..))]
+    pub(crate) capacity: u64,
+    /// Bytes inserted in all, by the capacity.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) times: u64,
+    /// Lives; every second one ends by SIGKILL.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..))]
+    pub(crate) restarts: u64,
+    /// Where the cache lies. Default: a temporary directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Print one line of JSON for each tenth.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Life {
+    pub(crate) dir: PathBuf,
+    pub(crate) capacity: u64,
+    /// Its number: the keys it asks for follow from that.
+    pub(crate) number: u64,
+    /// Bytes to insert.
+    pub(crate) bytes: u64,
+    /// Go on until somebody ends it.
+    #[arg(long)]
+    pub(crate) until_killed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -27,6 +27,10 @@ pub(crate) enum Failure {
     Temporary(io::Error),
     #[error(transparent)]
     Cache(#[from] perennial::Error),
+    #[error("a process of the churn: {0}")]
+    Process(io::Error),
+    #[error("{0}")]
+    Churn(String),
     #[error("output: {0}")]
     Output(io::Error),
     #[error("JSON: {0}")]

@@ -4,6 +4,7 @@
 //! version.
 
 mod args;
+mod churn;
 mod clock;
 mod failure;
 mod lru;
@@ -35,5 +36,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Replay(replay) => replay::run(replay),
         Command::Table(table) => table::run(table),
+        Command::Churn(churn) => churn::run(churn),
+        Command::Life(life) => churn::run_life(life),
     }
 }
