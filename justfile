@@ -34,7 +34,7 @@ sites *ARGS:
 
 # The crash suites: every crash state of small scripts, then processes that are killed. docs/testing.md says how far they go.
 crash *ARGS:
-    PERENNIAL_LAB="${PERENNIAL_LAB:-30}" cargo test --release --test lab -- --nocapture
+    PERENNIAL_LAB="${PERENNIAL_LAB:-12}" cargo test --release --test lab -- --nocapture
     cargo test --release --test crash -- {{ ARGS }}
 
 # The lab alone, n times as far as `cargo test` goes: just crash-long 100

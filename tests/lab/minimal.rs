@@ -1,6 +1,7 @@
 //! One minimal test per hard problem of storage engines like this one; the numbers are those of `docs/testing.md`, which
 //! names the tests of the others and says which cannot occur.
 
+use perennial::Eviction;
 use perennial_failpoints::lab::{Driver, Keeps, Options, Step};
 
 use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
@@ -181,4 +182,30 @@ fn evicted_may_return_deleted_may_not() {
     let driver = Undamaged(Perennial(small(64 << 10)));
     let name = "evicted_may_return_deleted_may_not";
     crashed(name, &driver, Keeps::WhatItLikes, &script);
+}
+
+/// 14: a remove may go with its segment only when no older version can come back: a copy of it among the kept segments lies in
+/// no log segment before it.
+#[test]
+fn minimal_14_leapfrog() {
+    for eviction in [Eviction::S3Merge, Eviction::Clock] {
+        let fill = |n: u8| Step::put(3 + n % 6, 1_500);
+        let mut script = vec![Step::put(0, 500), Step::put(1, 500)];
+        for n in 0..70 {
+            script.extend([Step::Get { key: 0 }, Step::Get { key: 1 }, fill(n)]);
+        }
+        // Copied by now; the next versions lie in the log, and go with their segment.
+        script.extend([Step::remove(0), Step::put(1, 40), Step::Flush]);
+        let from = script.len();
+        script.extend((0..30).map(fill));
+        script.extend([Step::Reopen, fill(0), fill(1)]);
+        let driver = Undamaged(Perennial(small(96 << 10).eviction(eviction)));
+        let options = Options {
+            crash_one_recovery_in: 64,
+            ..Options::new(Keeps::WhatItLikes)
+        };
+        let name = format!("leapfrog, {eviction:?}");
+        let report = run_all(&name, &driver, options, &[Case { script, from }]);
+        assert!(report.distinct > 200, "{report}");
+    }
 }

@@ -43,8 +43,8 @@ fn one_step_more(script: &[Step], keys: u8) -> impl Iterator<Item = (Vec<Step>, 
     steps.map(|(step, keys)| (script.iter().copied().chain([step]).collect(), keys))
 }
 
-#[test]
-fn all_scripts_of_three_steps() {
+/// Of all scripts of three steps, or of four: every fourth, from this one on. In four tests, for as many cores.
+fn every_fourth(from: usize) {
     let more = effort() >= 10;
     let options = Options {
         breadth: Breadth {
@@ -53,11 +53,32 @@ fn all_scripts_of_three_steps() {
         },
         ..Options::new(Keeps::Everything)
     };
-    let cases = scripts(if more { 4 } else { 3 });
+    let all = scripts(if more { 4 } else { 3 });
+    let cases: Vec<Case> = all.into_iter().skip(from).step_by(4).collect();
     run_all(
-        "small scope",
+        &format!("small scope, part {}", from + 1),
         &Undamaged(Perennial(small(1 << 20))),
         options,
         &cases,
     );
+}
+
+#[test]
+fn all_short_scripts_part_1() {
+    every_fourth(0);
+}
+
+#[test]
+fn all_short_scripts_part_2() {
+    every_fourth(1);
+}
+
+#[test]
+fn all_short_scripts_part_3() {
+    every_fourth(2);
+}
+
+#[test]
+fn all_short_scripts_part_4() {
+    every_fourth(3);
 }

@@ -2,6 +2,7 @@
 //!
 //! The sites are read from the source: one that no story reaches fails the test, and so does a name used twice.
 
+mod moved_meanwhile;
 mod source;
 mod stories;
 
