@@ -79,9 +79,10 @@ shuttle *ARGS:
 shuttle-long:
     SHUTTLE_SCHEDULES=125000 just shuttle
 
-# docs/benchmarks.md says what each number means.
+# docs/benchmarks.md says what each number means. `just bench stall`: hits while every write hangs.
 bench *ARGS:
-    cargo bench --bench cache -- {{ ARGS }}
+    @if [[ "{{ ARGS }}" == stall* ]]; then cargo run --release -p perennial-bench -- {{ ARGS }}; \
+    else cargo bench --bench cache -- {{ ARGS }}; fi
 
 # Replay cache traces: docs/eviction.md says what the numbers mean. For example: just replay table DIR
 replay *ARGS:

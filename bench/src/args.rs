@@ -19,6 +19,8 @@ pub(crate) enum Command {
     Replay(Replay),
     /// Fill a cache many times over, with restarts and kills, and see that it stays what it was.
     Churn(Churn),
+    /// How long hits take while every write hangs.
+    Stall(Stall),
     /// One life of a churn, which may be killed.
     #[command(hide = true)]
     Life(Life),
@@ -99,6 +101,16 @@ pub(crate) struct Churn {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     /// Print one line of JSON for each tenth.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Stall {
+    /// Hits in a round; there are five rounds with the stall, and five without.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(100..))]
+    pub(crate) hits: u64,
+    /// Print one line of JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -12,6 +12,7 @@ mod model;
 mod real;
 mod replay;
 mod report;
+mod stall;
 mod table;
 mod trace;
 
@@ -37,6 +38,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Replay(replay) => replay::run(replay),
         Command::Table(table) => table::run(table),
         Command::Churn(churn) => churn::run(churn),
+        Command::Stall(stall) => stall::run(stall),
         Command::Life(life) => churn::run_life(life),
     }
 }
