@@ -62,6 +62,22 @@ impl SegmentLedger {
 }
 
 impl Ledger {
+    /// The sums over all segments; the number is 0.
+    #[must_use]
+    pub fn of_all_segments(&self) -> SegmentLedger {
+        let add = |sum: SegmentLedger, one: &SegmentLedger| SegmentLedger {
+            number: 0,
+            kept: false,
+            entries: sum.entries + one.entries,
+            live_bytes: sum.live_bytes + one.live_bytes,
+            dead_bytes: sum.dead_bytes + one.dead_bytes,
+            metadata_bytes: sum.metadata_bytes + one.metadata_bytes,
+            padding_bytes: sum.padding_bytes + one.padding_bytes,
+            free_bytes: sum.free_bytes + one.free_bytes,
+        };
+        self.segments.iter().fold(SegmentLedger::default(), add)
+    }
+
     /// All bytes of all files.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {

@@ -28,6 +28,9 @@ fn check(cache: &Cache, machine: &SimFs, at: &str) {
         assert_eq!(segment.total_bytes(), 8 << 10, "{at}: {segment:?}");
     }
     let there = machine.total_bytes(Path::new(DIR));
+    let all = ledger.of_all_segments();
+    let segments: u64 = ledger.segments.iter().map(|one| one.total_bytes()).sum();
+    assert_eq!(all.total_bytes(), segments, "{at}");
     assert_eq!(
         ledger.total_bytes(),
         there,
