@@ -319,8 +319,7 @@ fn the_capacity_is_a_bound_before_every_call() {
 /// `verify` finds a log that is whole, wherever a shrink was interrupted.
 #[test]
 fn a_shrink_that_is_killed_leaves_no_gap() {
-    // Where segments are kept, files get a kept segment's header first: harmless, but `verify` says that one is missing.
-    for eviction in [Eviction::Fifo, Eviction::Clock] {
+    for eviction in POLICIES {
         for n in 1.. {
             let machine = SimFs::new(1);
             let cache = open(&machine, options(256 * KIB, eviction));
