@@ -92,6 +92,16 @@ macro_rules! atomic_integers {
                 self.0.fetch_max(value, order)
             }
 
+            pub fn fetch_update(
+                &self,
+                set: Ordering,
+                fetch: Ordering,
+                update: impl FnMut($int) -> Option<$int>,
+            ) -> Result<$int, $int> {
+                step();
+                self.0.fetch_update(set, fetch, update)
+            }
+
             pub fn compare_exchange(
                 &self,
                 old: $int,
