@@ -54,6 +54,7 @@ struct Meddler {
 }
 
 impl Meddler {
+    #[expect(clippy::disallowed_methods, reason = "a test's own thread")]
     fn meddle(&self, cache: &Cache, removes: bool) {
         if self.busy.swap(true, Ordering::SeqCst) {
             return;
