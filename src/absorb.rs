@@ -84,17 +84,21 @@ impl<'a> Absorb<'a> {
     fn apply(&self, operation: &Operation) {
         let mut shard = self.index.lock(operation.hash);
         let old = match operation.what {
-            // It was in the image already, which knows how often it was read.
-            What::Put { addr, .. } if shard.points_at(operation.hash, addr) => None,
             What::Put {
                 addr,
                 class,
                 pinned,
             } => {
+                // Also of what is in the image: which were pinned was looked up a moment after it was taken.
                 self.pins.replay(operation.hash, pinned, class);
-                shard.prepare(operation.hash);
-                self.ledger.add(addr);
-                shard.set(operation.hash, addr, class, &|addr| self.is_possible(addr))
+                if shard.points_at(operation.hash, addr) {
+                    // The image knows how often it was read.
+                    None
+                } else {
+                    shard.prepare(operation.hash);
+                    self.ledger.add(addr);
+                    shard.set(operation.hash, addr, class, &|addr| self.is_possible(addr))
+                }
             }
             What::Remove => {
                 self.pins.forget(operation.hash);

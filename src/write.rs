@@ -183,7 +183,10 @@ impl Engine {
         match self.try_remove(key, hash) {
             Ok((_, entered, _)) => self.after_operation(entered),
             Err(Refused::Stopped(why)) => return Err(why.into()),
-            Err(Refused::NoRoom(_)) if self.index.get(hash).is_none() => {}
+            Err(Refused::NoRoom(_)) if self.index.get(hash).is_none() => {
+                // What is being fetched is older than what was refused.
+                self.index.lock(hash).extra().supersede(key);
+            }
             Err(Refused::NoRoom(_)) => {
                 return Err(Error::new(
                     ErrorKind::Busy,

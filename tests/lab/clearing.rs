@@ -4,19 +4,8 @@ use perennial::Eviction;
 use perennial_failpoints::lab::{Keeps, Step};
 
 use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
+use crate::random::Rng;
 use crate::{Case, effort, random, run_all};
-
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
 
 /// Keys 10 to 12 go with key 1. Keys below 3 are read, so that a policy that can keeps them.
 fn step(rng: &mut Rng) -> Step {

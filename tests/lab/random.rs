@@ -5,10 +5,11 @@ use perennial_failpoints::lab::{Breadth, Keeps, Options, Step};
 use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
 use crate::{Case, effort, run_all};
 
-struct Rng(u64);
+/// Knuth's linear congruential generator: the same numbers for the same seed, everywhere.
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

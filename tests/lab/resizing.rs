@@ -15,6 +15,7 @@ use perennial_failpoints::lab::CrashLab;
 use perennial_failpoints::lab::{Driver, Keeps, Options, Step, Store};
 
 use crate::driver::{CHECKPOINT, Open, Perennial, no_damage, small};
+use crate::random::Rng;
 use crate::{Case, effort, random, run_all};
 
 /// The smallest is six segments and the tail.
@@ -112,18 +113,6 @@ impl Store for Resized {
 
     fn close(self) -> Result<(), String> {
         self.open.close()
-    }
-}
-
-struct Rng(u64);
-
-impl Rng {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
     }
 }
 

@@ -223,10 +223,8 @@ mod tests {
     use crate::frame::flags;
     use crate::segment::Join;
 
-    /// A fuzzer made the crc of such a header fit, and the walk panicked at its row.
-    #[test]
-    fn filler_that_is_longer_than_its_segment_is_no_frame() {
-        let header = SegmentHeader {
+    fn header() -> SegmentHeader {
+        SegmentHeader {
             cache_id: 1,
             number: SegmentId(2),
             kept: None,
@@ -242,7 +240,13 @@ mod tests {
                 incarnation: 3,
                 void_through: 0,
             }],
-        };
+        }
+    }
+
+    /// A fuzzer made the crc of such a header fit, and the walk panicked at its row.
+    #[test]
+    fn filler_that_is_longer_than_its_segment_is_no_frame() {
+        let header = header();
         let most = 8192 - 1024 - 32;
         for (filler, frames) in [(most, 1), (most + 1, 0), (u32::MAX - 31, 0), (u32::MAX, 0)] {
             for kind in [FrameKind::Remove, FrameKind::Pad] {
@@ -265,23 +269,7 @@ mod tests {
     /// Who knew its key to be 0 would forget that key, and not what the frame ended.
     #[test]
     fn a_damaged_clear_is_damage_that_tells_no_key() {
-        let header = SegmentHeader {
-            cache_id: 1,
-            number: SegmentId(2),
-            kept: None,
-            predecessor: SegmentId(2),
-            oldest: SegmentId(2),
-            stable: Lsn(0),
-            checkpoint: Lsn(0),
-            segment_bytes: 8192,
-            sector: 512,
-            joins: vec![Join {
-                begin: 1024,
-                end: 1024,
-                incarnation: 3,
-                void_through: 0,
-            }],
-        };
+        let header = header();
         for (kind, key) in [(FrameKind::Clear, None), (FrameKind::Move, Some(0))] {
             let frame = FrameHeader::filler(kind, 0, 0, 24);
             let mut file = vec![7; 8192];

@@ -8,9 +8,9 @@ use perennial_failpoints::lab::{Driver, Keeps, Step};
 
 use super::tricks::Tricks;
 use super::{crashed, crashed_in_the_last};
-use crate::clearing::Rng;
 use crate::driver::{CHECKPOINT, Open, Perennial, small};
 use crate::ending::Ending;
+use crate::random::Rng;
 
 /// The index knows nothing of the key; the log, and an evicted segment's file, still do.
 #[test]
