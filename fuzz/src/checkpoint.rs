@@ -83,7 +83,7 @@ fn tail_head(bytes: &mut Vec<u8>, forged: bool) {
             forge::tail_identity(&mut bytes[at..at + 96]);
         }
         for at in [256, 2816] {
-            forge::stable_word(&mut bytes[at..at + 8]);
+            forge::stable_word(&mut bytes[at..at + 16]);
         }
     }
     let copies = TailHead::copies(bytes);
@@ -91,7 +91,7 @@ fn tail_head(bytes: &mut Vec<u8>, forged: bool) {
         assert!(!copies[0].1 && !copies[1].1);
         return;
     };
-    assert_eq!(head.stable.is_some(), copies[2].1 || copies[3].1);
+    assert!(head.stable.is_none() || copies[2].1 || copies[3].1);
     let end = head.descriptors.reserved_end(Lsn(u64::MAX));
     for used in head.descriptors.used() {
         let begin = used.base;
@@ -173,7 +173,7 @@ fn a_tail_head() -> Vec<u8> {
         head[at..at + 96].copy_from_slice(&identity.encode());
     }
     head[256..260].copy_from_slice(&[0, 2, 0, 0]);
-    forge::stable_word(&mut head[256..264]);
+    forge::stable_word(&mut head[256..272]);
     // Buffers one behind the other, the last with a writer in it.
     for slot in 0..128_u64 {
         let at = 512 + to_usize(slot) * 16;

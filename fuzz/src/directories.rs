@@ -176,7 +176,7 @@ fn structures(files: &[(String, Vec<u8>)]) -> Vec<Structure> {
                 add(at..at + 96, Kind::TailIdentity);
             }
             for at in [256, 2816] {
-                add(at..at + 8, Kind::StableWord);
+                add(at..at + 16, Kind::StableWord);
             }
         }
     }

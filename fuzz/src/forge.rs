@@ -78,11 +78,16 @@ pub(crate) fn tail_identity(copy: &mut [u8]) {
     crc_inside(copy, 12);
 }
 
-/// A stable word of a tail's head: 8 bytes.
-pub(crate) fn stable_word(word: &mut [u8]) {
-    if word.len() == 8 {
+/// A stable word of a tail's head and its complement: 16 bytes.
+pub(crate) fn stable_word(pair: &mut [u8]) {
+    if let Some((word, complement)) = pair.split_at_mut_checked(8) {
         word[7] = 0;
         word[7] = crc32fast::hash(word).to_le_bytes()[0];
+        let inverted = word.iter().map(|byte| !byte);
+        complement
+            .iter_mut()
+            .zip(inverted)
+            .for_each(|(to, from)| *to = from);
     }
 }
 

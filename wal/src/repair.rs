@@ -124,6 +124,7 @@ impl Contents<'_> {
             self.life_that_goes_on(life)
         };
         let (store, going_on) = self.store(dir, geometry, life, max_files, forget);
+        self.secure_blank(&store, geometry)?;
         let mut start = None;
         if going_on {
             self.secure_prepared(&store, life)?;

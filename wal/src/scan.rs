@@ -47,6 +47,8 @@ pub struct Found {
     pub free: Vec<u32>,
     /// Of these, what is shorter than a segment, and its bytes: killed while it was made.
     pub short: Vec<(u32, u64)>,
+    /// Of these, whole files without a header.
+    pub blank: Vec<u32>,
     /// Files that are not this cache's, and how many bytes they take.
     pub foreign: Vec<(String, u64)>,
     /// Files that were written to and whose header is damaged; they are among the free.
@@ -105,7 +107,12 @@ pub(crate) fn find(
                 found.foreign.push((entry.name, entry.len))
             }
             _ if entry.len > geometry.segment_bytes => found.foreign.push((entry.name, entry.len)),
-            HeaderFound::Blank => found.free.push(slot),
+            HeaderFound::Blank => {
+                found.free.push(slot);
+                if entry.len == geometry.segment_bytes {
+                    found.blank.push(slot);
+                }
+            }
             // Its header is written only once it has its full size: lost power left it as it was being made.
             HeaderFound::Damaged if entry.len < geometry.segment_bytes => found.free.push(slot),
             HeaderFound::Damaged => {

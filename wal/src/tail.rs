@@ -195,9 +195,10 @@ impl Tail {
     }
 
     fn publish_stable_words(&self, stable: Lsn) {
+        let word = stable_word(stable);
         for at in STABLE_AT {
-            self.u64_at(at)
-                .store(stable_word(stable), Ordering::Release);
+            self.u64_at(at).store(word, Ordering::Release);
+            self.u64_at(at + 8).store(!word, Ordering::Release);
         }
     }
 

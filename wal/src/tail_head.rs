@@ -1,15 +1,16 @@
 //! The first 4096 bytes of the tail file: whose tail it is, how far the log is stable, and the buffers' header words.
 //!
 //! ```text
-//!  byte    0 | identity, copy A (96 bytes)   | 256 | stable word
+//!  byte    0 | identity, copy A (96 bytes)   | 256 | stable word | its complement
 //!        512 | 128 descriptors: | header word u64 | base u64 | ...
-//!       2560 | identity, copy B               | 2816 | stable word again
+//!       2560 | identity, copy B               | 2816 | stable word | its complement, again
 //!  identity: | magic u64 | version u32 | crc u32 | cache id | tail id | incarnation | ring bytes | boot id (16) | 0 ...
 //!  stable word: | 8 bits: check | 56 bits: stable LSN in 16-byte units |
 //!  base:        | LSN of the buffer's first byte; bit 0: it is an extent |
 //! ```
-//! Both stable words are stored one after the other after each sync, so the larger good one is true and at most one
-//! commit old. The copies are in sectors of their own: a flipped bit or a lost sector costs nothing.
+//! All four are stored one after the other after each sync, so the larger good word is true and at most one commit old.
+//! The copies are in sectors of their own: a flipped bit or a lost sector costs nothing. A word counts with its complement
+//! beside it alone: after lost power a sector may hold anything, and one word in a thousand of anything passes its own check.
 
 use crate::descriptors::Descriptors;
 use crate::frame::{u32_at, u64_at};
@@ -113,9 +114,40 @@ pub(crate) fn stable_word(lsn: Lsn) -> u64 {
     units | u64::from(check_of(units)) << 56
 }
 
-/// The stable LSN of a word, if it proves itself.
+/// What a copy of the stable word says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum StableCopy {
+    /// Word and complement agree.
+    Good(Lsn),
+    /// A good word, and the complement of an older one: the process died between the two stores.
+    HalfStored,
+    Bad,
+}
+
+impl StableCopy {
+    fn decode(head: &[u8], at: usize) -> Self {
+        let (word, again) = (u64_at(head, at), !u64_at(head, at + 8));
+        match (stable_of(word), stable_of(again)) {
+            (Some(lsn), _) if word == again => Self::Good(lsn),
+            (Some(lsn), _) if perennial_failpoints::planted!("stable-word-alone") => {
+                Self::Good(lsn)
+            }
+            (Some(new), Some(old)) if old < new => Self::HalfStored,
+            _ => Self::Bad,
+        }
+    }
+
+    const fn good(self) -> Option<Lsn> {
+        match self {
+            Self::Good(lsn) => Some(lsn),
+            Self::HalfStored | Self::Bad => None,
+        }
+    }
+}
+
+/// The stable LSN of a word, if it passes its check.
 #[must_use]
-pub(crate) fn stable_of(word: u64) -> Option<Lsn> {
+fn stable_of(word: u64) -> Option<Lsn> {
     let units = word & UNITS;
     let lsn = Lsn(units * crate::lsn::ALIGN);
     (word >> 56 == u64::from(check_of(units)) && lsn.0 < END_OF_POSITIONS).then_some(lsn)
@@ -146,7 +178,8 @@ impl TailHead {
         if head.len() < crate::lsn::to_usize(TAIL_HEAD_BYTES) {
             return None;
         }
-        let stable = Self::stable_words(head).into_iter().flatten().max();
+        let words = Self::stable_words(head).map(StableCopy::good);
+        let stable = words.into_iter().flatten().max();
         Some(Self {
             identity,
             stable,
@@ -154,21 +187,21 @@ impl TailHead {
         })
     }
 
-    /// Where each copy in a head begins, and whether it proves itself.
+    /// Where each copy in a head begins, and whether it is as it was stored.
     ///
     /// # Panics
     /// When `head` is shorter than [`TAIL_HEAD_BYTES`].
     #[must_use]
     pub fn copies(head: &[u8]) -> [(u64, bool); 4] {
         let [a, b] = TailIdentity::decode_copies(head).map(|copy| copy.is_some());
-        let [c, d] = Self::stable_words(head).map(|word| word.is_some());
+        let [c, d] = Self::stable_words(head).map(|word| word != StableCopy::Bad);
         let [at_a, at_b] = COPIES_AT.map(|at| at as u64);
         let [at_c, at_d] = STABLE_AT.map(|at| at as u64);
         [(at_a, a), (at_b, b), (at_c, c), (at_d, d)]
     }
 
-    fn stable_words(head: &[u8]) -> [Option<Lsn>; 2] {
-        STABLE_AT.map(|at| stable_of(u64_at(head, at)))
+    fn stable_words(head: &[u8]) -> [StableCopy; 2] {
+        STABLE_AT.map(|at| StableCopy::decode(head, at))
     }
 
     /// True for the head of this cache's tail of this number and size. Another's is no evidence.
@@ -227,5 +260,55 @@ mod tests {
             }
         }
         assert_eq!(stable_of(0), None);
+    }
+
+    fn with_stable(words: [u64; 2]) -> Vec<u8> {
+        let mut head = vec![0; 4096];
+        identity().write_to(&mut head);
+        for (at, word) in STABLE_AT.into_iter().zip(words) {
+            head[at..at + 8].copy_from_slice(&word.to_le_bytes());
+            head[at + 8..at + 16].copy_from_slice(&(!word).to_le_bytes());
+        }
+        head
+    }
+
+    fn stable(head: &[u8]) -> Option<Lsn> {
+        TailHead::decode(head).expect("a good identity").stable
+    }
+
+    fn as_stored(head: &[u8]) -> [bool; 2] {
+        let [_, _, (_, a), (_, b)] = TailHead::copies(head);
+        [a, b]
+    }
+
+    #[test]
+    fn a_bit_of_a_stable_word_or_its_complement_costs_one_copy() {
+        let head = with_stable([stable_word(Lsn(4096)); 2]);
+        for bit in STABLE_AT[0] * 8..(STABLE_AT[0] + 16) * 8 {
+            let mut bad = head.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(stable(&bad), Some(Lsn(4096)), "bit {bit}");
+            assert_eq!(as_stored(&bad), [false, true], "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_word_without_its_complement_proves_nothing() {
+        // What a crash lab found on a torn page: it passed its own check, and everything durable was given up for it.
+        let junk = stable_word(Lsn(0x26_2a91_37d5_eb20));
+        let mut head = with_stable([stable_word(Lsn(4096)); 2]);
+        head[STABLE_AT[1]..][..8].copy_from_slice(&junk.to_le_bytes());
+        head[STABLE_AT[1] + 8..][..8].copy_from_slice(&0x1234_5678_9abc_def0_u64.to_le_bytes());
+        assert_eq!(stable(&head), Some(Lsn(4096)));
+        assert_eq!(as_stored(&head), [true, false]);
+    }
+
+    #[test]
+    fn a_process_that_dies_between_the_stores_leaves_the_older_word() {
+        let (old, new) = (stable_word(Lsn(4096)), stable_word(Lsn(8192)));
+        let mut head = with_stable([old, old]);
+        head[STABLE_AT[0]..][..8].copy_from_slice(&new.to_le_bytes());
+        assert_eq!(stable(&head), Some(Lsn(4096)));
+        assert_eq!(as_stored(&head), [true, true]);
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! Each is a function that says what is wrong, so that the hunt for planted bugs (`mutants`) can run it, too.
 
+mod blanked;
 mod checkpoint_and_log;
 mod face;
 mod failing_syncs;
@@ -17,7 +18,8 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
-    checkpoint_and_log::*, face::*, failing_syncs::*, kept::*, recovery::*, write_path::*,
+    blanked::*, checkpoint_and_log::*, face::*, failing_syncs::*, kept::*, recovery::*,
+    write_path::*,
 };
 use crate::effort;
 
@@ -66,8 +68,21 @@ fn run<D: Driver>(
             sampled: 4 * effort().min(16),
         },
         crash_one_recovery_in,
-        shrinks: !hunts(),
         ..Options::new(keeps)
+    };
+    run_as(name, driver, options, (script, from))
+}
+
+/// With these options.
+fn run_as<D: Driver>(
+    name: &str,
+    driver: &D,
+    options: Options,
+    (script, from): (&[Step], usize),
+) -> Result<(), String> {
+    let options = Options {
+        shrinks: !hunts(),
+        ..options
     };
     let mut lab = CrashLab::new(driver, options);
     let judged = lab.run_from(script, from);

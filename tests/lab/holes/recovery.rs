@@ -1,10 +1,11 @@
 //! Holes 10 to 16: where the log ends and how it goes on, what is a hole and what is damage, the tail of an earlier life.
 
-use perennial_failpoints::lab::{Keeps, Step};
+use perennial_failpoints::lab::{Breadth, Keeps, Options, Step};
 
 use super::tricks::{BEGIN_SLOW, END_SLOW, ROT, ROT_TAIL, TARGET, Tricks};
-use super::{crashed, crashed_with_its_recoveries, run};
-use crate::driver::{CHECKPOINT, Perennial, small};
+use super::{crashed, crashed_with_its_recoveries, hunts, run, run_as};
+use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
+use crate::effort;
 
 /// Frames of one size: those of a life cut short lie where those of the next one end.
 #[test]
@@ -97,6 +98,33 @@ pub(crate) fn hole_12_a_bad_bit_in_the_tail_is_no_hole() -> Result<(), String> {
         Step::Other(ROT_TAIL),
     ];
     crashed("hole 12, the tail", &driver, Keeps::WhatItLikes, &script)
+}
+
+/// After lost power a sector of the tail's head may hold anything, and next to it a good one: anything attests nothing. One word
+/// in a thousand of it passes its own check.
+#[test]
+pub(crate) fn hole_12_anything_in_the_tail_attests_nothing() -> Result<(), String> {
+    let driver = Undamaged(Perennial(small(1 << 20)));
+    // Among many: the recoveries of all that a disk may keep of two syncs and a new file.
+    let script = [
+        Step::Reopen,
+        Step::put(0, 249).durable(),
+        Step::Reopen,
+        Step::put(3, 1_000),
+        Step::put(2, 148).durable(),
+        Step::put(0, 1_517),
+    ];
+    let far = hunts() || effort() >= 10;
+    let options = Options {
+        breadth: Breadth {
+            exhaustive_up_to: if far { 12 } else { 4 },
+            sampled: 16,
+        },
+        crash_one_recovery_in: 1,
+        ..Options::new(Keeps::Everything)
+    };
+    let last = script.len() - 1;
+    run_as("hole 12, anything", &driver, options, (&script, last))
 }
 
 /// A hole in front of what returned: skipped in the same boot; without power the log ends there.

@@ -22,7 +22,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 36] = [
+pub(super) const HOLES: [Hole; 38] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -74,6 +74,11 @@ pub(super) const HOLES: [Hole; 36] = [
         ],
     ),
     hole(
+        "hole_10_a_blanked_header_stays_blank",
+        hole_10_a_blanked_header_stays_blank,
+        &["blank-headers-not-synced"],
+    ),
+    hole(
         "hole_11_a_hole_never_becomes_damage",
         hole_11_a_hole_never_becomes_damage,
         &[
@@ -91,6 +96,11 @@ pub(super) const HOLES: [Hole; 36] = [
         "hole_12_a_bad_bit_in_the_tail_is_no_hole",
         hole_12_a_bad_bit_in_the_tail_is_no_hole,
         &["complete-buffers-not-known"],
+    ),
+    hole(
+        "hole_12_anything_in_the_tail_attests_nothing",
+        hole_12_anything_in_the_tail_attests_nothing,
+        &["stable-word-alone"],
     ),
     hole(
         "hole_13_only_lost_power_ends_the_log_at_a_hole",

@@ -24,9 +24,10 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 66] = [
+const MUTANTS: [&str; 68] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
+    "blank-headers-not-synced",
     "bloom-swap-drops-additions",
     "body-crc-not-checked",
     "changed-tail-written",
@@ -86,6 +87,7 @@ const MUTANTS: [&str; 66] = [
     "seed-without-incarnation",
     "shrink-unlinks-live-segment",
     "source-freed-before-move-is-stable",
+    "stable-word-alone",
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",

@@ -190,16 +190,31 @@ impl Contents<'_> {
     /// Where the last segment cannot say, or not in time, which numbers are void, their headers go, newest first: at no
     /// moment is there a segment whose predecessor is missing.
     fn blank_cut_segments(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
-        let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
-        for segment in self.found.chain[self.segments().len()..].iter().rev() {
-            let writer = store.writer(segment.slot)?;
-            perennial_failpoints::site!("wal::repair::blank");
-            writer.write(&zeros, 0)?;
-            perennial_failpoints::site!("wal::repair::blank_sync");
-            writer.sync()?;
-        }
-        Ok(())
+        let cut = self.found.chain[self.segments().len()..].iter();
+        cut.rev()
+            .try_for_each(|segment| blank(store, geometry, segment.slot))
     }
+
+    /// A recovery that was killed while it blanked headers may have left zeros that are on no disk. Their numbers are not
+    /// known any more and are given again: the header that a power loss brought back would be another segment's equal.
+    pub(super) fn secure_blank(&self, store: &SegmentStore, geometry: Geometry) -> Result<()> {
+        if perennial_failpoints::planted!("blank-headers-not-synced") {
+            return Ok(());
+        }
+        let blanks = self.found.blank.iter();
+        blanks
+            .copied()
+            .try_for_each(|slot| blank(store, geometry, slot))
+    }
+}
+
+fn blank(store: &SegmentStore, geometry: Geometry, slot: u32) -> Result<()> {
+    let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
+    let writer = store.writer(slot)?;
+    perennial_failpoints::site!("wal::repair::blank");
+    writer.write(&zeros, 0)?;
+    perennial_failpoints::site!("wal::repair::blank_sync");
+    writer.sync()
 }
 
 fn write_trailer(

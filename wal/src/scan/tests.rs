@@ -227,6 +227,7 @@ fn tail(stable: u64, base: u64, units: u64, same_boot: bool) -> TailEvidence<'st
     identity.write_to(&mut head);
     let word = stable_word(Lsn(stable));
     head[STABLE_AT[0]..][..8].copy_from_slice(&word.to_le_bytes());
+    head[STABLE_AT[0] + 8..][..8].copy_from_slice(&(!word).to_le_bytes());
     // Number 128 lies in the first descriptor; sealed, so that it is no word of zeros.
     let word = 128_u64 << 40 | 1 << 39 | units;
     head[DESCRIPTORS_AT..][..8].copy_from_slice(&word.to_le_bytes());
