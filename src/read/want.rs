@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
 use perennial_wal::to_usize;
 
@@ -64,13 +64,16 @@ impl Want for WantValue {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
-        read_whole(engine, place).and_then(|(header, frame)| {
+        read_whole(engine, place).and_then(|(header, mut frame)| {
             let value = if is_coded(&header) {
                 self.whole(&header, &frame)?
             } else {
                 let start = to_usize(header.value_offset());
                 let bytes = to_usize(u64::from(header.value_bytes));
-                Value::from(frame.slice(start..start + bytes))
+                // The frame's own reference becomes the value's.
+                frame.truncate(start + bytes);
+                frame.advance(start);
+                Value::from(frame)
             };
             let tier = &engine.tier;
             tier.fill(place.addr, place.key, header.expiry, &value);

@@ -99,16 +99,14 @@ impl Seed {
     /// The seed of the frames that the life `incarnation` writes into segment `number` of cache `cache_id`.
     #[must_use]
     pub fn new(cache_id: u64, number: u64, incarnation: u64) -> Self {
-        let mut hasher = crc32fast::Hasher::new();
         let incarnation = if perennial_failpoints::planted!("seed-without-incarnation") {
             0
         } else {
             incarnation
         };
-        for word in [cache_id, number, incarnation] {
-            hasher.update(&word.to_le_bytes());
-        }
-        Self(hasher.finalize())
+        // In one piece: three of eight bytes each take three times as long.
+        let words = [cache_id, number, incarnation].map(u64::to_le_bytes);
+        Self(crc32fast::hash(words.as_flattened()))
     }
 
     fn crc(self, bytes: &[u8]) -> u32 {
