@@ -105,9 +105,9 @@ impl Engine {
     }
 
     /// True when a frame of this size class went straight to its segment and never was in the ring. The largest ring
-    /// frame is the bound of a class, so the class tells.
+    /// frame is the largest bound that the io buffers take, so the class tells.
     pub(crate) fn is_extent(&self, class: u8) -> bool {
-        class > size_class::largest_within(self.log.max_ring_frame())
+        u64::from(size_class::class_bound(class)) > self.log.max_ring_frame()
     }
 
     /// The largest frame that goes through the ring: the largest class bound that the io buffers take.

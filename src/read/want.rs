@@ -68,18 +68,22 @@ impl Want for WantValue {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
-        read_whole(engine, place).and_then(|(header, mut frame)| {
-            let value = if is_coded(&header) {
-                self.whole(&header, &frame)?
-            } else {
+        match read_whole(engine, place) {
+            Look::Found((header, mut frame), from) if !is_coded(&header) => {
                 // The frame's own reference becomes the value's.
                 frame.advance(to_usize(header.value_offset()));
-                Value::from(frame)
-            };
-            let tier = &engine.tier;
-            tier.fill(place.addr, place.key, header.expiry, &value);
-            Ok(value)
-        })
+                let value = Value::from(frame);
+                let tier = &engine.tier;
+                tier.fill(place.addr, place.key, header.expiry, &value);
+                Look::Found(value, from)
+            }
+            coded => coded.and_then(|(header, frame)| {
+                let value = self.whole(&header, &frame)?;
+                let tier = &engine.tier;
+                tier.fill(place.addr, place.key, header.expiry, &value);
+                Ok(value)
+            }),
+        }
     }
 }
 

@@ -228,6 +228,9 @@ impl File for StdFile {
     }
 
     fn read_append(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+        if len == 0 {
+            return Ok(0);
+        }
         let begin = buf.len();
         buf.reserve_exact(len);
         // There may be room for more than was asked for.
