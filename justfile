@@ -84,6 +84,15 @@ bench *ARGS:
     @if [[ "{{ ARGS }}" == stall* ]]; then cargo run --release -p perennial-bench -- {{ ARGS }}; \
     else cargo bench --bench cache -- {{ ARGS }}; fi
 
+# Instructions of one operation, path by path, exact on any machine: docs/performance.md. For example: just counts insert128
+counts *PATHS:
+    @if command -v valgrind >/dev/null; then .ci/counts {{ PATHS }}; \
+    else echo "!!! valgrind is absent: NOTHING was counted !!!"; fi
+
+# Paths beside bare comparisons, in turn; medians and their ratios: just ratios --only get-
+ratios *ARGS:
+    cargo run --release -p perennial-bench --bin perennial-counts -- --dir "${TMPDIR:-target}" ratios {{ ARGS }}
+
 # Replay cache traces: docs/eviction.md says what the numbers mean. For example: just replay table DIR
 replay *ARGS:
     cargo run --release -p perennial-bench -- {{ ARGS }}

@@ -105,14 +105,17 @@ impl Engine {
     }
 
     /// True when a frame of this size class went straight to its segment and never was in the ring. The largest ring
-    /// frame is the bound of a class, so the class tells.
+    /// frame is the largest bound that the io buffers take, so the class tells.
     pub(crate) fn is_extent(&self, class: u8) -> bool {
-        u64::from(size_class::class_bound(class)) > self.max_ring_frame()
+        u64::from(size_class::class_bound(class)) > self.log.max_ring_frame()
     }
 
     /// The largest frame that goes through the ring: the largest class bound that the io buffers take.
     pub(crate) fn max_ring_frame(&self) -> u64 {
-        largest_bound_within(self.log.max_ring_frame())
+        match size_class::largest_within(self.log.max_ring_frame()) {
+            0 => 0,
+            class => u64::from(size_class::class_bound(class)),
+        }
     }
 
     /// False for a frame that has to be an extent, or is too large for a checkpoint.
@@ -215,15 +218,6 @@ impl Engine {
             ..self.counters.snapshot(&self.opened)
         }
     }
-}
-
-/// The largest size-class bound that is at most `bytes`.
-fn largest_bound_within(bytes: u64) -> u64 {
-    let fits = |class: &u8| u64::from(size_class::class_bound(*class)) <= bytes;
-    (1..=size_class::LARGEST)
-        .rev()
-        .find(fits)
-        .map_or(0, |class| u64::from(size_class::class_bound(class)))
 }
 
 /// The frame of this key and a value of `value_bytes`.

@@ -4,21 +4,38 @@
 //! was slow fills in what it read at the address it had looked up, and whoever comes later looks up the newer address
 //! (hole 34 in `docs/recovery.md`).
 
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
 use perennial_wal::Addr;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, Weighter};
 
 use crate::value::Value;
 
+type Values = Cache<Place, Held, Weight, BuildHasherDefault<Spread>>;
+
 /// The memory tier.
 pub(crate) struct Tier {
-    values: Option<Cache<u64, Held, Weight>>,
+    values: Option<Values>,
     max_value_bytes: u64,
+}
+
+/// Where a value lay. The address says it all; the key proves that it is the one that was asked for.
+#[derive(Clone, PartialEq, Eq)]
+struct Place {
+    addr: u64,
+    key: Box<[u8]>,
+}
+
+/// A [`Place`] that is looked for: compared where it is, so that a hit copies nothing but the value's reference.
+#[derive(Clone, Copy)]
+struct Asked<'k> {
+    addr: u64,
+    key: &'k [u8],
 }
 
 #[derive(Clone)]
 struct Held {
-    key: Box<[u8]>,
     /// As in the frame: whoever asks for it compares it with the time.
     expiry: u32,
     value: Value,
@@ -30,9 +47,49 @@ struct Weight;
 /// What an entry of the tier takes beside key and value: the cache's own bookkeeping, roughly.
 const OVERHEAD_BYTES: u64 = 96;
 
-impl Weighter<u64, Held> for Weight {
-    fn weight(&self, _: &u64, held: &Held) -> u64 {
-        held.key.len() as u64 + held.value.len() as u64 + OVERHEAD_BYTES
+impl Weighter<Place, Held> for Weight {
+    fn weight(&self, place: &Place, held: &Held) -> u64 {
+        place.key.len() as u64 + held.value.len() as u64 + OVERHEAD_BYTES
+    }
+}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.addr);
+    }
+}
+
+impl Hash for Asked<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.addr);
+    }
+}
+
+impl Equivalent<Place> for Asked<'_> {
+    fn equivalent(&self, place: &Place) -> bool {
+        self.addr == place.addr && *self.key == *place.key
+    }
+}
+
+/// Spreads an address over 64 bits. Nobody chooses addresses, so no secret is needed.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        let mixed = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        self.0 = mixed ^ (mixed >> 32);
     }
 }
 
@@ -42,7 +99,8 @@ impl Tier {
         let items = usize::try_from(bytes / 4096)
             .unwrap_or(usize::MAX)
             .clamp(16, 1 << 20);
-        let values = (bytes > 0).then(|| Cache::with_weighter(items, bytes, Weight));
+        let (spread, lifecycle) = (BuildHasherDefault::default(), DefaultLifecycle::default());
+        let values = (bytes > 0).then(|| Cache::with(items, bytes, Weight, spread, lifecycle));
         Self {
             values,
             max_value_bytes,
@@ -51,27 +109,29 @@ impl Tier {
 
     /// The value at `addr` and when it ends, if it is here and of this key.
     pub(crate) fn get(&self, addr: Addr, key: &[u8]) -> Option<(Value, u32)> {
-        let held = self.values.as_ref()?.get(&place(addr, key))?;
-        (*held.key == *key).then_some((held.value, held.expiry))
+        let asked = Asked {
+            addr: place(addr, key),
+            key,
+        };
+        let held = self.values.as_ref()?.get(&asked)?;
+        Some((held.value, held.expiry))
     }
 
     pub(crate) fn fill(&self, addr: Addr, key: &[u8], expiry: u32, value: &Value) {
         if let Some(values) = &self.values
             && value.len() as u64 <= self.max_value_bytes
         {
-            values.insert(
-                place(addr, key),
-                Held {
-                    key: key.into(),
-                    expiry,
-                    value: value.clone(),
-                },
-            );
+            let place = Place {
+                addr: place(addr, key),
+                key: key.into(),
+            };
+            let value = value.clone();
+            values.insert(place, Held { expiry, value });
         }
     }
 }
 
-/// Where a value is kept. The address says it all.
+/// What a value is kept by.
 fn place(addr: Addr, key: &[u8]) -> u64 {
     if perennial_failpoints::planted!("tier-by-key") {
         return key.iter().fold(0, |sum, byte| sum * 31 + u64::from(*byte));

@@ -55,11 +55,18 @@ impl Filter {
         prefetch(self.block(x));
     }
 
+    /// Looks at all bits, though the first that is missing would tell: they are in one line, and to guess wrong which one
+    /// that is costs as much as the rest.
     #[inline]
     pub(super) fn may_contain(&self, x: u64) -> bool {
         let block = self.block(x);
-        self.bits(x)
-            .all(|(word, bit)| block[word].load(Ordering::Relaxed) & bit != 0)
+        let mixed = mix(x);
+        let there = |n: u32| {
+            let bit = mixed >> (n * BLOCK_BITS.ilog2()) & u64::from(BLOCK_BITS - 1);
+            let word = block[to_usize(bit / WORD_BITS)].load(Ordering::Relaxed);
+            word >> (bit % WORD_BITS)
+        };
+        (0..self.hashes).fold(1, |all, n| all & there(n)) == 1
     }
 
     pub(super) fn bytes(&self) -> usize {

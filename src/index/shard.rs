@@ -199,8 +199,8 @@ impl<X> ShardGuard<'_, X> {
             Some((place, _)) => place,
             None => self.make_place(key, live),
         };
-        // Again, for that may have grown a table, with a filter of the keys that are stored.
-        if !perennial_failpoints::planted!("filter-not-told") {
+        // Again where that has grown the table, with a filter of the keys that are stored: nothing is prepared then.
+        if self.prepared.is_none() && !perennial_failpoints::planted!("filter-not-told") {
             self.state.table.filter.insert(key.x);
         }
         let slots = &self.state.table.slots;

@@ -32,6 +32,12 @@ pub(crate) fn class_of(bytes: u32) -> u8 {
     u8::try_from(shorter).map_or(LARGEST, |class| class + 1)
 }
 
+/// The largest class of which every frame has at most `bytes`; 0: there is none.
+pub(crate) fn largest_within(bytes: u64) -> u8 {
+    let within = BOUNDS[..CLASSES - 1].partition_point(|&bound| u64::from(bound) <= bytes);
+    u8::try_from(within).unwrap_or(LARGEST)
+}
+
 /// The most bytes a frame of `class` can have; `u32::MAX` for the last class.
 pub(crate) fn class_bound(class: u8) -> u32 {
     BOUNDS[usize::from(class) - 1]
@@ -56,6 +62,20 @@ mod tests {
             assert!(class_bound(class) >= bytes);
             assert!(class == 1 || class_bound(class - 1) < bytes);
         }
+    }
+
+    #[test]
+    fn the_largest_class_within_a_length_has_the_next_bound_below() {
+        for bytes in (0..70_000).chain((0..1 << 27).step_by(4999)) {
+            let class = largest_within(bytes);
+            assert!(class == 0 || u64::from(class_bound(class)) <= bytes);
+            assert!(u64::from(class_bound(class + 1)) > bytes);
+        }
+        assert_eq!(
+            largest_within(u64::MAX),
+            LARGEST - 1,
+            "the last has no bound"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
 use perennial_wal::to_usize;
 
@@ -33,13 +33,17 @@ pub(super) fn is_value_of(header: &FrameHeader, frame: &[u8], key: &[u8]) -> boo
 /// Reads and proves a whole frame: one read.
 fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> {
     let len = engine.read_len(place.class, place.offset);
-    let Some(frame) = engine.read_segment(place, place.offset, len) else {
+    let Some(mut frame) = engine.read_segment(place, place.offset, len) else {
         return Look::Unproved;
     };
     match FrameHeader::decode_whole(&frame, place.segment.seed_at(place.offset), place.offset) {
         Ok(header) if !is_value_of(&header, &frame, place.key) => Look::Absent,
         Ok(header) if engine.expired(&header) => Look::Expired,
-        Ok(header) => Look::Found((header, Bytes::from(frame)), FoundIn::Disk),
+        Ok(header) => {
+            // The value ends where the frame does, and needs no cut of its own.
+            frame.truncate(to_usize(HEADER_BYTES + header.body_bytes()));
+            Look::Found((header, Bytes::from(frame)), FoundIn::Disk)
+        }
         Err(_) => Look::Unproved,
     }
 }
@@ -64,18 +68,22 @@ impl Want for WantValue {
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
-        read_whole(engine, place).and_then(|(header, frame)| {
-            let value = if is_coded(&header) {
-                self.whole(&header, &frame)?
-            } else {
-                let start = to_usize(header.value_offset());
-                let bytes = to_usize(u64::from(header.value_bytes));
-                Value::from(frame.slice(start..start + bytes))
-            };
-            let tier = &engine.tier;
-            tier.fill(place.addr, place.key, header.expiry, &value);
-            Ok(value)
-        })
+        match read_whole(engine, place) {
+            Look::Found((header, mut frame), from) if !is_coded(&header) => {
+                // The frame's own reference becomes the value's.
+                frame.advance(to_usize(header.value_offset()));
+                let value = Value::from(frame);
+                let tier = &engine.tier;
+                tier.fill(place.addr, place.key, header.expiry, &value);
+                Look::Found(value, from)
+            }
+            coded => coded.and_then(|(header, frame)| {
+                let value = self.whole(&header, &frame)?;
+                let tier = &engine.tier;
+                tier.fill(place.addr, place.key, header.expiry, &value);
+                Ok(value)
+            }),
+        }
     }
 }
 

@@ -210,7 +210,9 @@ impl Buffers {
         Ok(Place { lsn, seq })
     }
 
-    /// Seals the current buffer if it holds anything below `lsn`, so that the flusher can have it.
+    /// Seals the current buffer if it holds anything below `lsn`, for a caller who writes it. The background is not woken:
+    /// it could only wait for that caller. (Each commit cost a wake and a switch of threads that way.) Should the caller
+    /// fail, whoever writes next comes past this buffer.
     pub(crate) fn seal_below(&self, tail: &Tail, lsn: Lsn) {
         let mut rotation = self.rotation.lock();
         let seq = self.current.load(Ordering::Acquire);
@@ -218,7 +220,10 @@ impl Buffers {
         let word = Word(descriptor.word.load(Ordering::Acquire));
         if !rotation.sealed && word.offset() > 0 && descriptor.base.load(Ordering::Relaxed) < lsn.0
         {
-            self.seal_current(tail, &mut rotation, MARK_BYTES);
+            let done = self.seal_current(tail, &mut rotation, MARK_BYTES);
+            if done {
+                self.handover.wake_waiters();
+            }
         }
     }
 

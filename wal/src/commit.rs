@@ -1,8 +1,10 @@
 //! Group commit: many wait for the stable LSN, one leads.
 //!
 //! A waiter whose target is not stable yet becomes leader if there is none, else sleeps. The leader makes one commit
-//! for everyone who came before it began, and hands leadership on by waking all: those covered leave, one of the
-//! others leads. Leadership is a guard, so a leader that panics hands on too; every wait observes failure (I6).
+//! for everyone who came before it began. Its publication wakes all: those covered leave, the others sleep again. Then it
+//! hands leadership on by waking one of these, who leads, or leaves and wakes the next. (It woke all once more, and of sixty
+//! sleepers each commit woke half in vain.) Leadership is a guard, so a leader that panics hands on too; every wait
+//! observes failure (I6).
 
 use crate::lsn::Lsn;
 use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
@@ -64,6 +66,10 @@ impl<E: Clone> Commit<E> {
         let mut state = self.state.lock();
         loop {
             if self.stable.load(Ordering::Acquire) >= target.0 {
+                if !state.led {
+                    // It may have been the one that was woken to lead.
+                    self.wake.notify_one();
+                }
                 return Ok(());
             }
             if let Some(why) = &state.failed {
@@ -92,7 +98,7 @@ struct Leadership<'a, E>(&'a Commit<E>);
 impl<E> Drop for Leadership<'_, E> {
     fn drop(&mut self) {
         self.0.state.lock().led = false;
-        self.0.wake.notify_all();
+        self.0.wake.notify_one();
     }
 }
 

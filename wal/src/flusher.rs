@@ -176,14 +176,15 @@ impl LogCore {
 
     /// A private copy of [`from`, `end`) with zeros behind, `bytes` long.
     fn padded(&self, complete: &Complete, from: Lsn, end: Lsn, bytes: u64) -> AlignedBuf {
-        let mut buf = AlignedBuf::zeroed(to_usize(bytes));
+        let mut buf = AlignedBuf::with_capacity(to_usize(bytes));
         let mut len = end.0 - from.0;
         if perennial_failpoints::planted!("last-sector-of-zeros") {
             len = align_down(len, self.geometry().sector);
         }
         self.tail().with_complete(complete, from, len, |bytes| {
-            buf[..to_usize(len)].copy_from_slice(bytes)
+            buf.push(bytes);
         });
+        buf.pad_to(to_usize(bytes));
         buf
     }
 

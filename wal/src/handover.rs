@@ -62,4 +62,18 @@ mod tests {
         }
         assert!(core.buffers().handover().background.is_pending());
     }
+
+    #[test]
+    fn a_commit_writes_its_buffer_itself_and_wakes_nobody_for_it() {
+        let options = LogOptions::new()
+            .segment_bytes(8 << 10)
+            .tail_bytes(4 << 10)
+            .background(false);
+        let log = Log::open(&SimFs::new(1), Path::new("/log"), &options).unwrap();
+        let end = log.append(&[7; 100]).unwrap();
+        log.make_stable(end).unwrap();
+        let core = &log.log;
+        assert!(log.stable_lsn() >= end);
+        assert!(!core.buffers().handover().background.is_pending());
+    }
 }

@@ -116,12 +116,9 @@ impl<'a> Reservation<'a> {
     /// The frame is filled: from now on it can be read, and survives the process. Returns where it ends.
     pub fn complete(mut self) -> Lsn {
         if self.header.kind.has_body() {
-            let chunked = self.header.flags & flags::CHUNKED != 0;
-            let body = self.body();
-            if chunked {
+            let covered = if self.header.flags & flags::CHUNKED != 0 {
+                let body = self.body();
                 write_chunk_table(body.table, body.value);
-            }
-            let covered = if chunked {
                 self.header.value_offset()
             } else {
                 HEADER_BYTES + self.header.body_bytes()

@@ -348,6 +348,12 @@ impl Tail {
         if !self.can_begin(lsn, offset) {
             return TailRead::Other;
         }
+        // The floor never falls: what is below it before the pin is below it behind. Most reads end here, without the fence
+        // of a pin.
+        let gone = lsn.0 < self.floor.load(Ordering::Acquire);
+        if gone && !perennial_failpoints::planted!("recycling-not-checked") {
+            return TailRead::Gone;
+        }
         let _guard = epoch::pin();
         // SeqCst: pairs with the fetch_max in `advance`: either this load sees the new floor, or the pin was before the
         // deferral and holds the release back (I5).

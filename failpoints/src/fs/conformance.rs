@@ -53,6 +53,21 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn what_is_read_is_appended_and_never_more_than_was_asked_for() {
+    on_each(|_, dir| {
+        let file = dir.open("a", OpenMode::CreateNew).unwrap();
+        file.write_at(b"hello", 0).unwrap();
+        let mut buf = Vec::with_capacity(64);
+        buf.push(b'>');
+        assert_eq!(file.read_append(&mut buf, 2, 0).unwrap(), 2);
+        assert_eq!(file.read_append(&mut buf, 0, 0).unwrap(), 0);
+        assert_eq!(file.read_append(&mut buf, 100, 3).unwrap(), 2);
+        assert_eq!(file.read_append(&mut buf, 100, 5).unwrap(), 0);
+        assert_eq!(buf, b">helo");
+    });
+}
+
+#[test]
 fn names_are_created_renamed_and_removed() {
     on_each(|_, dir| {
         assert_eq!(kind(dir.open("a", OpenMode::Read)), ErrorKind::NotFound);

@@ -98,6 +98,16 @@ pub trait File: fmt::Debug + Send + Sync {
     /// Reads at `offset`; may be short; 0 at the end.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// Reads at most `len` bytes at `offset` and appends them to `buf`, as many as [`read_at`](Self::read_at) would give;
+    /// 0 at the end. The system's own files need no zeros in the buffer first.
+    fn read_append(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+        let begin = buf.len();
+        buf.resize(begin + len, 0);
+        let read = self.read_at(&mut buf[begin..], offset);
+        buf.truncate(begin + *read.as_ref().unwrap_or(&0));
+        read
+    }
+
     /// Writes at `offset`; may be short.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{self as sys, Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -224,6 +225,18 @@ impl StdFile {
 impl File for StdFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         Ok(rustix::io::pread(&self.fd, buf, offset)?)
+    }
+
+    fn read_append(&self, buf: &mut Vec<u8>, len: usize, offset: u64) -> io::Result<usize> {
+        if len == 0 {
+            return Ok(0);
+        }
+        let begin = buf.len();
+        buf.reserve_exact(len);
+        // There may be room for more than was asked for.
+        let read = rustix::io::pread(&self.fd, spare_capacity(buf), offset)?.min(len);
+        buf.truncate(begin + read);
+        Ok(read)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {

@@ -53,7 +53,9 @@ impl Buffers {
         if rotation.log_ended {
             return Err(NoRoom::Ring);
         }
-        self.seal_current(tail, rotation, need);
+        if self.seal_current(tail, rotation, need) {
+            self.handover().tell();
+        }
         if !rotation.segment_ended && !self.fits(rotation, need) {
             // Sealed earlier, without knowing that the segment would end here: say it now. Recovery must be able to
             // tell a finished segment from one that lost its end.
@@ -70,10 +72,12 @@ impl Buffers {
         Ok(())
     }
 
-    /// Seals the current buffer with a mark; the segment ends with it when `need` more bytes do not fit behind.
-    pub(super) fn seal_current(&self, tail: &Tail, rotation: &mut Rotation, need: u64) {
+    /// Seals the current buffer with a mark; the segment ends with it when `need` more bytes do not fit behind. True: it is
+    /// done with that, and the caller tells who has to know.
+    #[must_use]
+    pub(super) fn seal_current(&self, tail: &Tail, rotation: &mut Rotation, need: u64) -> bool {
         if rotation.sealed {
-            return;
+            return false;
         }
         let seq = self.current.load(Ordering::Acquire);
         let descriptor = tail.descriptor(seq);
@@ -106,7 +110,7 @@ impl Buffers {
         perennial_failpoints::site!("wal::buffer::sealed");
         // SAFETY: I1 — the seal moved the offset past the mark's place and counts this thread as a writer.
         unsafe { self.write_filler(tail, mark_at, FrameKind::Mark, last, bytes) };
-        self.complete(tail, seq);
+        header_word::complete(&descriptor.word)
     }
 
     /// True when `need` bytes of frames and rows fit, with a mark behind them and one to end the segment.

@@ -27,6 +27,10 @@ impl Condvar {
         self.0.wait(guard).expect("a model does not poison")
     }
 
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }

@@ -28,6 +28,11 @@ impl Condvar {
         guard
     }
 
+    /// Wakes one who waits, if anybody does.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
     /// Wakes all who wait.
     pub fn notify_all(&self) {
         self.0.notify_all();

@@ -66,12 +66,12 @@ impl SegmentStore {
     /// What the file reports.
     pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
         let file = self.reader(segment.slot)?;
-        let mut bytes = vec![0; len];
-        let mut done = 0;
-        while done < len {
-            match file.read_at(&mut bytes[done..], offset + done as u64) {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let done = bytes.len();
+            match file.read_append(&mut bytes, len - done, offset + done as u64) {
                 Ok(0) => break,
-                Ok(n) => done += n,
+                Ok(_) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(source) => {
                     return Err(WalError::io(
@@ -83,7 +83,6 @@ impl SegmentStore {
                 }
             }
         }
-        bytes.truncate(done);
         Ok(bytes)
     }
 
