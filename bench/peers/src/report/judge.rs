@@ -1,5 +1,6 @@
 //! What is wanted of perennial, held against a run: ratios of medians of the same run.
 
+mod look;
 mod rows;
 
 use comfy_table::{Table, presets::ASCII_MARKDOWN};

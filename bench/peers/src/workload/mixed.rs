@@ -29,7 +29,8 @@ struct Mix<'a> {
     values: Values,
     bound: Bound,
     put: AtomicU64,
-    /// Of these newest keys any is expected to be there: half of what the capacity holds.
+    /// Of these newest keys any must be there: an eighth of what the capacity holds, so that no policy has reason to have
+    /// dropped one.
     window: u64,
     all: u64,
 }
@@ -50,7 +51,7 @@ pub(super) fn run(task: &Task<'_>, bytes: usize) -> Result<Vec<Part>> {
         values: Values::new(bytes),
         bound: Bound::new(task.kind, capacity, bytes),
         put: AtomicU64::new(task.put_all(&*store, &Values::new(bytes), 0, FIRST)?),
-        window: fit / 2,
+        window: (fit / 8).max(UNDER_WAY),
         all: fit * 5 / 2,
     };
     let meter = Meter::start()?;
