@@ -14,6 +14,23 @@ pub(crate) fn own_cpu_s() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
+/// Processor seconds of processes that this one started and that ended.
+fn children_cpu_s() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let ticks =
+        children_ticks(&stat).ok_or_else(|| Failure::new("/proc/self/stat is not as it was"))?;
+    Ok(ticks as f64 / clock_ticks_per_second() as f64)
+}
+
+/// Fields 16 and 17; the second is a name in brackets that may hold anything.
+fn children_ticks(stat: &str) -> Option<u64> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    let mut fields = behind.split_whitespace().skip(13);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
 /// Processor seconds of all processes so far, out of `/proc/stat`.
 pub(crate) fn all_cpu_s() -> Result<f64> {
     let stat = fs::read_to_string("/proc/stat")?;
@@ -38,6 +55,7 @@ fn busy_ticks(stat: &str) -> Option<u64> {
 pub(crate) struct Meter {
     started: Instant,
     own_s: f64,
+    children_s: f64,
     all_s: f64,
 }
 
@@ -45,6 +63,7 @@ impl Meter {
     pub(crate) fn start() -> Result<Self> {
         Ok(Self {
             own_s: own_cpu_s(),
+            children_s: children_cpu_s()?,
             all_s: all_cpu_s()?,
             started: Instant::now(),
         })
@@ -62,7 +81,8 @@ impl Meter {
     /// How many processors others had in the mean. Ticks are of 10 ms: of short times this is rough.
     pub(crate) fn others(&self) -> Result<f64> {
         let all = all_cpu_s()? - self.all_s;
-        Ok(((all - self.cpu_s()) / self.seconds().max(1e-9)).max(0.0))
+        let ours = self.cpu_s() + children_cpu_s()? - self.children_s;
+        Ok(((all - ours) / self.seconds().max(1e-9)).max(0.0))
     }
 }
 
@@ -104,6 +124,14 @@ mod tests {
         assert_eq!(busy_ticks(stat), Some(100 + 20 + 30 + 6 + 7 + 8));
         assert_eq!(busy_ticks("intr 5\n"), None);
         assert_eq!(busy_ticks("cpu  1 2\n"), None);
+    }
+
+    #[test]
+    fn children_are_found_behind_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4 1 2 3 4 50 60 700 80 20 0 1 0 9";
+        assert_eq!(children_ticks(stat), Some(780));
+        assert_eq!(children_ticks("7 (a) S 1"), None);
+        assert!(children_cpu_s().unwrap() >= 0.0);
     }
 
     #[test]

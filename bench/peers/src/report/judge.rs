@@ -152,9 +152,11 @@ mod tests {
     fn the_best_peer_counts_and_a_limit_is_none() {
         let verdicts = judge(&run(&[
             ("fill/4KiB", "perennial", "bytes_per_s", 200.0),
-            ("fill/4KiB", "foyer", "bytes_per_s", 50.0),
-            ("fill/4KiB", "fjall", "bytes_per_s", 110.0),
-            ("fill/4KiB", "bare-log", "bytes_per_s", 500.0),
+            ("fill/4KiB", "perennial", "kept_bytes_per_s", 200.0),
+            ("fill/4KiB", "foyer", "bytes_per_s", 500.0),
+            ("fill/4KiB", "foyer", "kept_bytes_per_s", 50.0),
+            ("fill/4KiB", "fjall", "kept_bytes_per_s", 110.0),
+            ("fill/4KiB", "bare-log", "kept_bytes_per_s", 500.0),
             ("fill/4KiB", "device", "bytes_per_s", 210.0),
             ("fill/4KiB", "harness", "bytes_per_s", 10_000.0),
         ]));

@@ -11,7 +11,7 @@ use crate::record::Run;
 const STYLE: &str = "\
 body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#1c2733;background:#fff}\
 h1{font-size:1.6em}h2{margin-top:2em;font-size:1.25em;border-bottom:1px solid #d8dee4}\
-.charts{display:flex;flex-wrap:wrap;gap:28px 36px}svg{max-width:100%;height:auto}\
+.charts{display:flex;flex-wrap:wrap;align-items:flex-start;gap:28px 36px}svg{max-width:100%;height:auto}\
 svg text{font:12px system-ui,sans-serif;fill:#1c2733}svg .title{font-weight:600;font-size:13px}\
 svg .small{font-size:11px}svg .end{text-anchor:end}svg .middle{text-anchor:middle}\
 .grid{stroke:#e4e8ec}.axis{stroke:#5b6b7a}.limit{stroke:#b3261e;stroke-width:1.5;stroke-dasharray:4 3}\

@@ -1,8 +1,10 @@
 //! Figures in words.
 
 /// What is shown first of a workload, in this order; everything else follows by name.
-const FIRST: [&str; 24] = [
+const FIRST: [&str; 26] = [
     "bytes_per_s",
+    "kept_bytes_per_s",
+    "kept_ops_per_s",
     "put_ops_per_s",
     "ops_per_s",
     "ns_per_op",
@@ -84,10 +86,23 @@ pub(super) fn time(ns: f64) -> String {
     }
 }
 
+/// The same without zeros at the end, for axes.
+pub(super) fn plain(shown: &str) -> String {
+    let digits = shown
+        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
+        .unwrap_or(shown.len());
+    let (number, unit) = shown.split_at(digits);
+    if !number.contains('.') {
+        return shown.to_owned();
+    }
+    let number = number.trim_end_matches('0').trim_end_matches('.');
+    format!("{number}{unit}")
+}
+
 /// Three digits.
 pub(super) fn round(figure: f64) -> String {
     match figure.abs() {
-        size if size == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         size if size >= 100.0 => format!("{figure:.0}"),
         size if size >= 10.0 => format!("{figure:.1}"),
         size if size >= 0.01 => format!("{figure:.2}"),
@@ -113,6 +128,20 @@ mod tests {
             ("lost", 0.0, "0"),
         ] {
             assert_eq!(show(name, figure), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn axes_have_no_zeros_at_the_end() {
+        for (shown, wanted) in [
+            ("10.0 ms", "10 ms"),
+            ("100 us", "100 us"),
+            ("1.00M", "1M"),
+            ("0.50", "0.5"),
+            ("2.00", "2"),
+            ("0", "0"),
+        ] {
+            assert_eq!(plain(shown), wanted);
         }
     }
 

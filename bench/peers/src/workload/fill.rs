@@ -86,6 +86,14 @@ fn of_store(task: &Task<'_>, bytes: usize) -> Result<Metrics> {
     let kept = kept(&*store, &values, put, capacity)?;
     if task.kind != Kind::Harness {
         note(&mut metrics, "kept", kept);
+        // What is dropped costs nothing: a rate of puts that are still there.
+        for (name, rate) in [
+            ("kept_ops_per_s", "ops_per_s"),
+            ("kept_bytes_per_s", "bytes_per_s"),
+        ] {
+            let rate = metrics[rate] * kept;
+            note(&mut metrics, name, rate);
+        }
     }
     store.close()?;
     Ok(metrics)

@@ -118,7 +118,7 @@ fn until_the_worst(
         let n = n % put;
         store.put(&key(n), values.of(n))?;
         since += FRAME_BYTES;
-        if n % 1024 == 0 && checkpoints() != before {
+        if n.is_multiple_of(1024) && checkpoints() != before {
             (before, since, seen) = (checkpoints(), 0, true);
         }
         if seen && since as f64 >= between {

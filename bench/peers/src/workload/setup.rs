@@ -14,8 +14,9 @@ pub(super) const MEMORY_BYTES: u64 = 64 << 20;
 const FILLER_BYTES: u64 = 256 << 20;
 /// Keys from here on are fillers, which nobody reads.
 pub(super) const FILLER: u64 = 1 << 32;
-/// Stores that drop what comes too quickly are waited for after so many bytes.
+/// Stores that drop what comes too quickly are waited for after so many bytes, entries rounded up as foyer does.
 const SETTLE_BYTES: u64 = 8 << 20;
+const ROUNDED_UP_TO: u64 = 4096;
 
 /// One workload on one store.
 pub(super) struct Task<'a> {
@@ -46,7 +47,8 @@ impl Task<'_> {
         from: u64,
         count: u64,
     ) -> Result<u64> {
-        let settle_after = (SETTLE_BYTES / values.bytes() as u64).max(1);
+        let each = (values.bytes() as u64).next_multiple_of(ROUNDED_UP_TO);
+        let settle_after = (SETTLE_BYTES / each).max(1);
         let started = Instant::now();
         let mut done = 0;
         while done < count && (done % 64 != 0 || started.elapsed() < self.effort.prepare()) {

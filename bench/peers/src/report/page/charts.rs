@@ -2,7 +2,7 @@
 
 use super::super::policies;
 use super::super::svg::{Axis, Bar, Limit, Series, bars, plot};
-use super::super::unit::{round, show, thousands, time};
+use super::super::unit::{plain, round, show, thousands, time};
 use crate::backend::Kind;
 use crate::record::Run;
 
@@ -13,19 +13,19 @@ pub(super) fn all(run: &Run, policies: Option<&str>) -> Vec<Section> {
     vec![
         (
             "Fill",
-            "Fresh keys, one thread, the final flush included. The line is the device: unbuffered sequential writes into \
+            "Fresh keys, one thread, the final flush included; what was dropped does not count. The line is the device: unbuffered sequential writes into \
              files written before.",
-            throughput(run, "fill/", "bytes_per_s"),
+            throughput(run, "fill/", "kept_bytes_per_s", "bytes_per_s"),
         ),
         (
             "Durable puts",
             "4 KiB, each safe from power loss when it returns. The line is one synced append after the other.",
-            throughput(run, "durable/", "ops_per_s"),
+            throughput(run, "durable/", "ops_per_s", "ops_per_s"),
         ),
         (
             "Mixed",
             "One put to 4.5 hits and as many misses.",
-            throughput(run, "mixed/", "bytes_per_s"),
+            throughput(run, "mixed/", "bytes_per_s", "bytes_per_s"),
         ),
         (
             "Hits",
@@ -87,9 +87,10 @@ fn below<'a>(run: &'a Run, begin: &str) -> Vec<&'a str> {
 }
 
 /// Bars of each workload; the device, where it was measured, is a line.
-fn throughput(run: &Run, begin: &str, metric: &str) -> Vec<String> {
+fn throughput(run: &Run, begin: &str, metric: &str, of_limits: &str) -> Vec<String> {
     let chart = |workload: &str| {
         let bar = |kind: Kind| {
+            let metric = if kind.is_limit() { of_limits } else { metric };
             let spread = run.spread(workload, kind.name(), metric)?;
             Some(Bar {
                 label: kind.name().to_owned(),
@@ -106,9 +107,9 @@ fn throughput(run: &Run, begin: &str, metric: &str) -> Vec<String> {
             .filter_map(bar)
             .collect();
         let limit = run
-            .median(workload, Kind::Device.name(), metric)
+            .median(workload, Kind::Device.name(), of_limits)
             .map(|figure| Limit {
-                label: format!("device {}", show(metric, figure)),
+                label: format!("device {}", show(of_limits, figure)),
                 figure,
             });
         (!shown.is_empty()).then(|| bars(workload, &shown, limit.as_ref()))
@@ -137,7 +138,7 @@ fn latencies(run: &Run, begin: &str) -> Vec<String> {
     let y = Axis {
         title: "",
         log: true,
-        show: time,
+        show: |ns| plain(&time(ns)),
         marks: Vec::new(),
     };
     let chart = |workload: &str| {
@@ -166,13 +167,13 @@ fn restarts(run: &Run) -> Vec<String> {
     let x = Axis {
         title: "entries",
         log: true,
-        show: thousands,
+        show: |entries| plain(&thousands(entries)),
         marks: Vec::new(),
     };
     let y = Axis {
         title: "",
         log: true,
-        show: |seconds| time(seconds * 1e9),
+        show: |seconds| plain(&time(seconds * 1e9)),
         marks: Vec::new(),
     };
     let series = |kind: Kind, ending: &str, dashed| {
@@ -213,13 +214,13 @@ fn churn(run: &Run) -> Option<String> {
     let x = Axis {
         title: "bytes written, for each byte put",
         log: false,
-        show: round,
+        show: |figure| plain(&round(figure)),
         marks: Vec::new(),
     };
     let y = Axis {
         title: "hit ratio",
         log: false,
-        show: round,
+        show: |figure| plain(&round(figure)),
         marks: Vec::new(),
     };
     let point = |kind: Kind| {
@@ -246,13 +247,13 @@ fn of_policies(printed: &str) -> Option<String> {
     let x = Axis {
         title: "flash bytes, over those of fifo",
         log: false,
-        show: round,
+        show: |figure| plain(&round(figure)),
         marks: Vec::new(),
     };
     let y = Axis {
         title: "misses less than fifo's, part of them",
         log: false,
-        show: round,
+        show: |figure| plain(&round(figure)),
         marks: Vec::new(),
     };
     let point = |(at, policy): (usize, policies::Policy)| Series {

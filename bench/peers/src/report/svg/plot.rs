@@ -6,7 +6,7 @@ use super::{document, escape, line, text};
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 130.0;
+const RIGHT: f64 = 160.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 44.0;
 const LABEL_STEP: f64 = 14.0;
