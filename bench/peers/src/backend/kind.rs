@@ -80,6 +80,7 @@ impl Kind {
         match self {
             Self::Foyer => "written, then synced by the harness; it never syncs itself",
             Self::Files => "synced by the harness with the file system",
+            Self::Sled => "sync_file_range: no metadata, no flush of the device's cache",
             Self::QuickCache
             | Self::Moka
             | Self::BareLoop

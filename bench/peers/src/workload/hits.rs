@@ -14,8 +14,10 @@ use crate::measure::machine::Meter;
 use crate::record::Metrics;
 
 const VALUE_BYTES: usize = 4096;
-/// Half of the memory there is for them, and half of perennial's tail.
+/// Half of the memory there is for them.
 const FEW_KEYS: u64 = MEMORY_BYTES / 2 / VALUE_BYTES as u64;
+/// An eighth of perennial's tail, not all of which can be read.
+const FEWER_KEYS: u64 = FEW_KEYS / 4;
 const THREADS: [usize; 3] = [1, 2, 8];
 /// Keys are drawn beforehand; a thread goes round them.
 const DRAWN: usize = 1 << 16;
@@ -26,10 +28,10 @@ const RANGE_BYTES: usize = 4096;
 pub(super) fn run(task: &Task<'_>, place: Place) -> Result<Vec<Part>> {
     let values = Values::new(VALUE_BYTES);
     let few = matches!(place, Place::Memory | Place::Tail);
-    let wanted = if few {
-        FEW_KEYS
-    } else {
-        task.effort.file_keys(place == Place::Disk)
+    let wanted = match place {
+        Place::Memory => FEW_KEYS,
+        Place::Tail => FEWER_KEYS,
+        Place::PageCache | Place::Disk => task.effort.file_keys(place == Place::Disk),
     };
     let memory = if few { MEMORY_BYTES } else { 0 };
     let store = task.open(task.effort.large_capacity(), memory)?;

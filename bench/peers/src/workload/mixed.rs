@@ -21,14 +21,17 @@ use crate::record::Metrics;
 const THREADS: u64 = 2;
 /// Present before the first get.
 const FIRST: u64 = 64;
-/// Another thread may be putting so many of the newest still.
-const UNDER_WAY: u64 = 2 * THREADS;
+/// No put of this thread is under way.
+const NONE: u64 = u64::MAX;
 
 struct Mix<'a> {
     store: &'a dyn Backend,
     values: Values,
     bound: Bound,
     put: AtomicU64,
+    /// Of each thread a number that is not above that of the key it is putting. Published before that number is drawn, so that
+    /// whoever sees the number drawn sees this, too.
+    under_way: [AtomicU64; THREADS as usize],
     /// Of these newest keys any must be there: an eighth of what the capacity holds, so that no policy has reason to have
     /// dropped one.
     window: u64,
@@ -51,7 +54,8 @@ pub(super) fn run(task: &Task<'_>, bytes: usize) -> Result<Vec<Part>> {
         values: Values::new(bytes),
         bound: Bound::new(task.kind, capacity, bytes),
         put: AtomicU64::new(task.put_all(&*store, &Values::new(bytes), 0, FIRST)?),
-        window: (fit / 8).max(UNDER_WAY),
+        under_way: [const { AtomicU64::new(NONE) }; THREADS as usize],
+        window: (fit / 8).max(1),
         all: fit * 5 / 2,
     };
     let meter = Meter::start()?;
@@ -89,7 +93,7 @@ impl Mix<'_> {
         while self.put.load(Ordering::Relaxed) < self.all && started.elapsed() < task.effort.mixed()
         {
             match rng.random_range(0..20) {
-                0..2 => self.put(&mut done)?,
+                0..2 => self.put(thread, &mut done)?,
                 2..11 => self.hit(&mut rng, &mut done)?,
                 _ => self.miss(&mut rng, &mut done)?,
             }
@@ -97,15 +101,25 @@ impl Mix<'_> {
         Ok(done)
     }
 
-    fn put(&self, done: &mut Done) -> Result<()> {
-        let n = self.put.fetch_add(1, Ordering::Relaxed);
+    fn put(&self, thread: u64, done: &mut Done) -> Result<()> {
+        let under_way = &self.under_way[thread as usize];
+        under_way.store(self.put.load(Ordering::SeqCst), Ordering::SeqCst);
+        let n = self.put.fetch_add(1, Ordering::SeqCst);
         done.puts
             .time(|| self.store.put(&key(n), self.values.of(n)))?;
-        self.bound.keep(self.store, n.saturating_sub(UNDER_WAY))
+        under_way.store(NONE, Ordering::SeqCst);
+        self.bound.keep(self.store, n + 1)
+    }
+
+    /// Every key below was put.
+    fn all_below(&self) -> u64 {
+        let put = self.put.load(Ordering::SeqCst);
+        let under_way = self.under_way.iter().map(|it| it.load(Ordering::SeqCst));
+        under_way.fold(put, u64::min)
     }
 
     fn hit(&self, rng: &mut SmallRng, done: &mut Done) -> Result<()> {
-        let newest = self.put.load(Ordering::Relaxed) - UNDER_WAY;
+        let newest = self.all_below();
         let n = rng.random_range(newest.saturating_sub(self.window)..newest);
         let mut right = true;
         let look = &mut |got: &[u8]| right = self.values.is(n, got);
