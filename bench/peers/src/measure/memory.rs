@@ -50,10 +50,11 @@ mod tests {
     #[test]
     fn what_is_allocated_counts() {
         let before = Memory::now().unwrap();
-        let held = std::hint::black_box(vec![1_u8; 32 << 20]);
+        // Other tests give memory back meanwhile: less than half of this.
+        let held = std::hint::black_box(vec![1_u8; 512 << 20]);
         let after = Memory::now().unwrap();
-        assert!(after.allocated >= before.allocated + (31 << 20));
-        assert!(after.anonymous >= before.anonymous + (16 << 20));
+        assert!(after.allocated >= before.allocated + (256 << 20));
+        assert!(after.anonymous >= before.anonymous + (256 << 20));
         drop(held);
     }
 }

@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn a_page_needs_nothing_from_elsewhere() {
         let run = run(&[
-            ("fill/4KiB", "perennial", "bytes_per_s", 1e9),
+            ("fill/4KiB", "perennial", "kept_bytes_per_s", 1e9),
             ("fill/4KiB", "device", "bytes_per_s", 2e9),
             ("hit/disk/uniform/1t", "perennial", "p50_ns", 9e4),
             ("restart/1M/clean", "foyer", "first_hit_s", 1.2),
