@@ -79,10 +79,44 @@ shuttle *ARGS:
 shuttle-long:
     SHUTTLE_SCHEDULES=125000 just shuttle
 
-# docs/benchmarks.md says what each number means. `just bench stall`: hits while every write hangs.
+# Three hours, 40 GB below PERENNIAL_BENCH_DIR (target/bench/files). docs/benchmarks.md says what each line means. With words behind
+# it, other benches: `just bench stall`: hits while every write hangs; `just bench get/`: a part of `cargo bench`.
+# perennial beside its peers and the machine's limits.
 bench *ARGS:
     @if [[ "{{ ARGS }}" == stall* ]]; then cargo run --release -p perennial-bench -- {{ ARGS }}; \
-    else cargo bench --bench cache -- {{ ARGS }}; fi
+    elif [[ -n "{{ ARGS }}" ]]; then cargo bench --bench cache -- {{ ARGS }}; \
+    else just bench-peers --json target/bench/run.json --html target/bench/run.html; fi
+
+# The same with less of everything, within fifteen minutes; for finding one's way.
+bench-quick:
+    just bench-peers --quick --json target/bench/quick.json --html target/bench/quick.html
+
+# A part of it: just bench-peers --only fill,miss --backends perennial,foyer --repeats 5 --quick
+bench-peers *ARGS:
+    mkdir -p target/bench "${PERENNIAL_BENCH_DIR:-target/bench/files}"
+    just peers run --dir "${PERENNIAL_BENCH_DIR:-target/bench/files}" {{ ARGS }}
+
+# What is wanted, held against a run: just bench-judge target/bench/run.json
+bench-judge FILE:
+    just peers judge {{ FILE }}
+
+# RocksDB is the system's library, which `.ci/setup-bench` installs: to compile it takes an hour.
+# The peers' command, as `just peers list`.
+peers *ARGS: _peers_setup
+    @{{ peers_env }} cargo build --release --manifest-path bench/peers/Cargo.toml --target-dir "{{ peers_target }}"
+    @"{{ peers_target }}/release/perennial-peers" {{ ARGS }}
+
+# Format, lints and tests of the peers' workspace, which `just test` leaves alone.
+bench-check: _peers_setup
+    cargo fmt --all --check --manifest-path bench/peers/Cargo.toml
+    {{ peers_env }} cargo clippy --release --all-targets --manifest-path bench/peers/Cargo.toml --target-dir "{{ peers_target }}" -- -D warnings
+    {{ peers_env }} cargo test --release --manifest-path bench/peers/Cargo.toml --target-dir "{{ peers_target }}"
+
+_peers_setup:
+    @.ci/setup-bench
+
+peers_target := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+peers_env := "env -u ROCKSDB_STATIC ROCKSDB_LIB_DIR=/usr/lib/" + arch() + "-linux-gnu ROCKSDB_INCLUDE_DIR=/usr/include"
 
 # Instructions of one operation, path by path, exact on any machine: docs/performance.md. For example: just counts insert128
 counts *PATHS:
