@@ -11,8 +11,10 @@ mod faults;
 mod filters;
 mod holes;
 mod late;
+mod meanwhile;
 mod merging;
 mod minimal;
+mod mixed;
 #[cfg(feature = "planted-bugs")]
 mod mutants;
 mod odd;
@@ -45,11 +47,18 @@ pub(crate) struct Case {
 /// Distinct crash states of all tests so far.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
+/// Of these, such as a crash inside a merge or a resize left.
+static INSIDE: AtomicU64 = AtomicU64::new(0);
+
 /// Prints what a test tried, past the harness, which would swallow it.
 pub(crate) fn say(name: &str, report: Report) {
     let sum = SEEN.fetch_add(report.distinct, Ordering::Relaxed) + report.distinct;
+    let inside = INSIDE.fetch_add(report.inside, Ordering::Relaxed) + report.inside;
     // Nothing depends on it.
-    let _ = writeln!(io::stderr(), "{name}: {report}; {sum} distinct so far");
+    let _ = writeln!(
+        io::stderr(),
+        "{name}: {report}; {sum} distinct so far, {inside} inside"
+    );
 }
 
 /// Runs all cases on all cores; panics with the first failure.
@@ -77,4 +86,23 @@ fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[
         panic!("{failure}");
     }
     report
+}
+
+/// Runs cases of the seeds 0 and so on, on this thread, and says what is wrong with the first that fails: for hunts.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn judge<D: Driver>(
+    driver: &D,
+    cases: &[Case],
+    keeps: perennial_failpoints::lab::Keeps,
+) -> Result<(), String> {
+    let options = Options {
+        shrinks: false,
+        ..random::options(keeps)
+    };
+    let mut lab = CrashLab::new(driver, options);
+    for (seed, case) in cases.iter().enumerate() {
+        let judged = lab.run_from(&case.script, case.from);
+        judged.map_err(|failure| format!("seed {seed}: {failure}"))?;
+    }
+    Ok(())
 }
