@@ -21,6 +21,7 @@ use crate::fetch::Flights;
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, MIN_SEGMENTS, Options, Plan};
+use crate::pace::Pace;
 use crate::packing::Open;
 use crate::pins::{PINNED_ORDER, Pins};
 use crate::stats::{Counters, Stats};
@@ -270,6 +271,7 @@ impl Opening {
             clock: Clock::new(&*self.fs, outcome.time_seen_s),
             upkeep: Mutex::new(state),
             signal: Signal::default(),
+            pace: Pace::default(),
             horizon: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             pins,

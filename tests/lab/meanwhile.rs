@@ -206,7 +206,7 @@ fn scripts(seeds: u64) -> Vec<Case> {
 }
 
 fn run(name: &str, eviction: Eviction) {
-    let cases = scripts(12 * effort());
+    let cases = scripts(8 * effort());
     let name = format!("{name}, {}", random::seeds(&cases));
     let options = random::options(Keeps::WhatItLikes);
     run_all(&name, &driver(eviction), options, &cases);

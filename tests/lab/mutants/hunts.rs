@@ -2,11 +2,9 @@
 
 use perennial_failpoints::lab::{Breadth, CrashLab, Keeps, Options};
 
-use super::{disk, ranges};
+use super::disk;
 use crate::driver::{Perennial, small};
-use crate::{
-    Case, clearing as clears, meanwhile, priorities, random, resizing, scenarios, small_scope,
-};
+use crate::{Case, clearing as clears, random, resizing, scenarios, small_scope};
 
 /// What says what is wrong, if anything is.
 pub(super) type Run = fn() -> Result<(), String>;
@@ -14,14 +12,11 @@ pub(super) type Run = fn() -> Result<(), String>;
 /// A title, what luck it has (no bug: something legal that hardly ever happens), and the hunt.
 type Hunt = (&'static str, &'static [&'static str], Run);
 
-pub(super) const HUNTS: [Hunt; 15] = [
+pub(super) const HUNTS: [Hunt; 12] = [
     ("scripts of two steps", &[], || small_scope_of(2)),
     ("resizes", &[], resizing::hunt),
     ("failing sync", &[], disk::a_sync_fails),
     ("rot", &[], disk::a_bit_rots),
-    ("rot, ranges", &[], ranges::a_chunk_rots),
-    ("pinned and low", &[], priorities::hunt),
-    ("moved meanwhile", &[], meanwhile::hunt),
     ("misdirected write", &[], disk::a_sector_lands_elsewhere),
     ("random script", &[], random_scripts),
     ("random script, evicting", &[], random_evicting),

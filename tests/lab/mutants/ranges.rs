@@ -44,6 +44,11 @@ fn codecs() -> Vec<(&'static str, Compression, Vec<u8>)> {
     all
 }
 
+#[test]
+fn no_chunk_that_rotted_is_given_out() {
+    a_chunk_rots().expect("the code as it is");
+}
+
 /// One bit of every 499th byte of each segment file that was written; then ranges are read, and are right or a miss.
 pub(super) fn a_chunk_rots() -> Result<(), String> {
     for (name, codec, value) in codecs() {
