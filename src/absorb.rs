@@ -108,13 +108,15 @@ impl<'a> Absorb<'a> {
             What::Move { old, new, class } => {
                 if perennial_failpoints::planted!("replayed-move-unconditional") {
                     shard.prepare(operation.hash);
-                    shard.set(operation.hash, new, class, &|addr| self.is_possible(addr));
-                }
-                if shard.replace_if(operation.hash, old, new, class) {
-                    self.ledger.subtract(old);
                     self.ledger.add(new);
+                    shard.set(operation.hash, new, class, &|addr| self.is_possible(addr))
+                } else {
+                    if shard.replace_if(operation.hash, old, new, class) {
+                        self.ledger.subtract(old);
+                        self.ledger.add(new);
+                    }
+                    None
                 }
-                None
             }
         };
         if let Some(old) = old {

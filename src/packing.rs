@@ -241,7 +241,10 @@ impl Engine {
         let mut shard = self.index.lock(moved.hash);
         if perennial_failpoints::planted!("merge-moves-unconditionally") {
             shard.prepare(moved.hash);
-            shard.set(moved.hash, moved.new, class, &|addr| self.is_live(addr));
+            let old = shard.set(moved.hash, moved.new, class, &|addr| self.is_live(addr));
+            old.inspect(|old| self.ledger.subtract(old.addr));
+            self.ledger.add(moved.new);
+            return;
         }
         if shard.replace_if(moved.hash, moved.old, moved.new, class) {
             self.ledger.subtract(moved.old);

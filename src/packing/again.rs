@@ -98,7 +98,9 @@ impl Engine {
             // Compared above, under this lock.
             debug_assert!(!compares, "it was there");
             shard.prepare(hash);
-            shard.set(hash, addr, class, &|addr| self.is_live(addr));
+            let old = shard.set(hash, addr, class, &|addr| self.is_live(addr));
+            old.inspect(|old| self.ledger.subtract(old.addr));
+            self.ledger.add(copy.row.target);
         }
         self.ledger.subtract(copy.row.target);
         if !self.ledger.add(addr) {

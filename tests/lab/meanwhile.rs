@@ -73,8 +73,11 @@ impl Due {
 fn calls_back(pending: &Pending) -> Plan {
     let pending = pending.clone();
     Plan::new(move |call: &Call<'_>| {
-        let changes = matches!(call.kind, CallKind::Write | CallKind::SyncData);
-        if changes && Span::is_inside() {
+        let step = matches!(
+            call.kind,
+            CallKind::Read | CallKind::Write | CallKind::SyncData
+        );
+        if step && Span::is_inside() {
             pending.call();
         }
         Action::Pass
@@ -124,7 +127,7 @@ impl MeddledStore {
             cache: self.open.0.clone(),
             key: key.to_owned(),
             value: value.map(<[u8]>::to_owned),
-            calls: 1 + turn % 6,
+            calls: 1 + turn % 8,
         }));
         for _ in 0..FILLERS {
             if self.pending.is_done() {

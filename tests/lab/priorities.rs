@@ -78,7 +78,12 @@ impl Store for PrioritiesStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        Ok(self.0.get(key)?.map(shrunk))
+        let found = self.0.get(key)?;
+        let pinned = found.is_some() && priority(key) == Priority::Pinned;
+        if pinned && self.0.0.stats().pinned_entries == 0 {
+            return Err("a pinned entry is there, and nothing is known to be pinned".to_owned());
+        }
+        Ok(found.map(shrunk))
     }
 
     fn flush(&self) -> Result<(), String> {

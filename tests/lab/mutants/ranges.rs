@@ -1,6 +1,7 @@
 //! A bit that rots in a large value, of which only a part is read: nothing of it is given out, decoded or not, that its
 //! chunk's crc did not prove.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +60,9 @@ pub(super) fn a_chunk_rots() -> Result<(), String> {
         stored.map_err(|e| e.to_string())?;
         cache.close().map_err(|e| e.to_string())?;
         machine.mark_all_durable();
+        if check(&machine.process_crash(), &value)? != RANGES.len() {
+            return Err(format!("{name}: it is not there"));
+        }
         for file in machine.file_names(Path::new(DIR)) {
             let path = Path::new(DIR).join(&file);
             let content = machine.read_file(&path).unwrap_or_default();
@@ -75,17 +79,25 @@ pub(super) fn a_chunk_rots() -> Result<(), String> {
     Ok(())
 }
 
-fn check(rotten: &SimFs, value: &[u8]) -> Result<(), String> {
+const RANGES: [Range<usize>; 3] = [0..40 * KIB, 60 * KIB..70 * KIB, 100 * KIB..150 * KIB];
+
+/// How many of [`RANGES`] are found.
+fn check(rotten: &SimFs, value: &[u8]) -> Result<usize, String> {
     let Ok(cache) = open(rotten) else {
         // Of a damaged disk that is an answer.
-        return Ok(());
+        return Ok(0);
     };
-    for range in [0..40 * KIB, 60 * KIB..70 * KIB, 100 * KIB..150 * KIB] {
+    let mut there = 0;
+    for range in RANGES {
         let asked = range.start as u64..range.end as u64;
         let found = cache.get_range("large", asked).map_err(|e| e.to_string())?;
-        if found.is_some_and(|found| *found != value[range.clone()]) {
+        if found
+            .as_ref()
+            .is_some_and(|found| **found != value[range.clone()])
+        {
             return Err(format!("{range:?} is not what was stored"));
         }
+        there += usize::from(found.is_some());
     }
-    Ok(())
+    Ok(there)
 }
