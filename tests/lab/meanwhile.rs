@@ -21,8 +21,6 @@ use crate::{Case, effort, merging, random, run_all};
 const MEANWHILE: u8 = 30;
 /// At most so many fillers until a merge comes by.
 const FILLERS: u64 = 60;
-/// Keys of these: most of what is written is dead soon.
-const FILLER_KEYS: u64 = 7;
 
 /// What is to be done in the middle of a merge, and by which of its calls.
 struct Due {
@@ -30,12 +28,16 @@ struct Due {
     key: Vec<u8>,
     /// `None`: it is removed.
     value: Option<Vec<u8>>,
-    calls: u64,
+    /// Which call of a merge: one that moves nothing makes few.
+    call: u64,
 }
 
 /// What is due, until it is done.
 #[derive(Clone, Default)]
 struct Pending(Arc<Mutex<Option<Due>>>);
+
+/// Calls of a merge before the copies are on their way.
+const CALLS_BEFORE: u64 = 3;
 
 impl Pending {
     fn set(&self, due: Option<Due>) -> Option<Due> {
@@ -48,13 +50,12 @@ impl Pending {
         pending.is_none()
     }
 
-    /// Before a call that was made inside a merge. What finds no room there is left for later.
-    fn call(&self) {
-        let Some(mut due) = self.set(None) else {
+    /// Before call `n` of a merge. What finds no room there is left for later.
+    fn call(&self, n: u64) {
+        let Some(due) = self.set(None) else {
             return;
         };
-        due.calls = due.calls.saturating_sub(1);
-        let done = due.calls == 0 && perennial_wal::filling(|| due.act()).is_ok();
+        let done = due.call == n && perennial_wal::filling(|| due.act()).is_ok();
         if !done {
             self.set(Some(due));
         }
@@ -72,13 +73,17 @@ impl Due {
 
 fn calls_back(pending: &Pending) -> Plan {
     let pending = pending.clone();
+    let mut calls = 0;
     Plan::new(move |call: &Call<'_>| {
         let step = matches!(
             call.kind,
             CallKind::Read | CallKind::Write | CallKind::SyncData
         );
         if step && Span::is_inside() {
-            pending.call();
+            calls += 1;
+            pending.call(calls);
+        } else {
+            calls = 0;
         }
         Action::Pass
     })
@@ -127,14 +132,14 @@ impl MeddledStore {
             cache: self.open.0.clone(),
             key: key.to_owned(),
             value: value.map(<[u8]>::to_owned),
-            calls: 1 + turn % 8,
+            call: CALLS_BEFORE + turn % 4,
         }));
         for _ in 0..FILLERS {
             if self.pending.is_done() {
                 return Ok(true);
             }
             let n = self.fillers.fetch_add(1, Ordering::Relaxed);
-            let filler = format!("filler-{}", n % FILLER_KEYS);
+            let filler = format!("filler-{n}");
             let filled = self.open.put(filler.as_bytes(), &[7; 900], false);
             filled.inspect_err(|_| drop(self.pending.set(None)))?;
         }

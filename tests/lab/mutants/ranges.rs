@@ -50,7 +50,7 @@ fn no_chunk_that_rotted_is_given_out() {
     a_chunk_rots().expect("the code as it is");
 }
 
-/// One bit of every 499th byte of each segment file that was written; then ranges are read, and are right or a miss.
+/// One bit of every 499th byte that was written of the segment that the value lies in; then ranges are read, and are right or a miss.
 pub(super) fn a_chunk_rots() -> Result<(), String> {
     for (name, codec, value) in codecs() {
         let machine = SimFs::new(1);
@@ -58,15 +58,20 @@ pub(super) fn a_chunk_rots() -> Result<(), String> {
         let how = InsertOptions::new().compression(codec);
         let stored = cache.insert_with("large", &value, how);
         stored.map_err(|e| e.to_string())?;
+        // Behind it its segment is full, and sealed: one that is not is walked by the open, which forgets what rotted.
+        for n in 0..4 {
+            let behind = cache.insert(format!("behind-{n}"), vec![7; 150 * KIB]);
+            behind.map_err(|e| e.to_string())?;
+        }
         cache.close().map_err(|e| e.to_string())?;
         machine.mark_all_durable();
         if check(&machine.process_crash(), &value)? != RANGES.len() {
             return Err(format!("{name}: it is not there"));
         }
-        for file in machine.file_names(Path::new(DIR)) {
-            let path = Path::new(DIR).join(&file);
+        for file in ["seg-000000"] {
+            let path = Path::new(DIR).join(file);
             let content = machine.read_file(&path).unwrap_or_default();
-            let written = |at: &usize| file.starts_with("seg-") && content[*at] != 0;
+            let written = |at: &usize| content[*at] != 0;
             for byte in (0..content.len()).step_by(499).filter(written) {
                 let rotten = machine.process_crash();
                 let bit = u32::try_from(byte * 5 % 8).map_err(|e| e.to_string())?;
