@@ -147,15 +147,15 @@ fn run(eviction: Eviction, seeds: u64, least: u64) {
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_an_s3_merge_cache() {
-    run(Eviction::S3Merge, 12, 12_000);
+    run(Eviction::S3Merge, 18, 9_500);
 }
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_a_clock_cache() {
-    run(Eviction::Clock, 8, 9_000);
+    run(Eviction::Clock, 14, 8_000);
 }
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_a_fifo_cache() {
-    run(Eviction::Fifo, 6, 5_000);
+    run(Eviction::Fifo, 14, 6_500);
 }
