@@ -147,7 +147,7 @@ fn run(eviction: Eviction, seeds: u64, least: u64) {
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_an_s3_merge_cache() {
-    run(Eviction::S3Merge, 18, 9_500);
+    run(Eviction::S3Merge, 22, 12_000);
 }
 
 #[test]
@@ -157,5 +157,5 @@ fn everything_at_once_inside_merges_and_resizes_of_a_clock_cache() {
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_a_fifo_cache() {
-    run(Eviction::Fifo, 14, 6_500);
+    run(Eviction::Fifo, 14, 6_000);
 }
