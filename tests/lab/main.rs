@@ -64,16 +64,18 @@ pub(crate) fn say(name: &str, report: Report) {
 /// Runs all cases on all cores; panics with the first failure.
 fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[Case]) -> Report {
     let next = AtomicUsize::new(0);
-    let sum = Mutex::new((Report::default(), None::<Failure>));
+    let sum = Mutex::new((Report::default(), None::<(usize, Failure)>));
     let threads = available_parallelism().map_or(1, NonZero::get);
     scope(|s| {
         for _ in 0..threads {
             s.spawn(|| {
                 let mut lab = CrashLab::new(driver, options);
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(n) else { break };
                     if let Err(failure) = lab.run_from(&case.script, case.from) {
                         next.store(cases.len(), Ordering::Relaxed);
-                        sum.lock().expect("no thread panicked").1 = Some(failure);
+                        sum.lock().expect("no thread panicked").1 = Some((n, failure));
                     }
                 }
                 sum.lock().expect("no thread panicked").0 += lab.report();
@@ -82,8 +84,8 @@ fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[
     });
     let (report, failure) = sum.into_inner().expect("no thread panicked");
     say(name, report);
-    if let Some(failure) = failure {
-        panic!("{failure}");
+    if let Some((n, failure)) = failure {
+        panic!("{name}, script {n}: {failure}");
     }
     report
 }
