@@ -43,7 +43,7 @@ crash-long n:
 
 # Would the tests notice? Each planted bug must be caught; PERENNIAL_MUTANT=name,name hunts only those.
 mutants *ARGS:
-    cargo test --features planted-bugs --test lab mutants -- --nocapture {{ ARGS }}
+    cargo test --features planted-bugs,lz4,zstd --test lab mutants -- --nocapture {{ ARGS }}
 
 # Would the unit tests of the pure code notice? Mutants by cargo-mutants, less than two hours; docs/testing.md lists who survives.
 mutants-pure *ARGS:

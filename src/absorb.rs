@@ -90,6 +90,7 @@ impl<'a> Absorb<'a> {
                 pinned,
             } => {
                 // Also of what is in the image: which were pinned was looked up a moment after it was taken.
+                let pinned = pinned && !perennial_failpoints::planted!("pin-not-replayed");
                 self.pins.replay(operation.hash, pinned, class);
                 if shard.points_at(operation.hash, addr) {
                     // The image knows how often it was read.
@@ -105,11 +106,17 @@ impl<'a> Absorb<'a> {
                 shard.remove(operation.hash)
             }
             What::Move { old, new, class } => {
-                if shard.replace_if(operation.hash, old, new, class) {
-                    self.ledger.subtract(old);
+                if perennial_failpoints::planted!("replayed-move-unconditional") {
+                    shard.prepare(operation.hash);
                     self.ledger.add(new);
+                    shard.set(operation.hash, new, class, &|addr| self.is_possible(addr))
+                } else {
+                    if shard.replace_if(operation.hash, old, new, class) {
+                        self.ledger.subtract(old);
+                        self.ledger.add(new);
+                    }
+                    None
                 }
-                None
             }
         };
         if let Some(old) = old {

@@ -193,6 +193,7 @@ impl Engine {
     pub(crate) fn ask_for_room(&self) {
         self.room_wanted.store(true, Ordering::Release);
         self.signal.wake();
+        self.pace.look();
     }
 
     /// What somebody asked for who did not wait.

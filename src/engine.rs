@@ -14,6 +14,7 @@ use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 use crate::options::Plan;
+use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::reclaim::Duel;
 use crate::stats::{Counters, Stats};
@@ -39,6 +40,7 @@ pub(crate) struct Engine {
     /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
     pub(crate) signal: Signal,
+    pub(crate) pace: Pace,
     /// The end of the newest segment that an address was seen in, in units of [`ALIGN`] bytes.
     pub(crate) horizon: AtomicU64,
     pub(crate) closed: AtomicBool,

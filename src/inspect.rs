@@ -26,7 +26,7 @@ pub struct Inspection {
     pub sector: u64,
     /// How many bits of a key's hash tell keys apart.
     pub identity_bits: u8,
-    /// The segment files: the log's, oldest first, then the free ones.
+    /// The segment files: the log's, oldest first, then the kept ones, then the free ones.
     pub segments: Vec<SegmentSummary>,
     /// The newest checkpoint.
     pub checkpoint: Option<CheckpointSummary>,
@@ -65,6 +65,8 @@ pub enum FileState {
     Open,
     /// Next to be written.
     Prepared,
+    /// Outside the log: holds copies of entries that were worth keeping.
+    Kept,
     /// Nothing in it counts.
     Free,
     /// Looks like a segment and is not this cache's.
@@ -159,7 +161,11 @@ fn segments(contents: &Contents<'_>) -> Vec<SegmentSummary> {
         .iter()
         .filter_map(|(name, _)| perennial_wal::segment::slot_of(name))
         .map(|slot| other(slot, FileState::Foreign));
-    chain.chain(free).chain(foreign).collect()
+    let kept = (0..found.kept.len()).map(|index| SegmentSummary {
+        state: FileState::Kept,
+        ..SegmentSummary::from(contents.outline_kept(index))
+    });
+    chain.chain(kept).chain(free).chain(foreign).collect()
 }
 
 impl From<Outline> for SegmentSummary {
@@ -240,6 +246,7 @@ impl fmt::Display for FileState {
             Self::Sealed => "sealed",
             Self::Open => "open",
             Self::Prepared => "prepared",
+            Self::Kept => "kept",
             Self::Free => "free",
             Self::Foreign => "foreign",
         })

@@ -34,7 +34,7 @@ impl Iterator for Keys<'_> {
         loop {
             match self.0.next()? {
                 Ok(Found::Key(key)) => return Some(Ok(key)),
-                Ok(Found::Unknown(_)) => {}
+                Ok(Found::Ended(_) | Found::Unknown(_)) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -45,6 +45,8 @@ impl Iterator for Keys<'_> {
 #[derive(Debug)]
 pub(crate) enum Found {
     Key(Box<[u8]>),
+    /// Its time is over, and nobody has seen that yet: the log does not say so.
+    Ended(Box<[u8]>),
     /// Of an entry of this identity: the bytes that are there do not prove themselves.
     Unknown(u64),
 }
@@ -143,7 +145,7 @@ impl Listing<'_> {
         for spot in &piece {
             let head = heads.next().flatten();
             ready.extend(match head {
-                Some(head) => engine.unless_expired(head),
+                Some(head) => Some(engine.found(head)),
                 None => engine.find_key(spot.identity),
             });
         }
@@ -152,8 +154,12 @@ impl Listing<'_> {
 }
 
 impl Engine {
-    fn unless_expired(&self, head: Head) -> Option<Found> {
-        (!self.expired(&head.header)).then_some(Found::Key(head.key))
+    fn found(&self, head: Head) -> Found {
+        if self.expired(&head.header) {
+            Found::Ended(head.key)
+        } else {
+            Found::Key(head.key)
+        }
     }
 
     /// The key of this identity, wherever its entry is now. `None`: there is no entry any more.
@@ -171,7 +177,7 @@ impl Engine {
                 class: entry.size_class,
             };
             match self.head_in_tail(identity, &entry) {
-                InTail::Head(head) => return self.unless_expired(head),
+                InTail::Head(head) => return Some(self.found(head)),
                 InTail::Pending => {
                     // For ever, if this thread is the one that writes it. Then it is not there yet.
                     may_wait().ok()?;
@@ -191,7 +197,7 @@ impl Engine {
                 }
             });
             if let Some(head) = head {
-                return self.unless_expired(head);
+                return Some(self.found(head));
             }
             if again {
                 self.counters.damaged_reads.add(1);

@@ -21,6 +21,7 @@ mod ledger;
 mod look;
 mod open;
 mod options;
+mod pace;
 mod packing;
 mod pins;
 mod prefix;

@@ -3,14 +3,14 @@
 //! Nothing on disk is changed before everything is known. The order after that is the one of `docs/recovery.md`: repair
 //! the log's end, sync, then the tail is reset. Each step can be repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
 use perennial_recovery::{Identity, Machine, Outcome, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
-use perennial_wal::{Contents, Geometry, Life, Lsn, SegmentId, Signal};
+use perennial_wal::{Addr, Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
@@ -21,6 +21,7 @@ use crate::fetch::Flights;
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::options::{IDENTITY_BYTES, MIN_SEGMENTS, Options, Plan};
+use crate::pace::Pace;
 use crate::packing::Open;
 use crate::pins::{PINNED_ORDER, Pins};
 use crate::stats::{Counters, Stats};
@@ -270,6 +271,7 @@ impl Opening {
             clock: Clock::new(&*self.fs, outcome.time_seen_s),
             upkeep: Mutex::new(state),
             signal: Signal::default(),
+            pace: Pace::default(),
             horizon: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             pins,
@@ -382,7 +384,7 @@ fn free_what_is_not_left(store: &SegmentStore, oldest: SegmentId) {
 }
 
 /// How many entries an open would find. Changes nothing.
-pub(crate) fn count_entries(contents: &mut Contents<'_>, identity: &Identity) -> Result<u64> {
+pub(crate) fn entries(contents: &mut Contents<'_>, identity: &Identity) -> Result<Entries> {
     let geometry = Geometry {
         segment_bytes: u64::from(identity.segment_bytes),
         sector: u64::from(identity.sector),
@@ -398,7 +400,31 @@ pub(crate) fn count_entries(contents: &mut Contents<'_>, identity: &Identity) ->
         identity.identity_bits,
         &mut machine,
     );
-    Ok(if outcome.forget { 0 } else { ledger.live() })
+    if outcome.forget {
+        return Ok(Entries::default());
+    }
+    let there = contents.found.kept.iter().map(|kept| kept.header.number);
+    let there: BTreeSet<SegmentId> = there.collect();
+    let is_there = |addr: Addr| {
+        addr.is_kept() && there.contains(&addr.position().segment(geometry.segment_bytes))
+    };
+    let mut image = Vec::new();
+    (0..index.shards()).for_each(|shard| index.image(shard, &is_there, &mut image));
+    let kept = image
+        .iter()
+        .map(|entry| (entry.addr.position(), entry.identity));
+    Ok(Entries {
+        live: ledger.live(),
+        kept: kept.collect(),
+    })
+}
+
+/// What an open would find.
+#[derive(Debug, Default)]
+pub(crate) struct Entries {
+    pub(crate) live: u64,
+    /// Of these, those in kept segments: where, and what the index knows of the key's hash.
+    pub(crate) kept: BTreeMap<Lsn, u64>,
 }
 
 fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {

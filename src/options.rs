@@ -64,6 +64,7 @@ pub struct Options {
     when_full: WhenFull,
     pinned_percent: u8,
     compression: Compression,
+    reclaim_bytes_per_second: Option<u64>,
 }
 
 impl Default for Options {
@@ -90,6 +91,7 @@ impl Default for Options {
             when_full: WhenFull::Block,
             pinned_percent: 25,
             compression: Compression::None,
+            reclaim_bytes_per_second: None,
         }
     }
 }
@@ -250,6 +252,16 @@ impl Options {
     /// the library was built with.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// What reclaim may read and copy in a second, in bytes, while nobody needs the room: for a device that others use, too.
+    /// Whoever needs room that is not there yet ends the waiting, and so does a segment being written that is half full: then
+    /// reclaim goes on as fast as it can, and what it took beyond the budget is paid back later, over at most ten seconds.
+    /// Without a meaning where there is no [`background`](Self::background). Default: no bound, for what reclaim copies is
+    /// bounded by what is inserted. Range: 4 KiB to 1 TiB.
+    pub fn reclaim_bytes_per_second(mut self, bytes: u64) -> Self {
+        self.reclaim_bytes_per_second = Some(bytes);
         self
     }
 

@@ -16,6 +16,7 @@ mod pinned;
 
 pub(crate) use open::Open;
 
+use perennial_failpoints::Span;
 use perennial_recovery::{MOVED_BYTES, Moved, encode_moves};
 use perennial_wal::frame::{FrameHeader, FrameKind};
 use perennial_wal::segment::{KeptWriter, ROW_BYTES, Row, Segment};
@@ -43,6 +44,7 @@ impl Engine {
         from: Source,
         segment: &Segment,
     ) -> Result<()> {
+        let _span = self.reads_what_it_reclaims(state).then(Span::begin);
         let (pinned, live) = self.ask(state, from, segment)?;
         let of_policy = !state.is_pinned(segment.header.number);
         if from == Source::Kept && of_policy && self.leave(state, segment, &live) {
@@ -92,6 +94,11 @@ impl Engine {
         Ok(())
     }
 
+    /// False: whole segments go, and nobody looks at what is in them.
+    fn reads_what_it_reclaims(&self, state: &CheckpointState) -> bool {
+        state.policy.is_selective() || self.pins.entries() > 0
+    }
+
     /// The live entries of a segment: the pinned ones, and the others with whether the policy keeps them.
     fn ask(
         &self,
@@ -99,7 +106,7 @@ impl Engine {
         from: Source,
         segment: &Segment,
     ) -> Result<(Vec<Live>, Vec<Live>)> {
-        if !state.policy.is_selective() && self.pins.entries() == 0 {
+        if !self.reads_what_it_reclaims(state) {
             return Ok((Vec::new(), Vec::new()));
         }
         let store = self.log.store();
@@ -129,10 +136,11 @@ impl Engine {
             };
             (found.addr == row.target).then(|| Live {
                 row,
-                kept: is_pinned(&row) || !is_low(&row) && state.policy.keeps(from, candidate),
+                kept: is_set_apart(&row)
+                    || may_be_kept(&row) && state.policy.keeps(from, candidate),
             })
         });
-        Ok(live.partition(|entry| is_pinned(&entry.row)))
+        Ok(live.partition(|entry| is_set_apart(&entry.row)))
     }
 
     /// Leaves a kept segment where it is, with its visits cleared, if so much of it would be copied. What nobody read stays
@@ -231,6 +239,13 @@ impl Engine {
         self.raise_kept_horizon(moved.new);
         let class = size_class::class_of(moved.bytes);
         let mut shard = self.index.lock(moved.hash);
+        if perennial_failpoints::planted!("merge-moves-unconditionally") {
+            shard.prepare(moved.hash);
+            let old = shard.set(moved.hash, moved.new, class, &|addr| self.is_live(addr));
+            old.inspect(|old| self.ledger.subtract(old.addr));
+            self.ledger.add(moved.new);
+            return;
+        }
         if shard.replace_if(moved.hash, moved.old, moved.new, class) {
             self.ledger.subtract(moved.old);
             self.ledger.add(moved.new);
@@ -238,4 +253,14 @@ impl Engine {
             self.counters.moved_bytes.add(u64::from(moved.bytes));
         }
     }
+}
+
+/// What is pinned is moved, whatever the policy thinks of it.
+fn is_set_apart(row: &Row) -> bool {
+    is_pinned(row) && !perennial_failpoints::planted!("pinned-is-evicted")
+}
+
+/// False for what the policy is not asked about: it is never kept.
+fn may_be_kept(row: &Row) -> bool {
+    !is_low(row) || perennial_failpoints::planted!("low-is-kept")
 }

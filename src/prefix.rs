@@ -1,6 +1,6 @@
 //! Removing all keys that begin alike.
 //!
-//! The live ones are listed, and each is removed like any other key. That is not enough: what was evicted is in no index,
+//! What is in the index is listed, entries whose time is over among them, and each is removed like any other key. That is not enough: what was evicted is in no index,
 //! but while its bytes are not written over, a recovery may find it again (hole 30 in `docs/recovery.md`). A remove of one
 //! key is logged whether the key is there or not; here nobody knows which keys those would be. So a `Clear` frame follows
 //! that names the segments which still count: what lies elsewhere stays away from then on. The few entries that left the
@@ -29,7 +29,12 @@ impl Engine {
                 Found::Key(key) if key.starts_with(prefix) => {
                     self.remove_one(&key, self.hash(&key))?
                 }
-                Found::Key(_) => false,
+                // Its end is not in the log: on a clock that has gone back a recovery would find it again.
+                Found::Ended(key) if key.starts_with(prefix) => {
+                    self.remove_one(&key, self.hash(&key))?;
+                    false
+                }
+                Found::Key(_) | Found::Ended(_) => false,
                 // It may be one of them, and may be readable after a restart.
                 Found::Unknown(identity) => self.remove_one(&[], self.index.hash_of(identity))?,
             });

@@ -14,6 +14,8 @@
 //! The right to do upkeep is taken for each step anew, and who needs a segment meanwhile reclaims one and uses its file:
 //! nobody waits for the whole way.
 
+use perennial_failpoints::Span;
+
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
@@ -58,6 +60,8 @@ impl Engine {
     pub(crate) fn shrink_step(&self, state: &mut CheckpointState) -> Result<Shrunk> {
         let store = self.log.store();
         let wanted = self.files_wanted.load(Ordering::Relaxed);
+        let goes = store.surplus_files() > 0 || store.max_files() > wanted;
+        let _span = goes.then(Span::begin);
         if store.surplus_files() == 0 {
             if store.max_files() <= wanted {
                 return Ok(Shrunk::Fits);

@@ -103,6 +103,14 @@ counters! {
     moved_bytes,
     /// Segments reclaimed to make room.
     reclaimed_segments,
+    /// Bytes that reclaim read and wrote to keep what is worth it.
+    reclaim_bytes,
+    /// Times that reclaim waited for its budget (`Options::reclaim_bytes_per_second`).
+    reclaim_waits,
+    /// How long it waited, in microseconds.
+    reclaim_wait_us,
+    /// Times that it went on over its budget, for somebody needed the room.
+    reclaim_hurried,
     /// Fetches made by `get_or_fetch`.
     fetches,
     /// Callers of `get_or_fetch` who waited for another's fetch.

@@ -23,7 +23,11 @@ impl Engine {
     /// The right to do upkeep. Who has it may wait for every reservation, so nobody waits for it who holds one.
     pub(crate) fn lock_upkeep(&self) -> Result<MutexGuard<'_, CheckpointState>> {
         may_wait()?;
-        let mut state = self.upkeep.lock();
+        let mut state = {
+            let _waiting = self.pace.wait();
+            self.upkeep.lock()
+        };
+        self.pace.set_background(false);
         // A panic in the middle of either left these behind.
         (state.busy, state.writing) = (false, false);
         Ok(state)
@@ -33,6 +37,7 @@ impl Engine {
     pub(crate) fn upkeep_step(&self) -> Result<()> {
         self.make_wanted_room()?;
         let mut state = self.lock_upkeep()?;
+        self.pace.set_background(self.plan.background);
         perennial_failpoints::site!("upkeep::step");
         self.refresh_filters();
         // Of a shrink that was given up half-way, or is under way.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::Fs;
-use perennial_recovery::VerifyReport;
+use perennial_recovery::{Problem, VerifyReport};
+use perennial_wal::Contents;
+use perennial_wal::segment::file_name;
 
 use crate::error::Result;
 use crate::look::Look;
-use crate::open::count_entries;
+use crate::open::{Entries, entries};
 
 /// Reads every byte of the cache in the directory `path` and checks it. Nothing is changed, and nothing can change
 /// meanwhile. Damage is no error: it is in [`VerifyReport::problems`]. Memory: a filter of the frames, about 4 bytes for each
@@ -36,6 +38,39 @@ pub fn verify_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>) -> Result<VerifyRepo
         perennial_recovery::verify(&*look.dir, &look.identity, &look.tail, &mut contents)?;
     contents.check_read()?;
     // Read afresh, as an open would: what was judged above is counted in the contents.
-    report.live_entries = count_entries(&mut look.contents()?, &look.identity)?;
+    let found = entries(&mut look.contents()?, &look.identity)?;
+    report.live_entries = found.live;
+    check_kept(&look, &contents, found, &mut report);
+    contents.check_read()?;
     Ok(report)
+}
+
+/// Every entry that an open would find in a kept segment is one whose frame proves itself. What else lies there is nobody's:
+/// a file that is free again may be half written over.
+fn check_kept(look: &Look, contents: &Contents<'_>, mut found: Entries, report: &mut VerifyReport) {
+    let segment_bytes = u64::from(look.identity.segment_bytes);
+    let shift = 64 - u32::from(look.identity.identity_bits);
+    for (index, segment) in contents.found.kept.iter().enumerate() {
+        let frames = contents.kept_frames(index);
+        report.kept_segments += 1;
+        report.frames += frames.len() as u64;
+        report.bytes += segment_bytes;
+        for frame in frames {
+            let identity = frame.header.hash >> shift;
+            if found.kept.get(&frame.lsn) == Some(&identity) {
+                found.kept.remove(&frame.lsn);
+            }
+        }
+        let number = segment.header.number;
+        let lost = found
+            .kept
+            .keys()
+            .filter(|at| at.segment(segment_bytes) == number);
+        let path = look.dir.path().join(file_name(segment.slot));
+        report.problems.extend(lost.map(|at| Problem {
+            path: path.display().to_string(),
+            offset: at.offset(segment_bytes),
+            what: "the entry that was moved here does not prove itself".to_owned(),
+        }));
+    }
 }

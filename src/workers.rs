@@ -50,6 +50,7 @@ impl Workers {
     /// Ends the upkeep thread.
     pub(crate) fn stop_upkeep(&mut self, engine: &Engine) {
         engine.signal.stop();
+        engine.pace.stop();
         if let Some(thread) = self.upkeep.take() {
             // A panic in it was reported when it happened.
             let _ = thread.join();

@@ -5,6 +5,7 @@ pub mod lab;
 mod mutants;
 mod plan;
 mod site;
+mod span;
 
 pub use fs::sim_fs::{Shows, SimFs, Syncs};
 pub use fs::std_fs::StdFs;
@@ -19,3 +20,4 @@ pub use mutants::planted;
 pub use plan::{Action, Call, CallKind, FaultFs, Plan};
 #[cfg(feature = "failpoints")]
 pub use site::sites;
+pub use span::Span;

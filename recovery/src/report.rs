@@ -26,6 +26,8 @@ pub struct Problem {
 pub struct VerifyReport {
     /// Segments of the log, those not counted that are only prepared.
     pub segments: u64,
+    /// Kept segments: what counts in them is what an open would find there.
+    pub kept_segments: u64,
     /// Frames that prove themselves.
     pub frames: u64,
     /// Rows of trailers.
@@ -60,9 +62,10 @@ impl fmt::Display for VerifyReport {
         }
         writeln!(
             f,
-            "{} entries in {} segments; {} frames, {} rows, {} extents and {} checkpoints, {} bytes read",
+            "{} entries in {} segments and {} kept ones; {} frames, {} rows, {} extents and {} checkpoints, {} bytes read",
             self.live_entries,
             self.segments,
+            self.kept_segments,
             self.frames,
             self.rows,
             self.extents,

@@ -12,6 +12,7 @@ use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::evict::Listener;
 use crate::index::IndexGeometry;
+use crate::pace;
 use crate::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
 
 const KIB: u64 = 1 << 10;
@@ -35,6 +36,7 @@ impl Options {
             let why = format!("tail_bytes is {asked}; choose from 4 KiB to 1 GiB");
             return Err(Error::invalid(why));
         }
+        pace::check(self.reclaim_bytes_per_second)?;
         let ring_bytes = align_down(
             self.tail_bytes.unwrap_or((64 * MIB).min(capacity / 8)),
             4096,
@@ -80,6 +82,7 @@ impl Options {
             when_full: self.when_full,
             pinned_percent: self.pinned_percent,
             compression: self.compression,
+            reclaim_bytes_per_second: self.reclaim_bytes_per_second,
         };
         plan.check()?;
         Ok(plan)
@@ -162,6 +165,7 @@ pub(crate) struct Plan {
     pub(crate) when_full: WhenFull,
     pub(crate) pinned_percent: u8,
     pub(crate) compression: Compression,
+    pub(crate) reclaim_bytes_per_second: Option<u64>,
 }
 
 impl Plan {

@@ -80,7 +80,8 @@ impl Engine {
         let mut shard = self.index.lock(hash);
         // Before the reservation: one that is given up is a remove of its key.
         let here = |entry: &crate::index::Entry| entry.addr == copy.row.target;
-        if !self.index.get(hash).is_some_and(|entry| here(&entry)) {
+        let compares = !perennial_failpoints::planted!("merge-appends-unconditionally");
+        if compares && !self.index.get(hash).is_some_and(|entry| here(&entry)) {
             return Ok(false);
         }
         let spec = copy
@@ -93,7 +94,14 @@ impl Engine {
         });
         self.raise_horizon(own.max(addr));
         let class = size_class::class_of(u32::try_from(bytes).unwrap_or(u32::MAX));
-        shard.replace_if(hash, copy.row.target, addr, class);
+        if !shard.replace_if(hash, copy.row.target, addr, class) {
+            // Compared above, under this lock.
+            debug_assert!(!compares, "it was there");
+            shard.prepare(hash);
+            let old = shard.set(hash, addr, class, &|addr| self.is_live(addr));
+            old.inspect(|old| self.ledger.subtract(old.addr));
+            self.ledger.add(copy.row.target);
+        }
         self.ledger.subtract(copy.row.target);
         if !self.ledger.add(addr) {
             // An extent whose segment went before its reference came.

@@ -47,16 +47,21 @@ impl Engine {
                     continue;
                 }
             };
+            let mut copied = 0;
             for row in piece {
                 let at = offset(row);
                 let frame = bytes.get(to_usize(at - begin)..).unwrap_or(&[]);
                 let frame = frame.get(..to_usize(u64::from(row.bytes))).unwrap_or(&[]);
                 match FrameHeader::decode_whole(frame, segment.seed_at(at), at) {
                     Ok(header) if self.expired(&header) => {}
-                    Ok(header) if header.hash == row.hash => take(row, &header, frame),
+                    Ok(header) if header.hash == row.hash => {
+                        take(row, &header, frame);
+                        copied += u64::from(row.bytes);
+                    }
                     _ => self.counters.damaged_reads.add(1),
                 }
             }
+            self.pace(bytes.len() as u64 + copied);
         }
     }
 }

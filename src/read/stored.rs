@@ -62,7 +62,9 @@ impl Stored<'_> {
         let at = self.place.offset + self.header.value_offset() + from as u64;
         let bytes = self.engine.read_segment(self.place, at, to - from)?;
         let crcs = self.table.get(chunks.start * 4..chunks.end * 4)?;
-        let proved = bytes.len() == to - from && chunks_fit(crcs, &bytes);
+        let fit =
+            chunks_fit(crcs, &bytes) || perennial_failpoints::planted!("chunk-crc-not-checked");
+        let proved = bytes.len() == to - from && fit;
         proved.then(|| Bytes::from(bytes).slice(range.start - from..range.end - from))
     }
 }

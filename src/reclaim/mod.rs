@@ -133,6 +133,12 @@ pub trait Policy: std::fmt::Debug + Send + Sync {
     /// Whether an entry of the segment being reclaimed is worth keeping. Decides nothing yet.
     fn keeps(&self, from: Source, entry: Candidate) -> bool;
 
+    /// Whether an entry with this hash was dropped lately, as far as the policy remembers. It says nothing about what is
+    /// there now.
+    fn is_ghost(&self, _hash: u64) -> bool {
+        false
+    }
+
     /// Whether a kept segment is left where it is, with its visits cleared, because so much of it would be kept:
     /// `bytes` of the `of` that a segment takes. The answer is the segment's order from now on.
     fn stays(&mut self, _bytes: u64, _of: u64) -> Option<u64> {

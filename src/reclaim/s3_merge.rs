@@ -153,11 +153,15 @@ impl Policy for S3Merge {
         match from {
             Source::Log => {
                 let more = u8::from(self.writes.per_cent() > PROMOTE_MORE_ABOVE);
-                entry.visits >= self.options.promote + more || self.ghost.contains(entry.hash)
+                entry.visits >= self.options.promote + more || self.is_ghost(entry.hash)
             }
             // Readers that are quicker than the hand could make it go round for ever.
             Source::Kept => entry.visits > 0 && self.stayed <= self.may_stay,
         }
+    }
+
+    fn is_ghost(&self, hash: u64) -> bool {
+        self.ghost.contains(hash)
     }
 
     fn stays(&mut self, bytes: u64, of: u64) -> Option<u64> {

@@ -295,3 +295,36 @@ fn a_reader_that_sees_an_end_does_not_need_room() {
     let cache = Cache::open_with(fs, crate::small::DIR, options()).unwrap();
     assert!(!is_there(&cache, "k"));
 }
+
+/// Nobody has seen the end of such an entry, so nothing in the log says that it is gone: the remove has to.
+#[test]
+fn what_had_ended_when_its_prefix_was_removed_stays_away_when_the_clock_goes_back() {
+    for killed in [true, false] {
+        let fs = SimFs::new(1);
+        let now = fs.unix_time_ms();
+        let cache = open(&fs, options()).unwrap();
+        cache.insert_with("tile/1", [1; 100], ttl(MINUTE)).unwrap();
+        cache.insert("tile/2", [2; 100]).unwrap();
+        cache.insert_with("other", [3; 100], ttl(MINUTE)).unwrap();
+        fs.advance(61_000);
+        assert_eq!(
+            cache.remove_prefix("tile/").unwrap(),
+            1,
+            "what is over does not count"
+        );
+        cache.flush().unwrap();
+        std::mem::forget(cache);
+        let after = if killed {
+            fs.process_crash()
+        } else {
+            fs.power_loss(1)
+        };
+        after.set_unix_time_ms(now);
+        let cache = open(&after, options()).unwrap();
+        assert!(
+            !is_there(&cache, "tile/1") && !is_there(&cache, "tile/2"),
+            "{killed}"
+        );
+        assert!(is_there(&cache, "other"), "the clock is back where it was");
+    }
+}

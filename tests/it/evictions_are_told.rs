@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use perennial::{Cache, ErrorKind, EvictReason, Eviction, EvictionListener, Options};
+use perennial::{
+    Cache, ErrorKind, EvictReason, Eviction, EvictionListener, InsertOptions, Options,
+};
 use perennial_failpoints::SimFs;
 
 use crate::small::{DIR, Rng};
@@ -158,5 +161,40 @@ fn a_listener_that_panics_or_asks_the_cache_breaks_nothing() {
         assert!(asked.iter().any(|(_, _, inserted)| inserted.is_ok()));
         *own.lock().unwrap() = None;
         cache.close().unwrap();
+    }
+}
+
+/// What had ended when its segment went is told as that, and nothing else is.
+#[test]
+fn what_had_ended_is_told_as_expired() {
+    const ENDS_S: u64 = 60;
+    for eviction in ALL {
+        let reasons = Arc::new(Mutex::new(BTreeMap::new()));
+        let told = Arc::clone(&reasons);
+        let listener = move |key: &[u8], _: u64, reason: EvictReason| {
+            told.lock().unwrap().insert(key.to_vec(), reason);
+        };
+        let fs = SimFs::new(1);
+        let cache = open(&fs, options(eviction).on_evict(listener));
+        let ends = InsertOptions::new().ttl(Duration::from_secs(ENDS_S));
+        for n in 0..40 {
+            cache
+                .insert_with(format!("ends-{n}"), [1; 300], ends.clone())
+                .unwrap();
+            cache.insert(format!("stays-{n}"), [1; 300]).unwrap();
+        }
+        fs.advance(ENDS_S * 1000 + 1000);
+        for n in 0..1_500 {
+            cache.insert(format!("{n}"), [1; 300]).unwrap();
+        }
+        let reasons = reasons.lock().unwrap();
+        let of = |name: &str| {
+            let told = reasons
+                .iter()
+                .filter(|(key, _)| key.starts_with(name.as_bytes()));
+            told.map(|(_, reason)| *reason).collect::<Vec<_>>()
+        };
+        assert_eq!(of("ends-"), [EvictReason::Expired; 40], "{eviction:?}");
+        assert_eq!(of("stays-"), [EvictReason::Reclaimed; 40], "{eviction:?}");
     }
 }

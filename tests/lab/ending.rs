@@ -21,9 +21,16 @@ pub(crate) struct Ending(pub(crate) Perennial);
 
 /// A file system whose clock a test can push, for this life.
 #[derive(Debug)]
-struct Pushed {
+pub(crate) struct Pushed {
     fs: Arc<dyn Fs>,
     ahead_ms: AtomicU64,
+}
+
+impl Pushed {
+    pub(crate) fn new(fs: Arc<dyn Fs>) -> Self {
+        let ahead_ms = AtomicU64::new(0);
+        Self { fs, ahead_ms }
+    }
 }
 
 impl Fs for Pushed {
@@ -57,7 +64,7 @@ impl Fs for Pushed {
 }
 
 /// Longer than everything else that happens to the clock.
-const TTL_S: u64 = 100_000;
+pub(crate) const TTL_S: u64 = 100_000;
 
 pub(crate) struct EndingStore {
     open: Open,
@@ -68,30 +75,27 @@ impl Driver for Ending {
     type Store = EndingStore;
 
     fn open(&self, fs: Arc<dyn Fs>) -> Result<EndingStore, String> {
-        let ahead_ms = AtomicU64::new(0);
-        let clock = Arc::new(Pushed { fs, ahead_ms });
+        let clock = Arc::new(Pushed::new(fs));
         let open = Undamaged(Perennial(self.0.0.clone())).open(Arc::clone(&clock) as Arc<dyn Fs>)?;
         Ok(EndingStore { open, clock })
     }
 }
 
-impl EndingStore {
-    /// Time passes until the entry has ended, if there is one, and is then as it was. For the cache it is not: what it has
-    /// seen so far may be far ahead.
-    fn see_the_end(&self, key: &[u8]) -> Result<bool, String> {
-        let before = self.open.0.stats();
-        let ended = (1..1_000).any(|ttls| {
-            let ahead_ms = ttls * 2 * TTL_S * 1000;
-            self.clock.ahead_ms.store(ahead_ms, Ordering::Relaxed);
-            matches!(self.open.get(key), Ok(None))
-        });
-        self.clock.ahead_ms.store(0, Ordering::Relaxed);
-        if !ended || self.open.get(key)?.is_some() {
-            return Err("it is there though its time is over".to_owned());
-        }
-        let after = self.open.0.stats();
-        Ok(after.expired > before.expired && after.expired_unlogged == before.expired_unlogged)
+/// Time passes until the entry has ended, if there is one, and is then as it was. For the cache it is not: what it has
+/// seen so far may be far ahead.
+pub(crate) fn see_the_end(open: &Open, clock: &Pushed, key: &[u8]) -> Result<bool, String> {
+    let before = open.0.stats();
+    let ended = (1..1_000).any(|ttls| {
+        let ahead_ms = ttls * 2 * TTL_S * 1000;
+        clock.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        matches!(open.get(key), Ok(None))
+    });
+    clock.ahead_ms.store(0, Ordering::Relaxed);
+    if !ended || open.get(key)?.is_some() {
+        return Err("it is there though its time is over".to_owned());
     }
+    let after = open.0.stats();
+    Ok(after.expired > before.expired && after.expired_unlogged == before.expired_unlogged)
 }
 
 impl Store for EndingStore {
@@ -108,7 +112,7 @@ impl Store for EndingStore {
     }
 
     fn remove(&self, key: &[u8], durable: bool) -> Result<(), String> {
-        if ends(key) && self.see_the_end(key)? {
+        if ends(key) && see_the_end(&self.open, &self.clock, key)? {
             return if durable { self.open.flush() } else { Ok(()) };
         }
         // It was not there, or the log had no room, which a reader does not wait for.
@@ -136,7 +140,7 @@ impl Store for EndingStore {
     }
 }
 
-fn ends(key: &[u8]) -> bool {
+pub(crate) fn ends(key: &[u8]) -> bool {
     key.last().is_none_or(|last| last % 3 != 0)
 }
 

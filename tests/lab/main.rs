@@ -11,8 +11,10 @@ mod faults;
 mod filters;
 mod holes;
 mod late;
+mod meanwhile;
 mod merging;
 mod minimal;
+mod mixed;
 #[cfg(feature = "planted-bugs")]
 mod mutants;
 mod odd;
@@ -45,26 +47,35 @@ pub(crate) struct Case {
 /// Distinct crash states of all tests so far.
 static SEEN: AtomicU64 = AtomicU64::new(0);
 
+/// Of these, such as a crash inside a merge or a resize left.
+static INSIDE: AtomicU64 = AtomicU64::new(0);
+
 /// Prints what a test tried, past the harness, which would swallow it.
 pub(crate) fn say(name: &str, report: Report) {
     let sum = SEEN.fetch_add(report.distinct, Ordering::Relaxed) + report.distinct;
+    let inside = INSIDE.fetch_add(report.inside, Ordering::Relaxed) + report.inside;
     // Nothing depends on it.
-    let _ = writeln!(io::stderr(), "{name}: {report}; {sum} distinct so far");
+    let _ = writeln!(
+        io::stderr(),
+        "{name}: {report}; {sum} distinct so far, {inside} inside"
+    );
 }
 
 /// Runs all cases on all cores; panics with the first failure.
 fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[Case]) -> Report {
     let next = AtomicUsize::new(0);
-    let sum = Mutex::new((Report::default(), None::<Failure>));
+    let sum = Mutex::new((Report::default(), None::<(usize, Failure)>));
     let threads = available_parallelism().map_or(1, NonZero::get);
     scope(|s| {
         for _ in 0..threads {
             s.spawn(|| {
                 let mut lab = CrashLab::new(driver, options);
-                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(case) = cases.get(n) else { break };
                     if let Err(failure) = lab.run_from(&case.script, case.from) {
                         next.store(cases.len(), Ordering::Relaxed);
-                        sum.lock().expect("no thread panicked").1 = Some(failure);
+                        sum.lock().expect("no thread panicked").1 = Some((n, failure));
                     }
                 }
                 sum.lock().expect("no thread panicked").0 += lab.report();
@@ -73,8 +84,27 @@ fn run_all<D: Driver + Sync>(name: &str, driver: &D, options: Options, cases: &[
     });
     let (report, failure) = sum.into_inner().expect("no thread panicked");
     say(name, report);
-    if let Some(failure) = failure {
-        panic!("{failure}");
+    if let Some((n, failure)) = failure {
+        panic!("{name}, script {n}: {failure}");
     }
     report
+}
+
+/// Runs cases of the seeds 0 and so on, on this thread, and says what is wrong with the first that fails: for hunts.
+#[cfg(feature = "planted-bugs")]
+pub(crate) fn judge<D: Driver>(
+    driver: &D,
+    cases: &[Case],
+    keeps: perennial_failpoints::lab::Keeps,
+) -> Result<(), String> {
+    let options = Options {
+        shrinks: false,
+        ..random::options(keeps)
+    };
+    let mut lab = CrashLab::new(driver, options);
+    for (seed, case) in cases.iter().enumerate() {
+        let judged = lab.run_from(&case.script, case.from);
+        judged.map_err(|failure| format!("seed {seed}: {failure}"))?;
+    }
+    Ok(())
 }

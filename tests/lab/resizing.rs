@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use perennial::Eviction;
+use perennial::{ErrorKind, Eviction};
 use perennial_failpoints::Fs;
 use perennial_failpoints::fs::Dir;
 #[cfg(feature = "planted-bugs")]
@@ -21,19 +21,24 @@ use crate::{Case, effort, random, run_all};
 /// The smallest is six segments and the tail.
 const CAPACITIES: [u64; 3] = [64 << 10, 96 << 10, 160 << 10];
 /// [`Store::other`]: a resize to the first of [`CAPACITIES`]; the others follow.
-const RESIZE: u8 = 20;
+pub(crate) const RESIZE: u8 = 20;
 
 /// A cache that fits its capacity after every operation, and has every file that it wants to read.
-struct Resizing {
-    eviction: Eviction,
+pub(crate) struct Resizing {
+    pub(crate) eviction: Eviction,
     /// Which of [`CAPACITIES`] every open has; else it is one that what is there has to be made smaller for, or fits.
-    opens_at: Option<usize>,
+    pub(crate) opens_at: Option<usize>,
+    /// Where entries are pinned a shrink may find nothing to give up; it goes on then as the cache is used.
+    pub(crate) may_take_its_time: bool,
 }
 
-struct Resized {
-    open: Open,
+pub(crate) struct Resized {
+    pub(crate) open: Open,
     directory: Arc<dyn Dir>,
     capacity: AtomicU64,
+    /// What it takes at most: more than the capacity while a shrink takes its time.
+    bound: AtomicU64,
+    may_take_its_time: bool,
 }
 
 fn bytes(directory: &dyn Dir) -> Result<u64, String> {
@@ -59,6 +64,8 @@ impl Driver for Resizing {
             open,
             directory,
             capacity: AtomicU64::new(capacity),
+            bound: AtomicU64::new(capacity),
+            may_take_its_time: self.may_take_its_time,
         };
         resized.fits(())?;
         Ok(resized)
@@ -67,13 +74,19 @@ impl Driver for Resizing {
 
 impl Resized {
     /// The directory is within the bound, and nothing is counted that is not there.
-    fn fits<T>(&self, value: T) -> Result<T, String> {
+    pub(crate) fn fits<T>(&self, value: T) -> Result<T, String> {
         let capacity = self.capacity.load(Ordering::Relaxed);
         let there = bytes(&*self.directory)?;
         let stats = self.open.0.stats();
-        if there > capacity {
-            return Err(format!("{there} bytes in a cache of {capacity}"));
+        let bound = self.bound.load(Ordering::Relaxed);
+        if there > bound {
+            return Err(format!(
+                "{there} bytes in a cache of {capacity}, at most {bound}"
+            ));
         }
+        // Once it is as small as it should be, it stays so.
+        self.bound
+            .store(bound.min(there.max(capacity)), Ordering::Relaxed);
         if stats.capacity_bytes != capacity || stats.read_errors > 0 {
             return Err(format!("in a cache of {capacity}: {stats}"));
         }
@@ -103,7 +116,13 @@ impl Store for Resized {
     fn other(&self, what: u8) -> Result<(), String> {
         let chosen = what.checked_sub(RESIZE).map(usize::from);
         if let Some(capacity) = chosen.and_then(|chosen| CAPACITIES.get(chosen)) {
-            self.open.0.resize(*capacity).map_err(|e| e.to_string())?;
+            let bound = match self.open.0.resize(*capacity) {
+                Err(e) if e.kind() == ErrorKind::Full && self.may_take_its_time => {
+                    self.bound.load(Ordering::Relaxed)
+                }
+                resized => resized.map_err(|e| e.to_string()).map(|()| *capacity)?,
+            };
+            self.bound.store(bound, Ordering::Relaxed);
             self.capacity.store(*capacity, Ordering::Relaxed);
         } else {
             self.open.other(what)?;
@@ -168,6 +187,7 @@ fn run(name: &str, eviction: Eviction) {
     let driver = Resizing {
         eviction,
         opens_at: None,
+        may_take_its_time: false,
     };
     let scripts: Vec<_> = (0..40 * effort()).map(script).collect();
     // A script of so many steps is not made short in an hour.
@@ -210,6 +230,7 @@ fn what_is_read_stays_through_resizes() {
         let driver = Resizing {
             eviction,
             opens_at: Some(2),
+            may_take_its_time: false,
         };
         let cases = inside(&[script.clone()]);
         let name = format!("resizes, {eviction:?}, nothing is evicted");
@@ -239,6 +260,7 @@ pub(crate) fn hunt() -> Result<(), String> {
         let driver = Resizing {
             eviction,
             opens_at: None,
+            may_take_its_time: false,
         };
         let mut lab = CrashLab::new(&driver, options);
         for case in inside(&[script(1), script(2)]) {

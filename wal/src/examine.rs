@@ -9,7 +9,7 @@ use crate::segment::{
     FIXED_BYTES, HeaderFound, ROW_BYTES, Row, SegmentHeader, Trailer, zone_begin,
 };
 use crate::verdict::GapVerdict;
-use crate::walk::{FrameItem, GapItem, Item};
+use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
 
 /// What a segment of the chain is to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,7 +241,51 @@ impl Contents<'_> {
     }
 }
 
-/// What a segment of the chain is, in short.
+/// Kept segments: no place of theirs is told by the log, and what counts in them is what an index points at.
+impl Contents<'_> {
+    /// The frames of the kept segment at `index` that prove themselves, whether or not anything points at them. Memory:
+    /// the segment's bytes and its frames.
+    #[must_use]
+    pub fn kept_frames(&self, index: usize) -> Vec<FrameItem> {
+        let segment = &self.found.kept[index];
+        let file = self.file_bytes(segment, 0..u64::MAX);
+        let walk = SegmentBytes {
+            header: &segment.header,
+            file: &file,
+            ring: &[],
+            reserved_to: u64::MAX,
+        };
+        let frames = walk.walk().into_iter().filter_map(|item| match item {
+            Item::Frame(frame) => Some(frame),
+            Item::Gap(_) => None,
+        });
+        frames.collect()
+    }
+
+    /// The kept segment at `index`, read no further than needed.
+    #[must_use]
+    pub fn outline_kept(&self, index: usize) -> Outline {
+        let segment = &self.found.kept[index];
+        let outline = |state, rows: usize, data_end| Outline {
+            slot: segment.slot,
+            header: segment.header.clone(),
+            state,
+            rows: rows as u64,
+            data_end,
+        };
+        if let Some(trailer) = self.trailer_of(segment) {
+            let data_end = u64::from(trailer.data_end);
+            return outline(SegmentState::Sealed, trailer.rows.len(), data_end);
+        }
+        let frames = self.kept_frames(index);
+        let end = frames.last().map_or(self.geometry.data_begin(), |frame| {
+            frame.lsn.offset(self.geometry.segment_bytes) + frame.bytes
+        });
+        outline(SegmentState::Unsealed, frames.len(), end)
+    }
+}
+
+/// What a segment is, in short.
 #[derive(Debug, Clone)]
 pub struct Outline {
     /// The file's slot.

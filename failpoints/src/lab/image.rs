@@ -10,6 +10,7 @@ use super::one::{Choice, Kept};
 use super::oracle::{Crash, Oracle};
 use crate::fs::sim_fs::SimFs;
 use crate::plan::{Action, Call, CallKind, FaultFs, Plan};
+use crate::span::Span;
 
 /// The machine at one moment of a script, and what had returned by then.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub(super) struct Moment {
     pub(super) oracle: Oracle,
     /// The call that was about to be made, or the step that had returned.
     pub(super) at: String,
+    /// The call was made in the middle of a [`Span`].
+    pub(super) inside: bool,
 }
 
 /// Collects moments.
@@ -40,6 +43,7 @@ pub(super) fn take(machine: &SimFs, journal: &Journal, moments: &Moments, at: St
         machine: machine.process_crash(),
         oracle: journal.lock().clone(),
         at,
+        inside: Span::is_inside(),
     };
     moments.lock().push(moment);
 }

@@ -51,6 +51,8 @@ pub struct Options {
     pub seed: u64,
     /// Leaves steps out of a script that fails as long as it still fails. Default true.
     pub shrinks: bool,
+    /// Crashes only what lies inside a [`Span`](crate::Span). Default false.
+    pub only_inside: bool,
 }
 
 impl Options {
@@ -64,6 +66,7 @@ impl Options {
             crash_one_recovery_in: 64,
             seed: 1,
             shrinks: true,
+            only_inside: false,
         }
     }
 }
@@ -79,6 +82,8 @@ pub struct Report {
     pub images: u64,
     /// Of these, such as no other of the same script was, by everything on their disks and all that had returned.
     pub distinct: u64,
+    /// Of these, such as a crash inside a [`Span`](crate::Span) left.
+    pub inside: u64,
     /// Opens.
     pub opens: u64,
 }
@@ -150,7 +155,10 @@ impl<'a, D: Driver> CrashLab<'a, D> {
     }
 
     fn try_script(&mut self, script: &[Step], first: usize) -> Result<(), Wrong> {
-        let moments = self.play(script, first)?;
+        let mut moments = self.play(script, first)?;
+        if self.options.only_inside {
+            moments.retain(|moment| moment.inside);
+        }
         self.report.moments += moments.len() as u64;
         let mut seen = Seen::default();
         let depth = self.options.depth;
@@ -196,6 +204,7 @@ impl<'a, D: Driver> CrashLab<'a, D> {
         for image in moment.images(self.options.breadth) {
             self.report.images += 1;
             if seen.first_time(&image, oracle) {
+                self.report.inside += u64::from(moment.inside);
                 self.judge(&image, &moment.oracle, depth, seen)
                     .map_err(|wrong| wrong.inside(moment, &image))?;
             }
@@ -380,6 +389,7 @@ impl std::ops::AddAssign for Report {
         self.moments += other.moments;
         self.images += other.images;
         self.distinct += other.distinct;
+        self.inside += other.inside;
         self.opens += other.opens;
     }
 }
@@ -391,11 +401,16 @@ impl fmt::Display for Report {
             moments,
             images,
             distinct,
+            inside,
             opens,
         } = self;
+        write!(f, "{distinct} distinct crash states of {images}")?;
+        if *inside > 0 {
+            write!(f, ", {inside} of them inside a merge or a resize")?;
+        }
         write!(
             f,
-            "{distinct} distinct crash states of {images}, from {moments} moments of {scripts} scripts; {opens} opens"
+            ", from {moments} moments of {scripts} scripts; {opens} opens"
         )
     }
 }

@@ -1,6 +1,7 @@
 //! `verify` finds no damage where there is none, finds it where there is, and changes nothing.
 
 mod damage;
+mod kept;
 mod pointers;
 
 use std::path::Path;

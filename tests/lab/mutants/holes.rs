@@ -1,8 +1,10 @@
 //! The rule of each hole undone: the hole's own script must notice.
 
 use super::hunts::Run;
+use super::ranges::a_chunk_rots;
 use crate::filters::filters_built_anew_forget_nothing;
 use crate::holes::*;
+use crate::{meanwhile, priorities};
 
 /// A script, what luck it needs, and the planted bugs that undo a rule of its hole: it notices each.
 pub(super) struct Hole {
@@ -22,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 38] = [
+pub(super) const HOLES: [Hole; 41] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -238,5 +240,24 @@ pub(super) const HOLES: [Hole; 38] = [
         "hole_37_an_end_that_was_seen_is_for_good",
         hole_37_an_end_that_was_seen_is_for_good,
         &["expired-entry-back"],
+    ),
+    hole(
+        "minimal_15_what_is_moved_may_change_meanwhile",
+        meanwhile::hunt,
+        &[
+            "merge-moves-unconditionally",
+            "merge-appends-unconditionally",
+            "replayed-move-unconditional",
+        ],
+    ),
+    hole(
+        "what_is_pinned_is_there, what_is_low_is_never_moved",
+        priorities::hunt,
+        &["pinned-is-evicted", "pin-not-replayed", "low-is-kept"],
+    ),
+    hole(
+        "no_chunk_that_rotted_is_given_out",
+        a_chunk_rots,
+        &["chunk-crc-not-checked"],
     ),
 ];

@@ -7,6 +7,7 @@
 mod disk;
 mod holes;
 mod hunts;
+mod ranges;
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 68] = [
+const MUTANTS: [&str; 76] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "blank-headers-not-synced",
@@ -33,6 +34,7 @@ const MUTANTS: [&str; 68] = [
     "changed-tail-written",
     "checkpoint-never-due",
     "checkpoint-published-early",
+    "chunk-crc-not-checked",
     "clear-not-durable",
     "clear-not-logged",
     "clear-not-replayed-over-a-checkpoint",
@@ -55,6 +57,7 @@ const MUTANTS: [&str; 68] = [
     "full-log-not-flushed",
     "gap-in-the-chain-bridged",
     "gap-skipped-after-lost-power",
+    "ghost-counted-as-present",
     "gone-on-after-a-reboot",
     "head-before-its-entries",
     "header-crc-not-checked",
@@ -65,12 +68,17 @@ const MUTANTS: [&str; 68] = [
     "kept-not-synced",
     "key-not-compared",
     "last-sector-of-zeros",
+    "low-is-kept",
     "marks-attest-nothing",
+    "merge-appends-unconditionally",
+    "merge-moves-unconditionally",
     "newest-not-contiguous",
     "no-directory-sync",
     "nothing-prepared-ahead",
     "number-used-again",
     "options-name-the-tail",
+    "pin-not-replayed",
+    "pinned-is-evicted",
     "place-not-checked",
     "poison-not-seen",
     "prepared-not-synced",
@@ -82,6 +90,7 @@ const MUTANTS: [&str; 68] = [
     "renamed-before-synced",
     "replaced-before-reserved",
     "replay-begins-too-late",
+    "replayed-move-unconditional",
     "resize-forgets-the-bound",
     "reuse-before-stable",
     "seed-without-incarnation",
