@@ -80,7 +80,7 @@ impl Engine {
             if self.log.store().surplus_files() > 0 && self.log.prepare_segment()? {
                 continue;
             }
-            if !(reclaimed || self.log.prepare_segment()?) {
+            if !(reclaimed || self.log.prepare_segment()? || self.give_up_kept(state)?) {
                 let why = self
                     .log
                     .store()

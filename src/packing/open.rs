@@ -26,6 +26,13 @@ impl Open {
         }
     }
 
+    /// Nothing more comes to this one: it is about to go.
+    pub(super) fn forget(&mut self, id: SegmentId) {
+        for lane in [&mut self.head, &mut self.hand, &mut self.pinned] {
+            lane.take_if(|writer| writer.id() == id);
+        }
+    }
+
     /// True for a segment that is being filled.
     pub(crate) fn has(&self, id: SegmentId) -> bool {
         let lanes = [&self.head, &self.hand, &self.pinned];

@@ -158,6 +158,36 @@ impl Engine {
         closed.first().copied().filter(|_| too_many)
     }
 
+    /// The last resort: a kept segment goes as it is, a pinned one if there is no other. False: there is none, or one is just
+    /// being reclaimed.
+    ///
+    /// The log needs its least, and of what is left of a larger capacity all may be pinned, more than fits, or lie in the
+    /// segments that are being filled, which no policy is shown.
+    pub(crate) fn give_up_kept(&self, state: &mut CheckpointState) -> Result<bool> {
+        let kept = self.log.store().kept();
+        let least = kept
+            .iter()
+            .filter(|_| !state.busy)
+            .min_by_key(|s| (state.is_pinned(s.header.number), s.header.number));
+        let Some(segment) = least else {
+            return Ok(false);
+        };
+        // Newer versions of what lies dead here: a power loss could take both.
+        self.log.flush()?;
+        self.tell_given_up(Source::Kept, segment);
+        let number = segment.header.number;
+        state.open.forget(number);
+        self.log.store().release_kept(number);
+        state.orders.remove(&number);
+        let dropped = self.ledger.drop_kept(number);
+        self.counters.evicted.add(dropped);
+        self.index.note_evicted(dropped);
+        self.counters.reclaimed_segments.add(1);
+        self.count_lost_pins();
+        tracing::warn!(segment = %number, dropped, "a kept segment was dropped to make room for the log");
+        Ok(true)
+    }
+
     pub(crate) fn pack_pinned(&self, state: &mut CheckpointState, id: SegmentId) -> Result<bool> {
         let Some(segment) = self.log.store().get(id) else {
             state.orders.remove(&id);

@@ -91,7 +91,7 @@ fn step(rng: &mut Rng) -> Step {
     let key = [0, 1, 2, 3, 4, 5, 6, 10, 11, 12][usize::try_from(rng.below(10)).expect("few keys")];
     let len = match rng.below(8) {
         0 => rng.below(4_000),
-        _ => 200 + rng.below(900),
+        _ => 300 + rng.below(1_500),
     };
     let len = u16::try_from(len).expect("short values");
     match rng.below(80) {
@@ -147,15 +147,15 @@ fn run(eviction: Eviction, seeds: u64, least: u64) {
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_an_s3_merge_cache() {
-    run(Eviction::S3Merge, 22, 12_000);
+    run(Eviction::S3Merge, 18, 18_000);
 }
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_a_clock_cache() {
-    run(Eviction::Clock, 14, 8_000);
+    run(Eviction::Clock, 11, 9_000);
 }
 
 #[test]
 fn everything_at_once_inside_merges_and_resizes_of_a_fifo_cache() {
-    run(Eviction::Fifo, 14, 6_000);
+    run(Eviction::Fifo, 11, 7_000);
 }
