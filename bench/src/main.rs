@@ -13,6 +13,7 @@ mod real;
 mod replay;
 mod report;
 mod stall;
+mod steady;
 mod table;
 mod trace;
 

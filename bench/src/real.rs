@@ -1,11 +1,14 @@
 //! The cache itself, on files in a temporary directory.
 
+use std::sync::Arc;
+
 use perennial::{Cache, ErrorKind, Eviction, Options};
 
 use crate::args::{PolicyName, Replay, Switch};
 use crate::failure::Failure;
 use crate::model::{ROW_BYTES, charge, hash};
 use crate::report::Counts;
+use crate::steady::Steady;
 use crate::trace::Request;
 
 pub(crate) fn replay(
@@ -16,7 +19,7 @@ pub(crate) fn replay(
     let dir = tempfile::tempdir().map_err(Failure::Temporary)?;
     let tail = tempfile::tempdir().map_err(Failure::Temporary)?;
     let options = options(args, segment_bytes)?.tail_dir(tail.path());
-    let cache = Cache::open(dir.path(), options)?;
+    let cache = Cache::open_with(Arc::new(Steady::default()), dir.path(), options)?;
     let counts = replay_on(&cache, trace, segment_bytes, held_ready(args.policy))?;
     cache.close()?;
     Ok(counts)
@@ -117,6 +120,15 @@ mod tests {
             assert_eq!(counts.admitted_bytes, 100 * charge(1, 1000));
             assert!(counts.flash_bytes >= counts.admitted_bytes);
         }
+    }
+
+    #[test]
+    fn the_same_trace_is_answered_alike_each_time() {
+        let keys = (0..2_000_u64).flat_map(|n| [n, n * n % 701, n % 97]);
+        let trace = requests(keys);
+        let [one, other] = [0, 1].map(|_| replay(&trace, &args("s3-merge"), 32 << 10).unwrap());
+        assert!(one.hits > 0 && one.hits < one.requests);
+        assert_eq!((one.hits, one.moved_bytes), (other.hits, other.moved_bytes));
     }
 
     #[test]

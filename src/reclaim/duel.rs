@@ -3,9 +3,12 @@
 //! The only part of a policy that reads and inserts touch. A key that is not in the sample costs a branch; for one that
 //! is, who finds the shadows busy goes on without them.
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use perennial_wal::segment::ROW_BYTES;
+use perennial_wal::{to_u32, to_usize};
 
 use super::shadow::{Shadow, Survivors};
+use crate::index::size_class;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// One key in 16 is in the sample of caches of ordinary size.
 const USUAL_LOG2: u32 = 4;
@@ -77,7 +80,10 @@ impl Duel {
     #[inline]
     pub fn read(&self, hash: u64, found_bytes: Option<u32>) {
         if self.samples(hash) {
-            self.play(|rounds| rounds.read(tag(hash), found_bytes));
+            // What the index knows of a size is its class.
+            let bound = |bytes| size_class::class_bound(size_class::class_of(bytes));
+            let charge = found_bytes.map(|bytes| with_row(bound(bytes)));
+            self.play(|rounds| rounds.read(tag(hash), charge));
         }
     }
 
@@ -85,7 +91,7 @@ impl Duel {
     #[inline]
     pub fn inserted(&self, hash: u64, bytes: u32) {
         if self.samples(hash) {
-            self.play(|rounds| rounds.insert(tag(hash), bytes));
+            self.play(|rounds| rounds.insert(tag(hash), with_row(bytes)));
         }
     }
 
@@ -167,6 +173,11 @@ fn sample_log2(entries: u64) -> u32 {
     let within = |keys: u64| (entries / keys).max(1).ilog2();
     let at_most = entries.div_ceil(MOST_KEYS).next_power_of_two().ilog2();
     USUAL_LOG2.min(within(LEAST_KEYS)).max(at_most)
+}
+
+/// What a frame of so many bytes takes of its segment.
+fn with_row(bytes: u32) -> u32 {
+    bytes.saturating_add(to_u32(to_usize(ROW_BYTES)))
 }
 
 /// How the shadows tell keys apart.

@@ -9,9 +9,12 @@ use perennial_wal::SegmentId;
 
 use super::checkpoints::{Checkpoints, FRAME_BYTES, MOVED_BYTES};
 use super::segment::Segment;
-use super::{AsIs, Shape, charge, hash};
+use super::{AsIs, ROW_BYTES, Shape, charge, hash};
 use crate::report::Counts;
 use crate::trace::Request;
+
+/// How often an insert looks for room. The smallest of caches are mostly checkpoints.
+const ROUNDS: usize = 4;
 
 /// A segment is free whenever the log has entered another.
 const FREE: u64 = 1;
@@ -83,7 +86,7 @@ impl Engine {
             entry.charge
         });
         if let Some(duel) = &self.sampler {
-            duel.read(hash, found);
+            duel.read(hash, found.map(frame_bytes));
         }
         self.counts
             .request(request.value_bytes.into(), found.is_some());
@@ -99,18 +102,20 @@ impl Engine {
         if charge > self.shape.data_bytes() {
             return;
         }
-        if !self.fits(self.log.back(), narrow) {
-            self.open_log_segment();
-            self.upkeep();
+        // Checkpoints and moves are in the log as well: what was free may be theirs by the time the entry comes.
+        for _ in 0..ROUNDS {
+            if !self.fits(self.log.back(), narrow) {
+                self.open_log_segment();
+                self.upkeep();
+            }
         }
-        // Checkpoints and moves are in the log as well.
         if !self.fits(self.log.back(), narrow) {
-            self.open_log_segment();
+            return;
         }
         self.append(hash, narrow);
         self.counts.admitted_bytes += charge;
         if let Some(duel) = &self.sampler {
-            duel.inserted(hash, narrow);
+            duel.inserted(hash, frame_bytes(narrow));
         }
     }
 
@@ -335,6 +340,11 @@ impl Engine {
 }
 
 type Index = HashMap<u64, Entry, BuildHasherDefault<AsIs>>;
+
+/// An entry's charge without its trailer row.
+fn frame_bytes(charge: u32) -> u32 {
+    charge - u32::try_from(ROW_BYTES).unwrap_or(0)
+}
 
 fn put(index: &mut Index, open: &mut Segment, hash: u64, charge: u32) {
     open.push(hash, charge.into());

@@ -15,7 +15,9 @@ use std::hash::Hasher;
 
 use perennial_wal::frame::FrameKind;
 use perennial_wal::{FrameSpec, Geometry, align_down};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+use crate::steady::HASH_SEED;
 
 /// A trailer's row for a frame, and its fixed part: `docs/format.md`.
 pub(crate) const ROW_BYTES: u64 = 24;
@@ -67,8 +69,11 @@ pub(crate) fn charge(hash: u64, value_bytes: u32) -> u64 {
     spec.header().frame_bytes(1) + ROW_BYTES
 }
 
+/// As the cache of a replay hashes it.
 pub(crate) fn hash(key: u64) -> u64 {
-    xxh3_64(&key.to_le_bytes())
+    let hash = xxh3_128_with_seed(&key.to_le_bytes(), HASH_SEED);
+    let [low @ .., _, _, _, _, _, _, _, _] = hash.to_le_bytes();
+    u64::from_le_bytes(low)
 }
 
 /// Hashes are hashes already.

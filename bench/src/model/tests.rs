@@ -98,17 +98,75 @@ fn a_value_that_fits_nowhere_is_a_miss() {
     );
 }
 
+fn holds_the_capacity(keys: &[(u8, u16)]) -> bool {
+    let request = |(key, bytes): &(u8, u16)| Request {
+        key: (*key).into(),
+        value_bytes: u32::from(*bytes) % 2000,
+    };
+    let twenty_times = keys.iter().cycle().take(keys.len() * 20);
+    let trace: Vec<_> = twenty_times.map(request).collect();
+    let policies = [
+        Box::new(Fifo) as Box<dyn Policy>,
+        Box::new(Clock::default()),
+        s3_merge(),
+    ];
+    policies.into_iter().all(|policy| {
+        let mut engine = Engine::new(SHAPE, policy);
+        trace.iter().all(|request| {
+            engine.request(request);
+            engine.is_within_its_capacity()
+        })
+    })
+}
+
+/// A checkpoint took the segment that was free for the entry behind it.
+#[test]
+fn an_entry_behind_a_checkpoint_finds_room_made() {
+    let keys = [
+        (2, 0),
+        (3, 0),
+        (0, 0),
+        (4, 873),
+        (5, 5449),
+        (1, 0),
+        (7, 0),
+        (66, 59353),
+        (6, 0),
+        (208, 37033),
+        (9, 13833),
+        (10, 713),
+        (12, 0),
+        (13, 0),
+        (14, 37689),
+        (11, 857),
+        (15, 5689),
+        (8, 0),
+        (16, 777),
+        (17, 0),
+        (26, 0),
+        (18, 1593),
+        (19, 953),
+        (20, 41593),
+        (208, 0),
+        (22, 1993),
+        (23, 553),
+        (24, 0),
+        (25, 0),
+        (21, 5849),
+        (66, 0),
+        (0, 0),
+        (6, 0),
+        (27, 0),
+        (28, 0),
+        (29, 0),
+        (30, 505),
+        (31, 1961),
+    ];
+    assert!(holds_the_capacity(&keys));
+}
+
 quickcheck! {
     fn the_capacity_holds_whatever_comes(keys: Vec<(u8, u16)>) -> bool {
-        let request = |(key, bytes): &(u8, u16)| Request { key: (*key).into(), value_bytes: u32::from(*bytes) % 2000 };
-        let trace: Vec<_> = keys.iter().cycle().take(keys.len() * 20).map(request).collect();
-        let policies = [Box::new(Fifo) as Box<dyn Policy>, Box::new(Clock::default()), s3_merge()];
-        policies.into_iter().all(|policy| {
-            let mut engine = Engine::new(SHAPE, policy);
-            trace.iter().all(|request| {
-                engine.request(request);
-                engine.is_within_its_capacity()
-            })
-        })
+        holds_the_capacity(&keys)
     }
 }
