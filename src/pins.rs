@@ -55,6 +55,11 @@ impl Pins {
         self.budget_bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// More is pinned than may be: the capacity was larger.
+    pub(crate) fn is_over_budget(&self) -> bool {
+        self.bytes() > self.budget_bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

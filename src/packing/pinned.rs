@@ -158,16 +158,17 @@ impl Engine {
         closed.first().copied().filter(|_| too_many)
     }
 
-    /// The last resort: a kept segment goes as it is, a pinned one if there is no other. False: there is none, or one is just
-    /// being reclaimed.
+    /// The last resort: a kept segment goes as it is; a pinned one only where more is pinned than may be, and there is no
+    /// other. False: there is none, or one is just being reclaimed.
     ///
     /// The log needs its least, and of what is left of a larger capacity all may be pinned, more than fits, or lie in the
     /// segments that are being filled, which no policy is shown.
     pub(crate) fn give_up_kept(&self, state: &mut CheckpointState) -> Result<bool> {
         let kept = self.log.store().kept();
+        let over = self.pins.is_over_budget();
         let least = kept
             .iter()
-            .filter(|_| !state.busy)
+            .filter(|s| !state.busy && (over || !state.is_pinned(s.header.number)))
             .min_by_key(|s| (state.is_pinned(s.header.number), s.header.number));
         let Some(segment) = least else {
             return Ok(false);
