@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 76] = [
+const MUTANTS: [&str; 77] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "blank-headers-not-synced",
@@ -101,6 +101,7 @@ const MUTANTS: [&str; 76] = [
     "tier-by-key",
     "trailer-before-data",
     "unlogged-when-stopped",
+    "unreadable-is-unwritten",
     "what-reads-well-is-trusted",
 ];
 
