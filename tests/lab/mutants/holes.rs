@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 42] = [
+pub(super) const HOLES: [Hole; 43] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -245,6 +245,11 @@ pub(super) const HOLES: [Hole; 42] = [
         "hole_37_an_end_that_was_seen_is_for_good",
         hole_37_an_end_that_was_seen_is_for_good,
         &["expired-entry-back"],
+    ),
+    hole(
+        "hole_38_a_frame_without_a_value_is_not_kept",
+        hole_38_a_frame_without_a_value_is_not_kept,
+        &["any-frame-is-kept"],
     ),
     hole(
         "minimal_15_what_is_moved_may_change_meanwhile",
