@@ -112,8 +112,9 @@ impl Cache {
     /// it returns, flushes and durable calls wait for it, and everybody once the tail is full: do what is slow before.
     ///
     /// # Errors
-    /// As [`insert`](Self::insert), and [`ErrorKind::Origin`] when `fill` fails. If it fails or panics nothing is stored,
-    /// and an older version of the key is removed.
+    /// As [`insert`](Self::insert), and [`ErrorKind::Origin`] when `fill` fails: nothing is stored then, and an older version
+    /// of the key is removed. So it is when `fill` panics. Any other error has left the older version where it was, also when
+    /// the cache stopped while `fill` ran and failed.
     pub fn insert_with_len<E>(
         &self,
         key: impl AsRef<[u8]>,

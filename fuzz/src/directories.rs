@@ -195,6 +195,7 @@ fn frames(header: &SegmentHeader, content: &[u8], mut add: impl FnMut(Range<usiz
     let segment = SegmentBytes {
         header,
         file: content,
+        unread: &[],
         ring: &[],
         reserved_to: u64::MAX,
     };

@@ -38,6 +38,7 @@ pub fn run(data: &[u8]) {
     let segment = SegmentBytes {
         header: &header,
         file: &file,
+        unread: &[],
         ring: &ring,
         reserved_to,
     };

@@ -53,6 +53,7 @@ fn calculate(header: &SegmentHeader) {
     let walked = SegmentBytes {
         header,
         file: &[],
+        unread: &[],
         ring: &[],
         reserved_to: 0,
     };

@@ -115,16 +115,24 @@ mod tests {
         for ([below_stable, same_boot, buffer_complete], key_known) in
             facts().flat_map(|facts| [(facts, false), (facts, true)])
         {
-            let verdict = judge_gap(GapFacts {
-                below_stable,
-                same_boot,
-                buffer_complete,
-                key_known,
-            });
-            assert_eq!(
-                matches!(verdict, GapVerdict::DamagedKey | GapVerdict::DamagedUnknown),
-                below_stable || (same_boot && buffer_complete)
-            );
+            for unreadable in [false, true] {
+                let verdict = judge_gap(GapFacts {
+                    below_stable,
+                    same_boot,
+                    buffer_complete,
+                    key_known,
+                    unreadable,
+                });
+                let may_have_returned = if same_boot {
+                    buffer_complete
+                } else {
+                    unreadable
+                };
+                assert_eq!(
+                    matches!(verdict, GapVerdict::DamagedKey | GapVerdict::DamagedUnknown),
+                    below_stable || may_have_returned
+                );
+            }
         }
     }
 

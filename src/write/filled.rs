@@ -73,19 +73,28 @@ impl Engine {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        /// The older version goes if the closure fails, by error or panic.
-        struct RemoveOnFailure<'a>(&'a Engine, &'a [u8]);
-        impl Drop for RemoveOnFailure<'_> {
+        /// The older version goes if the closure panics.
+        struct RemoveOnPanic<'a>(&'a Engine, &'a [u8]);
+        impl Drop for RemoveOnPanic<'_> {
             fn drop(&mut self) {
                 if let Err(error) = self.0.remove(self.1, false) {
                     tracing::error!(%error, "an older version could not be removed after a failed insert");
                 }
             }
         }
+        // As where a place is reserved first: the closure is not asked in vain.
+        if let Some(why) = self.log.failed() {
+            return Err(why.into());
+        }
         let mut value = vec![0; len];
-        let on_failure = RemoveOnFailure(self, key);
-        fill(&mut value).map_err(failed_to_fill)?;
-        std::mem::forget(on_failure);
+        let on_panic = RemoveOnPanic(self, key);
+        let filled = fill(&mut value);
+        std::mem::forget(on_panic);
+        if let Err(error) = filled {
+            // `Origin` says that the older version is gone. Where that cannot be logged it is there, and nothing happened.
+            self.remove(key, false)?;
+            return Err(failed_to_fill(error));
+        }
         let how = How {
             compression: Some(Compression::None),
             ..How::default()

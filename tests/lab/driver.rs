@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perennial::{Cache, Eviction, Inserted, Options};
+use perennial::{Cache, ErrorKind, Eviction, Inserted, Options};
 use perennial_failpoints::Fs;
 use perennial_failpoints::lab::{Driver, Store};
 
@@ -97,8 +97,12 @@ impl Store for Open {
     }
 
     fn abandon(&self, key: &[u8], len: usize) -> Result<(), String> {
-        let filled = self.0.insert_with_len(key, len, |_| Err("no"));
-        filled.map_or(Ok(()), |_| Err("it was stored".to_owned()))
+        match self.0.insert_with_len(key, len, |_| Err("no")) {
+            Ok(_) => Err("it was stored".to_owned()),
+            // Of any other the older version is still there.
+            Err(error) if error.kind() == ErrorKind::Origin => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     fn clear(&self) -> Result<(), String> {

@@ -5,6 +5,7 @@ mod judge;
 
 use std::cell::OnceCell;
 
+pub(crate) use files::FileBytes;
 pub(crate) use judge::OpenEnd;
 use perennial_failpoints::fs::Dir;
 

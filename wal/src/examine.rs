@@ -2,7 +2,7 @@
 
 use perennial_failpoints::fs::read_exact_at;
 
-use crate::contents::Contents;
+use crate::contents::{Contents, FileBytes};
 use crate::frame::{FrameError, FrameHeader};
 use crate::lsn::{Lsn, to_u32, to_usize};
 use crate::segment::{
@@ -80,7 +80,7 @@ impl Contents<'_> {
             let file = self.file_bytes(segment, 0..u64::MAX);
             self.examine_frames(index, &file, &mut examined);
             if examined.trailer.is_none()
-                && let Some(at) = self.rotten_trailer(&file, &examined)
+                && let Some(at) = self.rotten_trailer(&file.bytes, &examined)
             {
                 examined.damage.push((at, Damage::Trailer));
             }
@@ -110,7 +110,7 @@ impl Contents<'_> {
         }
     }
 
-    fn examine_frames(&self, index: usize, file: &[u8], examined: &mut Examined) {
+    fn examine_frames(&self, index: usize, file: &FileBytes, examined: &mut Examined) {
         let segment = &self.found.chain[index];
         if let Some(end) = self.ends.iter().find(|end| end.index == index) {
             examined.state = SegmentState::Unsealed;
@@ -122,7 +122,7 @@ impl Contents<'_> {
                         ..
                     })
                 );
-                self.take_item(item, damaged, file, examined);
+                self.take_item(item, damaged, &file.bytes, examined);
             }
             examined.data_end = end.end;
             return;
@@ -141,7 +141,7 @@ impl Contents<'_> {
         };
         for item in self.walk_bytes(segment, file) {
             if item.lsn().offset(self.geometry.segment_bytes) < end {
-                self.take_item(&item, true, file, examined);
+                self.take_item(&item, true, &file.bytes, examined);
             }
         }
         if let Some(trailer) = &examined.trailer {
@@ -251,7 +251,8 @@ impl Contents<'_> {
         let file = self.file_bytes(segment, 0..u64::MAX);
         let walk = SegmentBytes {
             header: &segment.header,
-            file: &file,
+            file: &file.bytes,
+            unread: &file.unread,
             ring: &[],
             reserved_to: u64::MAX,
         };

@@ -289,6 +289,7 @@ impl Log {
         let bytes = SegmentBytes {
             header: &segment.header,
             file: &file,
+            unread: &[],
             ring: &[],
             reserved_to: u64::MAX,
         };

@@ -221,10 +221,12 @@ impl Contents<'_> {
             align_down(from, geometry.sector),
             align_up(end.end, geometry.sector),
         );
-        let file = self.file_bytes(segment, first_touched(end, from, geometry)..end.end);
+        let read = self.file_bytes(segment, first_touched(end, from, geometry)..end.end);
+        let file = &read.bytes;
         let source = SegmentBytes {
             header: &segment.header,
-            file: &file,
+            file,
+            unread: &read.unread,
             ring: self.tail.ring,
             reserved_to: u64::MAX,
         };

@@ -233,25 +233,44 @@ pub(crate) fn is_medias(error: &io::Error) -> bool {
 }
 
 fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> Result<HeaderFound> {
-    let mut zone = vec![0; to_usize(geometry.data_begin())];
-    let read = dir.open(name, OpenMode::Read).and_then(|file| {
-        let len = usize::try_from(file.len()?)
-            .unwrap_or(usize::MAX)
-            .min(zone.len());
-        zone.truncate(len);
-        read_exact_at(&*file, &mut zone, 0)
-    });
-    match read {
-        Ok(()) => Ok(SegmentHeader::decode(&zone)),
-        Err(error) if is_medias(&error) => {
-            tracing::warn!(name, %error, "segment header cannot be read");
-            Ok(HeaderFound::Damaged)
-        }
-        Err(source) => {
-            let path = dir.path().join(name).display().to_string();
-            Err(WalError::io("read the header of", path, 0, source))
+    let failed = |source| {
+        let path = dir.path().join(name).display().to_string();
+        WalError::io("read the header of", path, 0, source)
+    };
+    match dir.open(name, OpenMode::Read) {
+        Ok(file) => read_zone(&*file, name, geometry).map_err(failed),
+        Err(error) if is_medias(&error) => Ok(unreadable(name, &error)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The header of a file of which the media may not give all: each copy lies in half of the zone.
+fn read_zone(file: &dyn File, name: &str, geometry: Geometry) -> io::Result<HeaderFound> {
+    let zone_bytes = to_usize(geometry.data_begin());
+    let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
+    let mut zone = vec![0; len.min(zone_bytes)];
+    let lost = match read_exact_at(file, &mut zone, 0) {
+        Ok(()) => return Ok(SegmentHeader::decode(&zone)),
+        Err(error) if is_medias(&error) => error,
+        Err(error) => return Err(error),
+    };
+    for (i, half) in zone.chunks_mut(zone_bytes / 2).enumerate() {
+        match read_exact_at(file, half, (i * zone_bytes / 2) as u64) {
+            Ok(()) => {}
+            Err(error) if is_medias(&error) => half.fill(0),
+            Err(error) => return Err(error),
         }
     }
+    Ok(match SegmentHeader::decode(&zone) {
+        // What was not read is not blank.
+        HeaderFound::Blank => unreadable(name, &lost),
+        found => found,
+    })
+}
+
+fn unreadable(name: &str, error: &io::Error) -> HeaderFound {
+    tracing::warn!(name, %error, "segment header cannot be read");
+    HeaderFound::Damaged
 }
 
 /// Reads a segment's trailer, if it has a good one of the chain's incarnation.

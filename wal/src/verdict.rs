@@ -15,6 +15,8 @@ pub struct GapFacts {
     pub buffer_complete: bool,
     /// The frame's header proves itself, only its body does not: the key is known.
     pub key_known: bool,
+    /// The media did not give the bytes that would say whether a frame was written here.
+    pub unreadable: bool,
 }
 
 /// What a gap means.
@@ -79,9 +81,25 @@ pub fn judge_gap(facts: GapFacts) -> GapVerdict {
             buffer_complete: false,
             ..
         } => GapVerdict::Hole,
+        // The power failed, and the media does not give what lay here: it may have been durable, and what attested that may
+        // have lain beside it. To take it for never written showed what it had replaced.
+        GapFacts {
+            same_boot: false,
+            unreadable: true,
+            key_known: true,
+            ..
+        } => GapVerdict::DamagedKey,
+        GapFacts {
+            same_boot: false,
+            unreadable: true,
+            key_known: false,
+            ..
+        } => GapVerdict::DamagedUnknown,
         // The power failed: what was not synced is anything. No durable acknowledgement lies behind.
         GapFacts {
-            same_boot: false, ..
+            same_boot: false,
+            unreadable: false,
+            ..
         } => GapVerdict::End,
     }
 }
@@ -91,11 +109,12 @@ mod tests {
     use super::*;
 
     fn all() -> impl Iterator<Item = GapFacts> {
-        (0..16_u8).map(|bits| GapFacts {
+        (0..32_u8).map(|bits| GapFacts {
             below_stable: bits & 1 != 0,
             same_boot: bits & 2 != 0,
             buffer_complete: bits & 4 != 0,
             key_known: bits & 8 != 0,
+            unreadable: bits & 16 != 0,
         })
     }
 
@@ -119,7 +138,9 @@ mod tests {
                 GapVerdict::Hole => {
                     assert!(facts.same_boot && !facts.buffer_complete && !facts.below_stable)
                 }
-                GapVerdict::End => assert!(!facts.same_boot && !facts.below_stable),
+                GapVerdict::End => {
+                    assert!(!facts.same_boot && !facts.below_stable && !facts.unreadable)
+                }
                 GapVerdict::DamagedKey => assert!(facts.key_known),
                 GapVerdict::DamagedUnknown => assert!(!facts.key_known),
             }

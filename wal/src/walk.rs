@@ -1,5 +1,7 @@
 //! A segment without a trailer, read frame by frame. Pure: bytes in, items out.
 
+use std::ops::Range;
+
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, names_place};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
 use crate::rows::row_of;
@@ -52,6 +54,8 @@ pub struct GapItem {
     pub key: Option<u64>,
     /// No frame of this segment comes behind it.
     pub trailing: bool,
+    /// The media did not give all of the frame's bytes, so nobody can tell whether one was written here.
+    pub unreadable: bool,
     /// What it means, once that was judged.
     pub verdict: Option<GapVerdict>,
 }
@@ -63,6 +67,8 @@ pub struct SegmentBytes<'a> {
     pub header: &'a SegmentHeader,
     /// The file's bytes from its start; may be cut short.
     pub file: &'a [u8],
+    /// Where the media gave none of them and zeros stand for them, in ascending order.
+    pub unread: &'a [Range<u64>],
     /// The ring as the dead process left it; empty where it does not count.
     pub ring: &'a [u8],
     /// Nothing was reserved from this offset on: after a gap there, no other frame is looked for.
@@ -168,6 +174,7 @@ impl<'a> SegmentBytes<'a> {
                         // its hash is 0, and to forget that costs nothing. What is left behind a clear nobody can tell.
                         key: known.filter(|h| h.kind != FrameKind::Clear).map(|h| h.hash),
                         trailing: next >= limit,
+                        unreadable: self.is_unread(at, known.as_ref()),
                         verdict: None,
                     };
                     items.push(Item::Gap(gap));
@@ -193,6 +200,15 @@ impl<'a> SegmentBytes<'a> {
             row,
             in_ring,
         }
+    }
+
+    /// True where the media did not give a frame's header, or, where that is `known`, its body. A header that was read and
+    /// proves nothing was never written in whole, whatever lies unreadable behind it.
+    fn is_unread(&self, at: u64, known: Option<&FrameHeader>) -> bool {
+        let bytes = known.map_or(HEADER_BYTES, |header| header.frame_bytes(self.sector()));
+        let touches = |lost: &Range<u64>| lost.start < at + bytes && at < lost.end;
+        self.unread.iter().any(touches)
+            && !perennial_failpoints::planted!("unreadable-is-unwritten")
     }
 
     /// The next offset behind `at` at which a frame or the next life begins.
@@ -256,6 +272,7 @@ mod tests {
                 let segment = SegmentBytes {
                     header: &header,
                     file: &file,
+                    unread: &[],
                     ring: &[],
                     reserved_to: u64::MAX,
                 };
@@ -277,6 +294,7 @@ mod tests {
             let segment = SegmentBytes {
                 header: &header,
                 file: &file,
+                unread: &[],
                 ring: &[],
                 reserved_to: u64::MAX,
             };

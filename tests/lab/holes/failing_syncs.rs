@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use perennial::ErrorKind;
 use perennial_failpoints::lab::{Crash, Driver, Keeps, Oracle, Step, Store, key, value};
 use perennial_failpoints::{Shows, SimFs, Syncs};
 
@@ -180,5 +181,41 @@ pub(crate) fn hole_32_a_stopped_log_acknowledges_nothing() -> Result<(), String>
 fn killed(machine: &SimFs, oracle: &Oracle) -> Result<(), String> {
     let killed = machine.process_crash();
     std::mem::forget(recovered(&killed, &mut oracle.clone(), Crash::Kill)?);
+    Ok(())
+}
+
+/// A value too large for the tail is filled in memory, and nothing is logged before that is done. On a log that has stopped, or
+/// stops meanwhile, the error said that the older version was gone; it was there, and after a kill again.
+#[test]
+pub(crate) fn hole_32_a_large_value_that_is_not_filled_removes_nothing() -> Result<(), String> {
+    for stops_meanwhile in [false, true] {
+        let machine = SimFs::new(1);
+        let cache = driver().open(Arc::new(machine.clone()))?.0;
+        let told = |error: perennial::Error| error.to_string();
+        cache.insert_durable("large", "older").map_err(told)?;
+        let stop = || {
+            machine.set_syncs(Syncs::Fail(Shows::New));
+            cache.insert_durable("other", "value").is_err()
+        };
+        assert!(stops_meanwhile || stop(), "syncs fail");
+        let filled = cache.insert_with_len("large", 4_000, |_| {
+            assert!(stop(), "syncs fail");
+            Err("no")
+        });
+        let kind = filled.map_err(|error| error.kind());
+        if kind != Err(ErrorKind::Poisoned) {
+            return Err(format!(
+                "seed 1, stops meanwhile: {stops_meanwhile}: it says {kind:?}"
+            ));
+        }
+        let killed = driver().open(Arc::new(machine.process_crash()))?.0;
+        for (when, cache) in [("now", &cache), ("after a kill", &killed)] {
+            let found = cache.get("large").map_err(told)?;
+            if found.as_deref() != Some(&b"older"[..]) {
+                return Err(format!("seed 1: {when} the older version is {found:?}"));
+            }
+        }
+        std::mem::forget((cache, killed));
+    }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod on_disk;
 mod played;
 mod recovery;
 mod tricks;
+mod unreadable;
 mod write_path;
 
 use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step};
@@ -19,7 +20,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
     blanked::*, checkpoint_and_log::*, face::*, failing_syncs::*, kept::*, recovery::*,
-    write_path::*,
+    unreadable::*, write_path::*,
 };
 use crate::effort;
 

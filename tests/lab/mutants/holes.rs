@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 41] = [
+pub(super) const HOLES: [Hole; 43] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -103,6 +103,11 @@ pub(super) const HOLES: [Hole; 41] = [
         "hole_12_anything_in_the_tail_attests_nothing",
         hole_12_anything_in_the_tail_attests_nothing,
         &["stable-word-alone"],
+    ),
+    hole(
+        "hole_12_a_bad_sector_was_written",
+        hole_12_a_bad_sector_was_written,
+        &["unreadable-is-unwritten"],
     ),
     hole(
         "hole_13_only_lost_power_ends_the_log_at_a_hole",
@@ -240,6 +245,11 @@ pub(super) const HOLES: [Hole; 41] = [
         "hole_37_an_end_that_was_seen_is_for_good",
         hole_37_an_end_that_was_seen_is_for_good,
         &["expired-entry-back"],
+    ),
+    hole(
+        "hole_38_a_frame_without_a_value_is_not_kept",
+        hole_38_a_frame_without_a_value_is_not_kept,
+        &["any-frame-is-kept"],
     ),
     hole(
         "minimal_15_what_is_moved_may_change_meanwhile",

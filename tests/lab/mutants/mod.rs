@@ -25,9 +25,10 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 76] = [
+const MUTANTS: [&str; 78] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
+    "any-frame-is-kept",
     "blank-headers-not-synced",
     "bloom-swap-drops-additions",
     "body-crc-not-checked",
@@ -101,6 +102,7 @@ const MUTANTS: [&str; 76] = [
     "tier-by-key",
     "trailer-before-data",
     "unlogged-when-stopped",
+    "unreadable-is-unwritten",
     "what-reads-well-is-trusted",
 ];
 

@@ -21,6 +21,18 @@ const BEHIND: u64 = 64 << 10;
 /// A segment is read in pieces of this size.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// What a piece has that the media does not give is found in parts of this size: a bad sector costs what lies there.
+const PART_BYTES: usize = 512;
+
+/// What was read of a segment's file.
+pub(crate) struct FileBytes {
+    /// From the file's start.
+    pub(crate) bytes: AlignedBuf,
+    /// Where the media gave nothing and zeros stand for it, in ascending order. That is damage, and never space that nobody
+    /// wrote to.
+    pub(crate) unread: Vec<Range<u64>>,
+}
+
 impl<'a> Contents<'a> {
     /// What was read of a segment; a failure is remembered unless it is the media's.
     pub(crate) fn read_of<T>(&self, segment: &ChainSegment, read: io::Result<T>) -> Option<T> {
@@ -46,24 +58,54 @@ impl<'a> Contents<'a> {
 
     /// The bytes of a chain segment's file up to `range.end`, as many as can be read. Those before `range.start`, and
     /// an unreadable stretch, are zeros.
-    pub(crate) fn file_bytes(&self, segment: &ChainSegment, range: Range<u64>) -> AlignedBuf {
+    pub(crate) fn file_bytes(&self, segment: &ChainSegment, range: Range<u64>) -> FileBytes {
         let end = range.end.min(self.geometry.segment_bytes);
         let mut bytes = AlignedBuf::zeroed(to_usize(align_up(end, self.geometry.sector)));
+        let start = align_down(range.start, self.geometry.sector);
+        let mut unread = Vec::new();
         let Some(file) = self.file(segment) else {
-            return bytes;
+            unread.push(start..bytes.len() as u64);
+            return FileBytes { bytes, unread };
         };
         // What lies here was written past the page cache and is read once.
         let name = file_name(segment.slot);
         let direct = self.dir.open(&name, OpenMode::Direct).ok();
-        let start = align_down(range.start, self.geometry.sector);
         for (i, part) in bytes[to_usize(start)..].chunks_mut(PIECE_BYTES).enumerate() {
             let at = start + (i * PIECE_BYTES) as u64;
             let past_the_cache = |file: &Arc<dyn File>| read_exact_at(&**file, part, at).is_ok();
             if !direct.as_ref().is_some_and(past_the_cache) {
-                self.read_of(segment, read_exact_at(&*file, part, at));
+                unread.extend(self.read_in_parts(segment, &*file, part, at));
             }
         }
-        bytes
+        FileBytes { bytes, unread }
+    }
+
+    /// Reads a piece and, where the media does not give it as a whole, what it gives of it. Returns what it does not.
+    fn read_in_parts(
+        &self,
+        segment: &ChainSegment,
+        file: &dyn File,
+        piece: &mut [u8],
+        at: u64,
+    ) -> Vec<Range<u64>> {
+        if self
+            .read_of(segment, read_exact_at(file, piece, at))
+            .is_some()
+        {
+            return Vec::new();
+        }
+        let mut unread = Vec::new();
+        for (i, part) in piece.chunks_mut(PART_BYTES).enumerate() {
+            let at = at + (i * PART_BYTES) as u64;
+            if self
+                .read_of(segment, read_exact_at(file, part, at))
+                .is_none()
+            {
+                part.fill(0);
+                unread.push(at..at + part.len() as u64);
+            }
+        }
+        unread
     }
 
     pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
@@ -85,10 +127,11 @@ impl<'a> Contents<'a> {
         self.walk_bytes(segment, &self.file_bytes(segment, 0..read_to))
     }
 
-    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &[u8]) -> Vec<Item> {
+    pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &FileBytes) -> Vec<Item> {
         SegmentBytes {
             header: &segment.header,
-            file,
+            file: &file.bytes,
+            unread: &file.unread,
             ring: self.ring(),
             reserved_to: self.reserved_to(segment),
         }

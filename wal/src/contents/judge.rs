@@ -63,6 +63,7 @@ impl Contents<'_> {
                 && gap.key.is_none()
                 && gap.lsn >= self.stable
                 && !self.was_complete(gap)
+                && !self.is_lost(gap)
             {
                 items.pop();
             }
@@ -70,6 +71,11 @@ impl Contents<'_> {
                 return;
             }
         }
+    }
+
+    /// True when the media does not give what lies there, and no ring says that nothing was reserved.
+    fn is_lost(&self, gap: &GapItem) -> bool {
+        gap.unreadable && !self.tail.same_boot
     }
 
     /// True when no writer can have left the gap, as the descriptors of this boot say, or as they no longer say.
@@ -92,6 +98,7 @@ impl Contents<'_> {
             same_boot: self.tail.same_boot,
             buffer_complete: self.was_complete(gap),
             key_known: gap.key.is_some(),
+            unreadable: gap.unreadable,
         }
     }
 

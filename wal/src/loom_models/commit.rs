@@ -146,7 +146,7 @@ fn a_sleeper_is_woken_by_the_publication_and_not_only_by_the_leader() {
 
 /// The leader's sync fails: it says so, and all who wait hear it.
 #[test]
-fn a_failure_of_the_leader_reaches_all() {
+fn close_wakes_everyone_a_failure_of_the_leader_reaches_all() {
     let heard = Arc::new(Reached::default());
     let count = Arc::clone(&heard);
     check(move || {
@@ -174,7 +174,7 @@ fn a_failure_of_the_leader_reaches_all() {
 
 /// A sleeper is told of the failure at once, not when the leader gets to it.
 #[test]
-fn a_sleeper_is_woken_by_the_failure_and_not_only_by_the_leader() {
+fn close_wakes_everyone_asleep_by_the_failure_and_not_only_by_the_leader() {
     check(|| {
         let log = Log::new();
         let left = Arc::new(loom::sync::Notify::new());
@@ -215,7 +215,7 @@ fn a_leader_that_gives_up_hands_leadership_on() {
 
 /// The log is closed by somebody else while one leads and cannot go on, and one sleeps: both are told.
 #[test]
-fn closing_wakes_whoever_waits() {
+fn close_wakes_everyone_who_waits() {
     check(|| {
         let log = Log::new();
         let closed = Arc::new(loom::sync::Notify::new());

@@ -227,7 +227,7 @@ fn reuse(old: u64, new: u64) {
 }
 
 #[test]
-fn a_swap_parked_across_a_reuse_fails() {
+fn handle_aba_a_swap_parked_across_a_reuse_fails() {
     reuse(1, 1 + crate::tail_head::DESCRIPTORS as u64);
 }
 

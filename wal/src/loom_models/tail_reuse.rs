@@ -225,12 +225,12 @@ fn run_with(rules: Rules, elsewhere: bool) {
 }
 
 #[test]
-fn a_reader_sees_its_frame_whole_or_that_it_is_gone() {
+fn evict_during_read_a_reader_sees_its_frame_whole_or_that_it_is_gone() {
     run(REAL);
 }
 
 #[test]
-fn so_does_one_who_meets_other_threads_epochs() {
+fn evict_during_read_so_does_one_who_meets_other_threads_epochs() {
     run_with(REAL, true);
 }
 

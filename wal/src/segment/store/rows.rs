@@ -25,6 +25,7 @@ impl SegmentStore {
         let walk = SegmentBytes {
             header: &segment.header,
             file: &bytes,
+            unread: &[],
             ring: &[],
             reserved_to: u64::MAX,
         };
