@@ -114,10 +114,7 @@ impl Engine {
 
     /// The largest frame that goes through the ring: the largest class bound that the io buffers take.
     pub(crate) fn max_ring_frame(&self) -> u64 {
-        match size_class::largest_within(self.log.max_ring_frame()) {
-            0 => 0,
-            class => u64::from(size_class::class_bound(class)),
-        }
+        largest_ring_frame(self.log.max_ring_frame())
     }
 
     /// False for a frame that has to be an extent, or is too large for a checkpoint.
@@ -219,6 +216,19 @@ impl Engine {
             bloom_rebuilds: self.index.filter_rebuilds(),
             ..self.counters.snapshot(&self.opened)
         }
+    }
+}
+
+/// The largest frame that a cache sends through io buffers that take frames of so many bytes.
+#[cfg_attr(
+    not(feature = "model"),
+    allow(unreachable_pub, reason = "public for the trace replayer")
+)]
+#[must_use]
+pub fn largest_ring_frame(bytes: u64) -> u64 {
+    match size_class::largest_within(bytes) {
+        0 => 0,
+        class => u64::from(size_class::class_bound(class)),
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub(crate) use files::Writer;
-pub use kept::KeptWriter;
+pub use kept::{KeptLayout, KeptWriter};
 use perennial_failpoints::fs::{Dir, File};
 
 use super::SegmentHeader;
