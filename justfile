@@ -37,9 +37,10 @@ crash *ARGS:
     PERENNIAL_LAB="${PERENNIAL_LAB:-12}" cargo test --release --test lab -- --nocapture
     cargo test --release --test crash -- {{ ARGS }}
 
-# The lab alone, n times as far as `cargo test` goes: just crash-long 100
+# The lab n times as far as `cargo test` goes, with all scripts of five steps from 100 on, and a million seeds of the model: just crash-long 100
 crash-long n:
     PERENNIAL_LAB={{ n }} cargo test --release --test lab -- --nocapture
+    PERENNIAL_SEEDS="${PERENNIAL_SEEDS:-1000000}" cargo test --release --test it -- model:: --nocapture
 
 # Would the tests notice? Each planted bug must be caught; PERENNIAL_MUTANT=name,name hunts only those.
 mutants *ARGS:

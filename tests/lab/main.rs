@@ -20,6 +20,7 @@ mod mutants;
 mod odd;
 mod priorities;
 mod random;
+mod rate;
 mod resizing;
 mod scenarios;
 mod small_scope;

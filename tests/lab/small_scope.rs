@@ -43,7 +43,16 @@ fn one_step_more(script: &[Step], keys: u8) -> impl Iterator<Item = (Vec<Step>, 
     steps.map(|(step, keys)| (script.iter().copied().chain([step]).collect(), keys))
 }
 
-/// Of all scripts of three steps, or of four: every fourth, from this one on. In four tests, for as many cores.
+/// So many steps have the longest scripts.
+fn longest() -> usize {
+    match effort() {
+        0..10 => 3,
+        10..100 => 4,
+        _ => 5,
+    }
+}
+
+/// Of all scripts of up to so many steps: every fourth, from this one on. In four tests, for as many cores.
 fn every_fourth(from: usize) {
     let more = effort() >= 10;
     let options = Options {
@@ -53,7 +62,7 @@ fn every_fourth(from: usize) {
         },
         ..Options::new(Keeps::Everything)
     };
-    let all = scripts(if more { 4 } else { 3 });
+    let all = scripts(longest());
     let cases: Vec<Case> = all.into_iter().skip(from).step_by(4).collect();
     run_all(
         &format!("small scope, part {}", from + 1),

@@ -5,6 +5,7 @@
 
 mod blanked;
 mod checkpoint_and_log;
+mod cleared;
 mod face;
 mod failing_syncs;
 mod kept;
@@ -19,7 +20,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
-    blanked::*, checkpoint_and_log::*, face::*, failing_syncs::*, kept::*, recovery::*,
+    blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*, recovery::*,
     unreadable::*, write_path::*,
 };
 use crate::effort;

@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 43] = [
+pub(super) const HOLES: [Hole; 44] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -64,6 +64,15 @@ pub(super) const HOLES: [Hole; 43] = [
         "hole_07_the_capacity_covers_everything",
         hole_07_the_capacity_covers_everything,
         &["tail-not-in-the-capacity"],
+    ),
+    hole(
+        "hole_09_nothing_that_was_copied_outlives_a_clear",
+        hole_09_nothing_that_was_copied_outlives_a_clear,
+        &[
+            "clear-not-durable",
+            "clear-not-logged",
+            "clear-not-replayed-over-a-checkpoint",
+        ],
     ),
     hole(
         "hole_10_frames_of_a_life_cut_short_follow_no_other",
