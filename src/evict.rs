@@ -141,7 +141,8 @@ impl Engine {
         let there = shard.remove_if(hash, spot.addr);
         if there {
             self.ledger.subtract(spot.addr);
-            // Not forgotten here if it is pinned: what is lost of those is counted once the segment is gone.
+            // What was pinned and could not be moved: later nobody finds it in the index.
+            self.lose_pin(hash);
         }
         there
     }

@@ -348,7 +348,7 @@ impl Engine {
         self.set_entry(&mut shard, placing.hash, addr, bytes);
         match charge {
             Some(charge) => self.pins.set(placing.hash, charge),
-            None => self.pins.forget(placing.hash),
+            None => drop(self.pins.forget(placing.hash)),
         }
         shard.extra().supersede(placing.key);
         Ok(Placed::Reserved(reservation, entered))
