@@ -96,6 +96,7 @@ impl Engine {
 
     pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
         let (hash, _) = self.check_put(key, value.len())?;
+        let at_once = self.is_at_once(how);
         if how.priority != Priority::Pinned && !self.admits(hash, value.len()) {
             return self.not_admitted(key, how);
         }
@@ -108,16 +109,15 @@ impl Engine {
             flags: how.priority.flags() | codec,
             ..put_spec(hash, key, to_u32(value.len()))
         };
-        if how.priority == Priority::Pinned && !self.may_pin(&spec)? {
-            return self.reject(key, Rejection::PinnedFull, how.durable);
+        if how.priority == Priority::Pinned && !self.may_pin(&spec, at_once)? {
+            return self.reject(key, Rejection::PinnedFull, at_once, how.durable);
         }
-        let at_once = self.is_at_once(how);
         let extent = if self.goes_through_the_ring(&spec) {
             None
         } else {
             match self.write_extent(spec, key, value, at_once)? {
                 Some(extent) => Some(extent),
-                None => return self.busy(key, hash),
+                None => return self.busy(key, how),
             }
         };
         let spec = if extent.is_some() {
@@ -134,9 +134,11 @@ impl Engine {
         };
         let (mut reservation, entered) = match self.place(&placing, at_once)? {
             Placed::Reserved(reservation, entered) => (reservation, entered),
-            Placed::NoRoom => return self.busy(key, hash),
+            Placed::NoRoom => return self.busy(key, how),
             Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
-            Placed::PinnedFull => return self.reject(key, Rejection::PinnedFull, how.durable),
+            Placed::PinnedFull => {
+                return self.reject(key, Rejection::PinnedFull, at_once, how.durable);
+            }
         };
         perennial_failpoints::site!("write::placed");
         match extent {
@@ -152,9 +154,21 @@ impl Engine {
         self.finish_insert((inserted_bytes, stored_bytes), end, how.durable, entered)
     }
 
-    /// What is rejected is not in the cache, and nothing older either.
-    pub(crate) fn reject(&self, key: &[u8], why: Rejection, durable: bool) -> Result<Inserted> {
-        let (end, _) = self.remove_hash(key, self.hash(key))?;
+    /// What is rejected is not in the cache, and nothing older either: its remove is logged before anybody hears of it
+    /// (I14). `at_once`: without waiting for room, or [`ErrorKind::Busy`] and nothing happened.
+    pub(crate) fn reject(
+        &self,
+        key: &[u8],
+        why: Rejection,
+        at_once: bool,
+        durable: bool,
+    ) -> Result<Inserted> {
+        let hash = self.hash(key);
+        let end = if at_once {
+            self.remove_at_once(key, hash)?
+        } else {
+            self.remove_hash(key, hash)?.0
+        };
         self.counters.rejected.add(1);
         if durable {
             self.make_durable(end)?;
@@ -167,7 +181,8 @@ impl Engine {
         if how.only_for.is_some() {
             return Ok(Inserted::Rejected(Rejection::NotAdmitted));
         }
-        self.reject(key, Rejection::NotAdmitted, how.durable)
+        let at_once = self.is_at_once(how);
+        self.reject(key, Rejection::NotAdmitted, at_once, how.durable)
     }
 
     /// Without a thread that makes room nobody would, ever: then the caller does.
@@ -176,26 +191,29 @@ impl Engine {
         (how.at_once || rejects) && self.plan.background
     }
 
-    /// There is no room: the older version goes, if that is possible at once. One that is in no index may come back after
-    /// a crash, as what was evicted may.
-    fn busy(&self, key: &[u8], hash: u64) -> Result<Inserted> {
+    /// There is no room for who does not wait for it.
+    fn busy(&self, key: &[u8], how: How<'_>) -> Result<Inserted> {
         self.ask_for_room();
+        self.reject(key, Rejection::Busy, true, how.durable)
+    }
+
+    /// A key that is in no index is no other: what was evicted may come back after a crash, and would be older than what
+    /// was rejected.
+    fn remove_at_once(&self, key: &[u8], hash: u64) -> Result<Lsn> {
         match self.try_remove(key, hash) {
-            Ok((_, entered, _)) => self.after_operation(entered),
-            Err(Refused::Stopped(why)) => return Err(why.into()),
-            Err(Refused::NoRoom(_)) if self.index.get(hash).is_none() => {
-                // What is being fetched is older than what was refused.
-                self.index.lock(hash).extra().supersede(key);
+            Ok((end, entered, _)) => {
+                self.after_operation(entered);
+                Ok(end)
             }
+            Err(Refused::Stopped(why)) => Err(why.into()),
             Err(Refused::NoRoom(_)) => {
-                return Err(Error::new(
+                self.ask_for_room();
+                Err(Error::new(
                     ErrorKind::Busy,
-                    "there is no room now, and the older version is still there; try again",
-                ));
+                    "there is no room now to store the value, nor to log that the key has none; an older version is still there, try again",
+                ))
             }
         }
-        self.counters.rejected.add(1);
-        Ok(Inserted::Rejected(Rejection::Busy))
     }
 
     pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
@@ -297,6 +315,9 @@ impl Engine {
         value: &[u8],
         at_once: bool,
     ) -> Result<Option<ExtentRef>> {
+        if at_once && !self.leaves_room_to_removes(&spec) {
+            return Ok(None);
+        }
         loop {
             match self.log.append_extent(spec, key, value) {
                 Ok(extent) => return Ok(Some(extent)),
@@ -306,9 +327,20 @@ impl Engine {
         }
     }
 
+    /// Who does not wait leaves a sixteenth of the tail to the removes of what is rejected (I14).
+    fn leaves_room_to_removes(&self, spec: &FrameSpec) -> bool {
+        let geometry = self.log.geometry();
+        let spare = (self.log.ring_bytes() / 16).min(geometry.segment_bytes / 16);
+        let bytes = spec.header().frame_bytes(geometry.sector);
+        self.log.has_left(bytes + spare, Class::Put)
+    }
+
     /// Reserves the frame and sets the index entry, together.
     fn place(&self, placing: &Placing<'_>, at_once: bool) -> Result<Placed<'_>> {
         loop {
+            if at_once && !self.leaves_room_to_removes(&placing.spec) {
+                return Ok(Placed::NoRoom);
+            }
             match self.try_place(placing) {
                 Ok(placed) => return Ok(placed),
                 Err(Refused::NoRoom(_)) if at_once => return Ok(Placed::NoRoom),

@@ -39,14 +39,19 @@ impl CheckpointState {
 
 /// At insert.
 impl Engine {
-    /// False: not even without its key's older version. The first time room is made for what a reclaim will need.
-    pub(crate) fn may_pin(&self, spec: &FrameSpec) -> Result<bool> {
+    /// False: not even without its key's older version. The first time room is made for what a reclaim will need; who does
+    /// not wait leaves that to the upkeep, which sees to it before it prepares another segment.
+    pub(crate) fn may_pin(&self, spec: &FrameSpec, at_once: bool) -> Result<bool> {
         let class = size_class::class_of(u32::try_from(read_bytes(spec)).unwrap_or(u32::MAX));
         if !self.pins.could_charge(spec.hash, self.pins.charge(class)) {
             return Ok(false);
         }
         if !self.pins.in_use() {
             self.pins.use_from_now_on();
+            if at_once {
+                self.signal.wake();
+                return Ok(true);
+            }
             let mut state = self.lock_upkeep()?;
             while self.log.store().spare_files() < KEPT_BACK && self.reclaim_one(&mut state)? {}
         }
