@@ -5,13 +5,11 @@
 //! it outside the lock and tries again.
 
 mod filled;
+mod large;
 
 use std::sync::Arc;
 
-use perennial_wal::frame::FrameKind;
-use perennial_wal::{
-    Addr, Class, EXTENT_REF_BYTES, ExtentRef, FrameSpec, Lsn, Refused, Reservation, to_u32,
-};
+use perennial_wal::{Addr, Class, ExtentRef, FrameSpec, Lsn, Refused, Reservation, to_u32};
 
 use crate::compress::Compression;
 use crate::engine::{Engine, put_spec, read_bytes};
@@ -22,6 +20,7 @@ use crate::index::{Entry, ShardGuard, size_class};
 use crate::insert_options::{InsertOptions, Priority};
 use crate::options::WhenFull;
 use crate::value::{Inserted, Rejection};
+pub(crate) use large::reference_spec;
 
 /// What a reservation under the shard lock came to.
 enum Placed<'a> {
@@ -30,6 +29,8 @@ enum Placed<'a> {
     PinnedFull,
     /// Only for who does not wait.
     NoRoom,
+    /// Only of an extent: its segment is being reclaimed.
+    TooLate,
 }
 
 /// What to put, and where its entry will point.
@@ -37,7 +38,7 @@ pub(crate) struct Placing<'k> {
     key: &'k [u8],
     hash: u64,
     pub(crate) spec: FrameSpec,
-    /// The extent that holds key and value, where the frame only refers to it.
+    /// The extent that holds key and value, where the frame only refers to it (I12).
     pub(crate) extent: Option<ExtentRef>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     only_for: Option<&'k Arc<Flight>>,
@@ -112,29 +113,21 @@ impl Engine {
         if how.priority == Priority::Pinned && !self.may_pin(&spec, at_once)? {
             return self.reject(key, Rejection::PinnedFull, at_once, how.durable);
         }
-        let extent = if self.goes_through_the_ring(&spec) {
-            None
+        let (placed, extent) = if self.goes_through_the_ring(&spec) {
+            let placing = Placing {
+                key,
+                hash,
+                spec,
+                extent: None,
+                only_for: how.only_for,
+            };
+            (self.place(&placing, at_once)?, None)
         } else {
-            match self.write_extent(spec, key, value, at_once)? {
-                Some(extent) => Some(extent),
-                None => return self.busy(key, how),
-            }
+            self.place_large(spec, (key, value), how.only_for, at_once)?
         };
-        let spec = if extent.is_some() {
-            reference_spec(hash, spec.flags)
-        } else {
-            spec
-        };
-        let placing = Placing {
-            key,
-            hash,
-            spec,
-            extent,
-            only_for: how.only_for,
-        };
-        let (mut reservation, entered) = match self.place(&placing, at_once)? {
+        let (mut reservation, entered) = match placed {
             Placed::Reserved(reservation, entered) => (reservation, entered),
-            Placed::NoRoom => return self.busy(key, how),
+            Placed::NoRoom | Placed::TooLate => return self.busy(key, how),
             Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
             Placed::PinnedFull => {
                 return self.reject(key, Rejection::PinnedFull, at_once, how.durable);
@@ -307,26 +300,6 @@ impl Engine {
         value.saturating_sub(value.div_ceil(perennial_wal::frame::CHUNK_BYTES) * 4)
     }
 
-    /// `None`: there is no room, and it is not waited for.
-    fn write_extent(
-        &self,
-        spec: FrameSpec,
-        key: &[u8],
-        value: &[u8],
-        at_once: bool,
-    ) -> Result<Option<ExtentRef>> {
-        if at_once && !self.leaves_room_to_removes(&spec) {
-            return Ok(None);
-        }
-        loop {
-            match self.log.append_extent(spec, key, value) {
-                Ok(extent) => return Ok(Some(extent)),
-                Err(Refused::NoRoom(_)) if at_once => return Ok(None),
-                Err(refused) => self.answer(refused, Class::Put)?,
-            }
-        }
-    }
-
     /// Who does not wait leaves a sixteenth of the tail to the removes of what is rejected (I14).
     fn leaves_room_to_removes(&self, spec: &FrameSpec) -> bool {
         let geometry = self.log.geometry();
@@ -357,6 +330,12 @@ impl Engine {
         {
             return Ok(Placed::Superseded);
         }
+        if placing
+            .extent
+            .is_some_and(|extent| self.is_too_late(extent))
+        {
+            return Ok(Placed::TooLate);
+        }
         if perennial_failpoints::planted!("replaced-before-reserved") {
             shard.remove(placing.hash);
         }
@@ -376,6 +355,9 @@ impl Engine {
             .map_or((own, read_bytes(&placing.spec)), |extent| {
                 (Addr::log(extent.lsn), self.extent_read_bytes(extent))
             });
+        if let Some(extent) = placing.extent {
+            self.note_reference(extent, reservation.lsn());
+        }
         let entered = self.raise_horizon(own.max(addr));
         self.set_entry(&mut shard, placing.hash, addr, bytes);
         match charge {
@@ -384,11 +366,6 @@ impl Engine {
         }
         shard.extra().supersede(placing.key);
         Ok(Placed::Reserved(reservation, entered))
-    }
-
-    /// An extent's class is always beyond the ring's, whatever its size: options may have changed since.
-    pub(crate) fn extent_read_bytes(&self, extent: ExtentRef) -> u64 {
-        u64::from(extent.bytes).max(self.max_ring_frame() + 1)
     }
 
     fn set_entry(&self, shard: &mut ShardGuard<'_, Flights>, hash: u64, addr: Addr, bytes: u64) {
@@ -429,17 +406,5 @@ impl Engine {
             Refused::NoRoom(no_room) => self.make_room(no_room, class),
             Refused::Stopped(why) => Err(why.into()),
         }
-    }
-}
-
-/// The reference of an extent with these flags: it has the same priority, for the trailer's row is of the reference.
-pub(crate) fn reference_spec(hash: u64, flags: u8) -> FrameSpec {
-    FrameSpec {
-        kind: FrameKind::Ref,
-        hash,
-        key_bytes: 0,
-        value_bytes: to_u32(EXTENT_REF_BYTES),
-        expiry: 0,
-        flags: flags & perennial_wal::frame::flags::PRIORITY,
     }
 }
