@@ -30,6 +30,7 @@ compression:
 # Every named fault site is reached, and a machine that stops at any of them recovers.
 sites *ARGS:
     cargo test --features failpoints --test sites -- {{ ARGS }}
+    cargo test --features failpoints --test lab -- far
     cargo test -p perennial-failpoints --features failpoints --lib site
 
 # The crash suites: every crash state of small scripts, then processes that are killed. docs/testing.md says how far they go.

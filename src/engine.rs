@@ -17,6 +17,7 @@ use crate::options::Plan;
 use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::reclaim::Duel;
+use crate::references::References;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
@@ -48,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) nothing_new_below: AtomicU64,
     /// Hashes of entries that were dropped because their bytes did not prove themselves: they may after a restart.
     pub(crate) dropped_unread: Mutex<Vec<u64>>,
+    /// Of large values.
+    pub(crate) references: References,
     /// Somebody who does not wait found the tail full.
     pub(crate) room_wanted: AtomicBool,
     /// What the open found; its counters are 0.

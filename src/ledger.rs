@@ -97,8 +97,8 @@ impl Ledger {
         (counts, addr.position().segment(self.segment_bytes))
     }
 
-    /// An entry now lies at `addr`. False: its segment is gone already, which happens to a large value whose reference came
-    /// late. Counting it would count wrong for good: the segment's other entries are not known any more, but are still
+    /// An entry now lies at `addr`. False: its segment is gone already, which happens to nobody as long as I12 holds.
+    /// Counting it would count wrong for good: the segment's other entries are not known any more, but are still
     /// subtracted when they are replaced.
     pub(crate) fn add(&self, addr: Addr) -> bool {
         let (counts, id) = self.of(addr);

@@ -31,6 +31,7 @@ mod read;
 pub mod reclaim;
 #[cfg(not(feature = "model"))]
 mod reclaim;
+mod references;
 mod resize;
 mod scan;
 #[cfg(all(test, shuttle))]

@@ -24,6 +24,7 @@ use crate::options::{IDENTITY_BYTES, MIN_SEGMENTS, Options, Plan};
 use crate::pace::Pace;
 use crate::packing::Open;
 use crate::pins::{PINNED_ORDER, Pins};
+use crate::references::References;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
@@ -277,6 +278,7 @@ impl Opening {
             pins,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             dropped_unread: Mutex::new(Vec::new()),
+            references: References::new(start.segment(log.geometry().segment_bytes)),
             room_wanted: AtomicBool::new(false),
             opened,
             other_bytes: other_bytes(&*self.dir)

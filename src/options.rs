@@ -24,8 +24,8 @@ pub enum WhenFull {
     /// It waits until there is.
     #[default]
     Block,
-    /// It answers [`Rejection::Busy`](crate::Rejection::Busy), as [`Cache::try_insert`](crate::Cache::try_insert) does.
-    /// Removes, what a closure fills and what is fetched wait all the same.
+    /// It answers [`Rejection::Busy`](crate::Rejection::Busy), as [`Cache::try_insert`](crate::Cache::try_insert) does, and where
+    /// not even that can be logged [`ErrorKind::Busy`](crate::ErrorKind::Busy). Removes, what a closure fills and what is fetched wait all the same.
     Reject,
 }
 

@@ -24,7 +24,7 @@ const TABLES: u64 = 16;
 /// Of a segment's trailer, for each entry.
 const ROW_BYTES: u64 = 24;
 
-/// The pinned entries by identity, and the sum of what they take. Who changes an entry holds its shard's lock.
+/// The pinned entries by identity, and the sum of what they take. Who changes an entry holds its shard's lock (I13).
 #[derive(Debug)]
 pub(crate) struct Pins {
     identity_bits: u8,
@@ -132,15 +132,17 @@ impl Pins {
         }
     }
 
-    /// The key has no version, or one that is not pinned.
-    pub(crate) fn forget(&self, hash: u64) {
+    /// The key has no version, or one that is not pinned. False: it had none before.
+    pub(crate) fn forget(&self, hash: u64) -> bool {
         if self.entries() == 0 {
-            return;
+            return false;
         }
         let (identity, table) = self.table(hash);
-        if let Some(charge) = table.lock().remove(&identity) {
+        let charge = table.lock().remove(&identity);
+        if let Some(charge) = charge {
             self.gone(1, charge);
         }
+        charge.is_some()
     }
 
     fn gone(&self, entries: u64, bytes: u64) {
@@ -148,20 +150,23 @@ impl Pins {
         self.entries.fetch_sub(entries, Ordering::Relaxed);
     }
 
-    /// Drops what `is_there` says no of, by identity; how many there were.
-    pub(crate) fn retain(&self, is_there: impl Fn(u64) -> bool) -> u64 {
-        let mut dropped = 0;
-        for table in &self.tables {
-            // Without the table's lock: others hold it inside a shard's.
-            let all: Vec<u64> = table.lock().keys().copied().collect();
-            for identity in all.into_iter().filter(|identity| !is_there(*identity)) {
-                if let Some(charge) = table.lock().remove(&identity) {
-                    self.gone(1, charge);
-                    dropped += 1;
-                }
+    /// What is pinned, by identity, at one moment for each part of the table.
+    pub(crate) fn identities(&self) -> Vec<u64> {
+        let each = |table: &Mutex<HashMap<u64, u64>>| -> Vec<u64> {
+            // A copy: others hold this lock inside a shard's.
+            table.lock().keys().copied().collect()
+        };
+        self.tables.iter().flat_map(each).collect()
+    }
+
+    /// Drops what `is_there` says no of, by identity. For who shares the table with nobody, or holds the locks of all shards.
+    pub(crate) fn retain(&self, is_there: impl Fn(u64) -> bool) {
+        let all = self.identities();
+        for identity in all.into_iter().filter(|identity| !is_there(*identity)) {
+            if let Some(charge) = self.table_of(identity).lock().remove(&identity) {
+                self.gone(1, charge);
             }
         }
-        dropped
     }
 
     /// True for an identity whose newest version is pinned.
@@ -228,11 +233,10 @@ mod tests {
         assert!(pins.try_charge(2, 40));
         pins.set(2, 40);
         assert_eq!((pins.entries(), pins.bytes()), (2, 100));
-        pins.forget(1);
-        pins.forget(1);
+        assert!(pins.forget(1) && !pins.forget(1));
         assert_eq!((pins.entries(), pins.bytes()), (1, 40));
         assert!(pins.has(2) && !pins.has(1));
-        assert_eq!(pins.retain(|identity| identity != 2), 1);
+        pins.retain(|identity| identity != 2);
         assert_eq!((pins.entries(), pins.bytes()), (0, 0));
     }
 

@@ -167,6 +167,7 @@ impl Engine {
         let Some(oldest) = self.oldest_that_may_go()? else {
             return Ok(false);
         };
+        self.close_to_references(oldest);
         if let Some(segment) = self.log.store().get(oldest) {
             self.tell_given_up(Source::Log, &segment);
         }

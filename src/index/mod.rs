@@ -182,6 +182,11 @@ impl<X> Index<X> {
         (0..self.shards()).map(|n| self.lock_shard(n)).collect()
     }
 
+    /// Waits for whoever holds the lock of any shard now, one shard after the other.
+    pub(crate) fn pass_all_shards(&self) {
+        (0..self.shards()).for_each(|number| drop(self.lock_shard(number)));
+    }
+
     /// What the index knows of a hash. Keys of one identity are one entry.
     pub(crate) fn identity(&self, hash: u64) -> u64 {
         self.geometry.key_of_hash(hash).identity

@@ -22,7 +22,7 @@ impl Engine {
     {
         let (hash, spec) = self.check_put(key, len)?;
         if !self.admits(hash, len) {
-            return self.reject(key, Rejection::NotAdmitted, false);
+            return self.reject(key, Rejection::NotAdmitted, false, false);
         }
         if !self.goes_through_the_ring(&spec) {
             return self.insert_large_with(key, len, fill);

@@ -323,3 +323,30 @@ fn pinned_is_not_for_ever() {
     assert!(fs.unix_time_ms() > before && !cache.contains("p").unwrap());
     assert_eq!(cache.stats().pinned_entries, 0);
 }
+
+/// Who hears of evictions has each entry taken out of the index before its segment goes: what it was charged with is given
+/// back all the same.
+#[test]
+fn what_has_ended_gives_its_share_back_with_a_listener_too() {
+    for eviction in ALL {
+        for listens in [false, true] {
+            let fs = SimFs::new(1);
+            let mut options = options(eviction);
+            if listens {
+                options = options.on_evict(|_: &[u8], _: u64, _: perennial::EvictReason| ());
+            }
+            let cache = open(&fs, options).unwrap();
+            let how = of(Priority::Pinned).ttl(Duration::from_secs(60));
+            for n in 0..20 {
+                let stored = cache.insert_with(format!("p{n}"), [1; 300], how.clone());
+                assert_eq!(stored.unwrap(), Inserted::Stored);
+            }
+            fs.advance(61_000);
+            churn(&cache, 0, 2_000, 700);
+            let stats = cache.stats();
+            let left = (stats.pinned_entries, stats.pinned_bytes);
+            assert_eq!(left, (0, 0), "{eviction:?}, listens: {listens}");
+            assert_eq!(stats.pinned_lost, 20, "{eviction:?}, listens: {listens}");
+        }
+    }
+}

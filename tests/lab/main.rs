@@ -7,6 +7,8 @@ mod clearing;
 mod damage;
 mod driver;
 mod ending;
+#[cfg(feature = "failpoints")]
+mod far;
 mod faults;
 mod filters;
 mod holes;

@@ -6,6 +6,7 @@
 //! so, and the caller makes room outside all locks and tries again.
 
 mod flushing;
+mod room;
 mod rotation;
 
 use crossbeam_utils::CachePadded;
@@ -52,6 +53,9 @@ pub(crate) struct Place {
 pub(crate) trait Segments {
     /// The next segment, if the class may have it.
     fn take(&self, class: Class) -> Option<SegmentId>;
+
+    /// Whether there is one.
+    fn has(&self, class: Class) -> bool;
 }
 
 /// What is kept per descriptor beside the tail head: nobody needs it after a crash.

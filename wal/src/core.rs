@@ -273,6 +273,19 @@ impl LogCore {
         self.buffers.reserved_end(&self.tail)
     }
 
+    /// Bytes of the ring.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u64 {
+        self.tail.ring_bytes()
+    }
+
+    /// True while a frame of `class` finds room for `bytes` more: in the ring, and in the segment being written or a prepared
+    /// one. A moment's picture: others reserve meanwhile.
+    #[must_use]
+    pub fn has_left(&self, bytes: u64, class: Class) -> bool {
+        self.buffers.has_left(&self.tail, &self.store, bytes, class)
+    }
+
     /// Gives the frame at `lsn` to `read` if it is in the ring. What no frame of the ring has as its address is
     /// [`TailRead::Other`].
     pub fn read_tail<T>(

@@ -119,7 +119,7 @@ impl Buffers {
     }
 
     /// Bytes left in the segment for frames and their rows.
-    fn segment_room(&self, rotation: &Rotation) -> u64 {
+    pub(super) fn segment_room(&self, rotation: &Rotation) -> u64 {
         let kept = FIXED_BYTES + self.geometry.sector + rotation.rows * ROW_BYTES + rotation.offset;
         self.geometry.segment_bytes.saturating_sub(kept)
     }

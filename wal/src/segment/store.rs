@@ -284,4 +284,9 @@ impl Segments for SegmentStore {
             None
         }
     }
+
+    fn has(&self, class: Class) -> bool {
+        let inner = self.inner.lock();
+        inner.prepared.len() > inner.reserve.kept_from(class)
+    }
 }
