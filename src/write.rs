@@ -5,6 +5,7 @@
 //! it outside the lock and tries again.
 
 mod filled;
+mod plain;
 
 use std::sync::Arc;
 
@@ -60,6 +61,12 @@ pub(crate) struct How<'f> {
 
 impl Engine {
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
+        if let Some(end) = self.insert_plainly(key, value)? {
+            if durable {
+                self.make_durable(end)?;
+            }
+            return Ok(Inserted::Stored);
+        }
         let how = How {
             durable,
             ..How::default()
@@ -132,22 +139,17 @@ impl Engine {
             extent,
             only_for: how.only_for,
         };
-        let (mut reservation, entered) = match self.place(&placing, at_once)? {
+        let (reservation, entered) = match self.place(&placing, at_once)? {
             Placed::Reserved(reservation, entered) => (reservation, entered),
             Placed::NoRoom => return self.busy(key, hash),
             Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
             Placed::PinnedFull => return self.reject(key, Rejection::PinnedFull, how.durable),
         };
         perennial_failpoints::site!("write::placed");
-        match extent {
-            Some(extent) => reservation.body().value.copy_from_slice(&extent.encode()),
-            None => {
-                let body = reservation.body();
-                body.key.copy_from_slice(key);
-                body.value.copy_from_slice(value);
-            }
-        }
-        let end = reservation.complete();
+        let end = match extent {
+            Some(extent) => reservation.complete_with(&[], &extent.encode()),
+            None => reservation.complete_with(key, value),
+        };
         let stored_bytes = key.len() + value.len();
         self.finish_insert((inserted_bytes, stored_bytes), end, how.durable, entered)
     }
