@@ -15,7 +15,7 @@ use perennial_wal::{Addr, Contents, Geometry, Life, Lsn, SegmentId, Signal};
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, largest_ring_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
 use crate::index::Index;
@@ -289,6 +289,7 @@ impl Opening {
             files_wanted: AtomicU64::new(log.store().max_files()),
             _locks: std::mem::take(&mut self.locks),
             plan: self.plan.clone(),
+            ring_frame: largest_ring_frame(log.max_ring_frame()),
             log,
         }
     }

@@ -6,6 +6,7 @@
 
 mod filled;
 mod large;
+mod plain;
 
 use std::sync::Arc;
 
@@ -61,6 +62,12 @@ pub(crate) struct How<'f> {
 
 impl Engine {
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
+        if let Some(end) = self.insert_plainly(key, value)? {
+            if durable {
+                self.make_durable(end)?;
+            }
+            return Ok(Inserted::Stored);
+        }
         let how = How {
             durable,
             ..How::default()
@@ -125,7 +132,7 @@ impl Engine {
         } else {
             self.place_large(spec, (key, value), how.only_for, at_once)?
         };
-        let (mut reservation, entered) = match placed {
+        let (reservation, entered) = match placed {
             Placed::Reserved(reservation, entered) => (reservation, entered),
             Placed::NoRoom | Placed::TooLate => return self.busy(key, how),
             Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
@@ -134,15 +141,10 @@ impl Engine {
             }
         };
         perennial_failpoints::site!("write::placed");
-        match extent {
-            Some(extent) => reservation.body().value.copy_from_slice(&extent.encode()),
-            None => {
-                let body = reservation.body();
-                body.key.copy_from_slice(key);
-                body.value.copy_from_slice(value);
-            }
-        }
-        let end = reservation.complete();
+        let end = match extent {
+            Some(extent) => reservation.complete_with(&[], &extent.encode()),
+            None => reservation.complete_with(key, value),
+        };
         let stored_bytes = key.len() + value.len();
         self.finish_insert((inserted_bytes, stored_bytes), end, how.durable, entered)
     }

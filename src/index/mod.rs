@@ -18,6 +18,7 @@
 #[cfg(feature = "model")]
 mod bare;
 mod bucket;
+mod enter;
 mod entry;
 mod filter;
 mod filter_shape;
@@ -169,10 +170,12 @@ impl<X> Index<X> {
     }
 
     /// Locks the shard of a key.
+    #[inline]
     pub(crate) fn lock(&self, hash: u64) -> ShardGuard<'_, X> {
         self.lock_shard(self.geometry.key_of_hash(hash).shard)
     }
 
+    #[inline]
     fn lock_shard(&self, number: usize) -> ShardGuard<'_, X> {
         self.shards[number].lock(self, number)
     }

@@ -126,4 +126,8 @@ impl Segments for DryFiles {
             None
         }
     }
+
+    fn has(&self, class: Class) -> bool {
+        self.prepared.lock().len() > self.reserve.kept_from(class)
+    }
 }
