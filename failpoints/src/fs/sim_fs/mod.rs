@@ -16,7 +16,8 @@
 //! calls, and in the methods that damage a file at rest ([`SimFs::overwrite`] and its neighbours).
 //!
 //! One assumption about the media: a sector that was on it once and is being *re*written shows its old or its new
-//! bytes. Sectors that never were on it may show zeros, junk, or what a deleted file held in that place.
+//! bytes. Sectors that never were on it may show zeros, junk, or what a file held in that place that was deleted or has lost
+//! its name in a crash.
 //!
 //! Changes are held, with what they replaced, until they are synced: a program that never syncs fills the memory.
 
@@ -34,6 +35,8 @@ mod versions;
 
 #[cfg(test)]
 mod fault_tests;
+#[cfg(test)]
+mod nameless_tests;
 #[cfg(test)]
 mod tests;
 

@@ -199,11 +199,13 @@ impl State {
             return;
         }
         if let Some(inode) = self.inodes.remove(&number) {
-            self.graveyard.push(inode.content);
-            if self.graveyard.len() > GRAVEYARD_FILES {
-                self.graveyard.remove(0);
-            }
+            bury(&mut self.graveyard, inode.content);
         }
+    }
+
+    /// Files that have a name in some directory, or may have one after a power loss.
+    fn named(&self) -> BTreeSet<u64> {
+        self.dirs.values().flat_map(DirState::inodes).collect()
     }
 
     /// Bytes that can still be written.
@@ -224,20 +226,36 @@ impl State {
         Ok(())
     }
 
+    /// Changes that a power loss could take back. Those of a file without a name, which only a handle keeps, show nowhere.
     pub(super) fn pending(&self) -> usize {
         let names: usize = self.dirs.values().map(DirState::pending).sum();
-        names + self.inodes.values().map(Inode::pending).sum::<usize>()
+        let named = self.named();
+        let files = named.iter().filter_map(|number| self.inodes.get(number));
+        names + files.map(Inode::pending).sum::<usize>()
     }
 
     /// The machine after SIGKILL: nothing is lost and nothing became durable.
     pub(super) fn after_process_crash(&self) -> Self {
-        let mut inodes = BTreeMap::new();
-        for number in self.dirs.values().flat_map(DirState::inodes) {
-            if let Some(inode) = self.inodes.get(&number) {
-                inodes.entry(number).or_insert_with(|| inode.copy());
+        let named = self.named();
+        let copies = named.iter().filter_map(|number| {
+            let inode = self.inodes.get(number)?;
+            Some((*number, inode.copy()))
+        });
+        let inodes = copies.collect();
+        let (rng, dirs) = (self.rng.fork(1), self.dirs.clone());
+        let mut state = self.successor(rng, self.boot_id, dirs, inodes);
+        // The kernel gives up what only the dead process's handles kept.
+        self.bury_others(&mut state, |inode| inode.content.clone());
+        state
+    }
+
+    /// The space of the files that a crash left without a name is free, and holds what it held.
+    fn bury_others(&self, after: &mut Self, held: impl Fn(&Inode) -> Vec<u8>) {
+        for (number, inode) in &self.inodes {
+            if !after.inodes.contains_key(number) {
+                bury(&mut after.graveyard, held(inode));
             }
         }
-        self.successor(self.rng.fork(1), self.boot_id, self.dirs.clone(), inodes)
     }
 
     /// The machine after a power loss: what was synced, and of the rest what `seed` leaves.
@@ -268,6 +286,7 @@ impl State {
         }
         let boot_id = new_boot_id(&rng);
         let mut state = self.successor(rng, boot_id, dirs, inodes);
+        self.bury_others(&mut state, Inode::undone);
         state.monotonic_ns = 1_000_000;
         state
     }
@@ -297,6 +316,17 @@ impl State {
             graveyard: self.graveyard.clone(),
             ..*self
         }
+    }
+}
+
+/// The bytes of a file that is gone stay on the media until others are written there.
+fn bury(graveyard: &mut Vec<Vec<u8>>, content: Vec<u8>) {
+    if content.is_empty() {
+        return;
+    }
+    graveyard.push(content);
+    if graveyard.len() > GRAVEYARD_FILES {
+        graveyard.remove(0);
     }
 }
 
