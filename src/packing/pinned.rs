@@ -160,6 +160,7 @@ impl Engine {
             if there() {
                 continue;
             }
+            perennial_failpoints::site!("packing::pinned::lost");
             let hash = self.index.hash_of(identity);
             let _shard = self.index.lock(hash);
             if !there() {
