@@ -43,6 +43,8 @@ pub(crate) struct Placing<'k> {
     pub(crate) extent: Option<ExtentRef>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     only_for: Option<&'k Arc<Flight>>,
+    /// When the entry ends: a reference does not say.
+    expiry: u32,
 }
 
 /// How to store a value.
@@ -127,6 +129,7 @@ impl Engine {
                 spec,
                 extent: None,
                 only_for: how.only_for,
+                expiry: how.expiry,
             };
             (self.place(&placing, at_once)?, None)
         } else {
@@ -363,7 +366,7 @@ impl Engine {
         let entered = self.raise_horizon(own.max(addr));
         self.set_entry(&mut shard, placing.hash, addr, bytes);
         match charge {
-            Some(charge) => self.pins.set(placing.hash, charge),
+            Some(charge) => self.pins.set(placing.hash, charge, placing.expiry),
             None => drop(self.pins.forget(placing.hash)),
         }
         shard.extra().supersede(placing.key);

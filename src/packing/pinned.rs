@@ -43,7 +43,12 @@ impl Engine {
     /// not wait leaves that to the upkeep, which sees to it before it prepares another segment.
     pub(crate) fn may_pin(&self, spec: &FrameSpec, at_once: bool) -> Result<bool> {
         let class = size_class::class_of(u32::try_from(read_bytes(spec)).unwrap_or(u32::MAX));
-        if !self.pins.could_charge(spec.hash, self.pins.charge(class)) {
+        let charge = self.pins.charge(class);
+        let mut could = self.pins.could_charge(spec.hash, charge);
+        if !could && self.drop_ended_pins() {
+            could = self.pins.could_charge(spec.hash, charge);
+        }
+        if !could {
             return Ok(false);
         }
         if !self.pins.in_use() {
@@ -56,6 +61,18 @@ impl Engine {
             while self.log.store().spare_files() < KEPT_BACK && self.reclaim_one(&mut state)? {}
         }
         Ok(true)
+    }
+
+    /// Those that nobody looks at hold their share until their segment is packed again, which takes as long as what is live
+    /// changes little. An end of an earlier life is not known before. False: none has ended.
+    fn drop_ended_pins(&self) -> bool {
+        let now_s = self.now_s();
+        let ended = self.pins.ended(now_s);
+        for identity in &ended {
+            let hash = self.index.hash_of(*identity);
+            self.drop_ended(hash, |_| self.pins.has_ended(hash, now_s));
+        }
+        !ended.is_empty()
     }
 
     /// What a pinned entry counts for.
@@ -143,6 +160,7 @@ impl Engine {
             if there() {
                 continue;
             }
+            perennial_failpoints::site!("packing::pinned::lost");
             let hash = self.index.hash_of(identity);
             let _shard = self.index.lock(hash);
             if !there() {

@@ -33,6 +33,7 @@ impl Engine {
             spec,
             extent: None,
             only_for: None,
+            expiry: 0,
         };
         let Placed::Reserved(reservation, entered) = self.place(&placing, false)? else {
             return Ok(Inserted::Rejected(Rejection::Superseded));

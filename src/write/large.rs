@@ -37,6 +37,7 @@ impl Engine {
                 spec: reference_spec(spec.hash, spec.flags),
                 extent: Some(extent),
                 only_for,
+                expiry: spec.expiry,
             };
             match self.place(&placing, at_once)? {
                 // Once for each lap of the log that others go meanwhile.

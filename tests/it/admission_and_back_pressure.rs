@@ -216,7 +216,8 @@ fn who_does_not_wait_is_told_and_no_older_version_is_there() {
 fn in_time<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     const STUCK: Duration = Duration::from_secs(60);
     let (done, told) = channel();
-    thread::spawn(move || done.send(call()));
+    let call = move || drop(done.send(call()));
+    thread::Builder::new().spawn(call).unwrap();
     told.recv_timeout(STUCK).expect("it does not wait")
 }
 

@@ -350,3 +350,36 @@ fn what_has_ended_gives_its_share_back_with_a_listener_too() {
         }
     }
 }
+
+/// Nobody looks at them, and their segments are full of what is live, as far as anybody knew.
+#[test]
+fn what_has_ended_makes_room_for_what_is_pinned_next() {
+    for eviction in ALL {
+        // In the ring, and as an extent.
+        for len in [700, 2_000] {
+            let fs = SimFs::new(1);
+            let cache = open(&fs, options(eviction)).unwrap();
+            let short = of(Priority::Pinned).ttl(Duration::from_secs(60));
+            let fits = |how: InsertOptions| {
+                let stored = |n: &u32| {
+                    let key = format!("{how:?}{n}");
+                    cache.insert_with(key, vec![1; len], how.clone()).unwrap() == Inserted::Stored
+                };
+                (0..).take_while(stored).count() as u64
+            };
+            let fit = fits(short);
+            churn(&cache, 0, 1_000, 700);
+            assert_eq!(
+                cache.stats().pinned_entries,
+                fit,
+                "they are in segments of their own"
+            );
+            fs.advance(61_000);
+            assert_eq!(fits(of(Priority::Pinned)), fit, "{eviction:?} {len}");
+            assert_eq!(cache.stats().pinned_entries, fit);
+            assert_eq!((cache.stats().expired, cache.stats().pinned_lost), (fit, 0));
+            churn(&cache, 10_000, 1_000, 700);
+            assert_eq!(cache.stats().pinned_entries, fit);
+        }
+    }
+}
