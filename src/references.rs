@@ -90,18 +90,28 @@ impl Engine {
     /// The references to extents in segment `number` of the log that lie behind it; `rows` are its own. It must be
     /// [closed](Self::close_to_references).
     pub(crate) fn references_behind(&self, number: SegmentId, rows: &[Row]) -> Result<Vec<Row>> {
-        let Some(through) = self.references_end(number, rows) else {
+        let (far, begun) = (self.references.furthest(number), self.references.begun);
+        let earlier = number <= begun && self.has_others(number, rows, &[]);
+        let through = if earlier { far.max(Some(begun)) } else { far };
+        let Some(through) = through else {
             return Ok(Vec::new());
         };
         if through >= self.segment_of(self.log.stable_lsn()) {
             // What is only in the ring has no row yet.
             self.log.flush()?;
         }
-        let mut found = Vec::new();
+        let mut found: Vec<Row> = Vec::new();
         for segment in self.log.store().live() {
-            if (SegmentId(number.0 + 1)..=through).contains(&segment.header.number) {
-                let rows = self.log.store().rows(&segment)?.into_iter();
-                found.extend(rows.filter(|row| self.refers_to(row, number)));
+            let at = segment.header.number;
+            if !(SegmentId(number.0 + 1)..=through).contains(&at) {
+                continue;
+            }
+            let before = found.len();
+            let more = self.log.store().rows(&segment)?.into_iter();
+            found.extend(more.filter(|row| self.refers_to(row, number)));
+            let enough = far.is_none_or(|far| at >= far) && found.len() > before;
+            if earlier && enough && !self.has_others(number, rows, &found) {
+                break;
             }
         }
         Ok(found)
@@ -111,22 +121,14 @@ impl Engine {
         row.kind == FrameKind::Ref && self.segment_of(row.target.position()) == number
     }
 
-    /// Where the last segment is that such references may lie in.
-    fn references_end(&self, number: SegmentId, rows: &[Row]) -> Option<SegmentId> {
-        let far = self.references.furthest(number);
-        let begun = self.references.begun;
-        let earlier = number <= begun && self.has_others(number, rows);
-        if earlier { far.max(Some(begun)) } else { far }
-    }
-
-    /// True while more entries live in a segment than its rows are about.
-    fn has_others(&self, number: SegmentId, rows: &[Row]) -> bool {
+    /// True while more entries live in a segment than these rows are about.
+    fn has_others(&self, number: SegmentId, rows: &[Row], more: &[Row]) -> bool {
         let points_at = |hash, addr: Addr| self.index.peek(hash).is_some_and(|e| e.addr == addr);
         let mut looks = 0..LOOKS;
         looks.all(|_| {
             // In this order: what goes between the two makes it look as if there were others, and never as if not.
             let all = self.ledger.live_log(number);
-            let live = rows.iter().filter(|row| {
+            let live = rows.iter().chain(more).filter(|row| {
                 let here = self.segment_of(row.target.position()) == number;
                 here && points_at(row.hash, row.target)
             });
