@@ -47,6 +47,8 @@ pub(crate) struct Engine {
     pub(crate) pace: Pace,
     /// The end of the newest segment that an address was seen in, in units of [`ALIGN`] bytes.
     pub(crate) horizon: AtomicU64,
+    /// Where the log's young part begins: reads of what lies there or behind are no visits.
+    pub(crate) young_from: AtomicU64,
     pub(crate) closed: AtomicBool,
     /// Up to here the newest checkpoint knows everything.
     pub(crate) nothing_new_below: AtomicU64,
@@ -152,6 +154,11 @@ impl Engine {
         let end = (segment.0 + 1) * geometry.segment_bytes / ALIGN;
         self.index.set_horizon(false, end);
         self.horizon.fetch_max(end, Ordering::Relaxed) < end
+    }
+
+    /// True when a read of the entry there is a visit.
+    pub(crate) fn counts_as_visit(&self, addr: Addr) -> bool {
+        addr.is_kept() || addr.position().0 < self.young_from.load(Ordering::Relaxed)
     }
 
     /// Makes room for a reservation that found none. Called outside all locks.

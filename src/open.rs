@@ -274,6 +274,7 @@ impl Opening {
             signal: Signal::default(),
             pace: Pace::default(),
             horizon: AtomicU64::new(0),
+            young_from: AtomicU64::new(u64::MAX),
             closed: AtomicBool::new(false),
             pins,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),

@@ -74,6 +74,9 @@ pub(crate) struct Tuning {
     /// With s3-merge: a kept segment stays as it is if so much of it would be kept.
     #[arg(long, value_name = "PERCENT", default_value_t = Self::default().stay_percent, value_parser = clap::value_parser!(u64).range(1..=101))]
     pub(crate) stay_percent: u64,
+    /// With s3-merge: reads of entries in this newest part of the log are no visits.
+    #[arg(long, value_name = "PERCENT", default_value_t = Self::default().young_percent, value_parser = clap::value_parser!(u64).range(0..=90))]
+    pub(crate) young_percent: u64,
 }
 
 /// What the cache does: it has options for none of these but the log's share.
@@ -83,6 +86,7 @@ impl Default for Tuning {
             log_percent: 25,
             ghost_percent: 150,
             stay_percent: 90,
+            young_percent: 25,
         }
     }
 }

@@ -53,6 +53,7 @@ fn policy(args: &Replay, shape: Shape) -> Box<dyn Policy> {
             promote: args.promote,
             ghost_percent: args.tuning.ghost_percent,
             stay_percent: args.tuning.stay_percent,
+            young_percent: args.tuning.young_percent,
             duel: args.duel == Switch::On,
             segment_bytes: shape.segment_bytes,
         })),

@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     pub(super) reclaiming: Option<SegmentId>,
     /// The newest segment of the log that an entry was put in.
     horizon: SegmentId,
+    /// Reads of entries in the log's segments from here on are no visits.
+    young_from: SegmentId,
     /// The largest frame that goes through the ring.
     pub(super) max_ring_frame: u64,
     pub(super) counts: Counts,
@@ -67,6 +69,7 @@ impl Engine {
             checkpoints: Checkpoints::default(),
             reclaiming: None,
             horizon: SegmentId(0),
+            young_from: SegmentId(u64::MAX),
             counts: Counts {
                 segments: shape.segments,
                 ..Counts::default()
@@ -96,7 +99,9 @@ impl Engine {
 
     pub(super) fn request(&mut self, request: &Request) {
         let hash = hash(request.key);
-        let found = self.index.read(hash);
+        let (young_from, orders) = (self.young_from, &self.orders);
+        let counts = |id| id < young_from || orders.contains_key(&id);
+        let found = self.index.read(hash, counts);
         if let Some(duel) = &self.sampler {
             let bytes = found.map(|entry| self.sampled_bytes(hash, entry.value_bytes));
             duel.read(hash, bytes);
@@ -197,8 +202,17 @@ impl Engine {
     /// What the cache does whenever its log enters a segment. Where it fails, whoever needs the room next is told.
     fn upkeep(&mut self) {
         if self.make_segments(AHEAD).is_ok() {
+            self.note_young();
             let _ = self.checkpoint_when_due();
         }
+    }
+
+    fn note_young(&mut self) {
+        let files = self.log.files();
+        let written = files.live().len() - files.prepared();
+        let young = self.policy.young_segments(written);
+        let first = (young > 0).then(|| files.live()[written - young]);
+        self.young_from = first.unwrap_or(SegmentId(u64::MAX));
     }
 
     /// For tests.

@@ -49,10 +49,12 @@ impl Index {
         &mut self.shards[usize::try_from(shard).unwrap_or(0)]
     }
 
-    /// An entry that is read, with its visits counted.
-    pub(super) fn read(&mut self, hash: u64) -> Option<Entry> {
+    /// An entry that is read; where `counts` says so of its segment, that is a visit.
+    pub(super) fn read(&mut self, hash: u64, counts: impl Fn(SegmentId) -> bool) -> Option<Entry> {
         let entry = self.entries.get_mut(&hash)?;
-        entry.visits = (entry.visits + 1).min(3);
+        if entry.visits < 3 && counts(entry.segment) {
+            entry.visits += 1;
+        }
         Some(*entry)
     }
 
@@ -145,7 +147,7 @@ mod tests {
         let mut index = Index::new(1);
         for hash in [1, 2, u64::MAX] {
             index.insert(hash, 100, A);
-            index.read(hash);
+            index.read(hash, |_| true);
         }
         assert_eq!(index.shards(), [2, 1]);
         index.place(2, B);
@@ -155,6 +157,6 @@ mod tests {
         index.drop_segment(A);
         assert_eq!((index.len(), index.shards()), (1, &[1, 0][..]));
         assert_eq!(index.in_segment(B)[0].1.visits, 0);
-        assert_eq!(index.read(2).unwrap().visits, 1);
+        assert_eq!(index.read(2, |_| true).unwrap().visits, 1);
     }
 }
