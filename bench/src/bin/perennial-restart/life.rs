@@ -53,7 +53,7 @@ pub(crate) fn live(args: &Args) -> Result<()> {
         args.entries,
         args.value_bytes,
         args.ending,
-        behind * frame_bytes(args) >> 20,
+        (behind * frame_bytes(args)) >> 20,
         stats.checkpoint_bytes / stats.checkpoints.max(1),
         stats.checkpoints,
         stats.checkpoint_bytes >> 20,
