@@ -57,9 +57,9 @@ impl Engine {
         let (reservation, entered) = self.enter_plainly(hash, key, value.len(), || {
             self.log.try_reserve(spec, Class::Put)
         })?;
-        perennial_failpoints::site!("write::placed");
+        perennial_failpoints::site!("write::plain::placed");
         let end = reservation.complete_with(key, value);
-        perennial_failpoints::site!("write::completed");
+        perennial_failpoints::site!("write::plain::completed");
         self.after_operation(entered);
         Ok(end)
     }
