@@ -92,6 +92,11 @@ macro_rules! atomic_integers {
                 self.0.fetch_max(value, order)
             }
 
+            pub fn fetch_min(&self, value: $int, order: Ordering) -> $int {
+                step();
+                self.0.fetch_min(value, order)
+            }
+
             pub fn fetch_update(
                 &self,
                 set: Ordering,
