@@ -24,11 +24,14 @@ fn open(fs: &SimFs, background: bool) -> Cache {
     Cache::open_with(Arc::new(fs.clone()), "/cache", options).unwrap()
 }
 
-/// Every second key is read once, and so is copied when its segment is reclaimed.
+/// Every second key is read when it is not young any more, and so is copied when its segment is reclaimed.
 fn fill(cache: &Cache, n: usize) {
-    let hot = format!("hot-{n}");
-    cache.insert(&hot, [1; 600]).unwrap();
-    cache.get(&hot).unwrap();
+    cache.insert(format!("hot-{n}"), [1; 600]).unwrap();
+    for behind in [12, 24, 48] {
+        cache
+            .get(format!("hot-{}", n.saturating_sub(behind)))
+            .unwrap();
+    }
     cache.insert(format!("cold-{n}"), [2; 600]).unwrap();
 }
 
