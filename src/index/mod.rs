@@ -195,9 +195,10 @@ impl<X> Index<X> {
         (0..self.shards()).map(|n| self.lock_shard(n)).collect()
     }
 
-    /// Waits for whoever holds the lock of any shard now, one shard after the other.
+    /// Waits for whoever holds the lock of any shard now, one shard after the other. Whoever stores something in a shard has
+    /// loaded it before, so this loads none.
     pub(crate) fn pass_all_shards(&self) {
-        (0..self.shards()).for_each(|number| drop(self.lock_shard(number)));
+        (0..self.shards()).for_each(|number| drop(self.lock_unloaded(number)));
     }
 
     /// What the index knows of a hash. Keys of one identity are one entry.

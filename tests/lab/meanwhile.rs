@@ -125,8 +125,6 @@ impl MeddledStore {
 
     /// True once it was done in the middle of a merge.
     fn in_a_merge(&self, key: &[u8], value: Option<&[u8]>) -> Result<bool, String> {
-        // It is read, so that a merge that comes to it moves it.
-        self.open.get(key)?;
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         self.pending.set(Some(Due {
             cache: self.open.0.clone(),
@@ -138,6 +136,8 @@ impl MeddledStore {
             if self.pending.is_done() {
                 return Ok(true);
             }
+            // It is read, so that a merge that comes to it moves it; again and again, for while it is young that is no visit.
+            self.open.get(key)?;
             let n = self.fillers.fetch_add(1, Ordering::Relaxed);
             let filler = format!("filler-{n}");
             let filled = self.open.put(filler.as_bytes(), &[7; 900], false);
@@ -234,7 +234,7 @@ fn minimal_15_what_is_appended_again_may_change_meanwhile() {
 #[cfg(feature = "planted-bugs")]
 pub(crate) fn hunt() -> Result<(), String> {
     for eviction in [Eviction::S3Merge, Eviction::Clock] {
-        crate::judge(&driver(eviction), &scripts(4), Keeps::WhatItLikes)
+        crate::judge(&driver(eviction), &scripts(16), Keeps::WhatItLikes)
             .map_err(|why| format!("{eviction:?}, {why}"))?;
     }
     Ok(())
