@@ -30,11 +30,12 @@ compression:
 # Every named fault site is reached, and a machine that stops at any of them recovers.
 sites *ARGS:
     cargo test --features failpoints --test sites -- {{ ARGS }}
+    cargo test --features failpoints --test lab -- far
     cargo test -p perennial-failpoints --features failpoints --lib site
 
 # The crash suites: every crash state of small scripts, then processes that are killed. docs/testing.md says how far they go.
 crash *ARGS:
-    PERENNIAL_LAB="${PERENNIAL_LAB:-12}" cargo test --release --test lab -- --nocapture
+    PERENNIAL_LAB="${PERENNIAL_LAB:-10}" cargo test --release --test lab -- --nocapture
     cargo test --release --test crash -- {{ ARGS }}
 
 # The lab n times as far as `cargo test` goes, with all scripts of five steps from 100 on, and a million seeds of the model: just crash-long 100

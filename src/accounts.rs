@@ -6,6 +6,8 @@
 //! The tables of the segments say what lies where, and the index what of it still counts. Nothing is kept in step on the
 //! way, so nothing can get out of step: a write that fails leaves no count behind.
 
+use std::collections::BTreeMap;
+
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
 use perennial_wal::segment::{FIXED_BYTES, ROW_BYTES, Row, Segment};
 use perennial_wal::{ALIGN, EXTENT_REF_BYTES, SegmentId, align_up};
@@ -86,15 +88,25 @@ impl Ledger {
     }
 }
 
+/// References of large values, by the segments of these.
+type References = BTreeMap<SegmentId, Vec<Row>>;
+
 impl Engine {
     /// What [`Cache::ledger`](crate::Cache::ledger) says. Nothing is reclaimed meanwhile.
     pub(crate) fn ledger_of_bytes(&self) -> Result<Ledger> {
         self.check_open()?;
         let _state = self.lock_upkeep()?;
         let store = self.log.store();
-        let in_use = store.live().into_iter().chain(store.kept());
-        let segments = in_use.map(|segment| self.account_of(&segment));
-        let segments = segments.collect::<Result<Vec<_>>>()?;
+        // From the newest to the oldest: the references of large values lie behind these, or beside them.
+        let mut references = References::default();
+        let log = store.live();
+        let log = log.iter().rev();
+        let log = log.map(|segment| self.account_of(segment, &mut references));
+        let mut segments = log.collect::<Result<Vec<_>>>()?;
+        segments.reverse();
+        for segment in store.kept() {
+            segments.push(self.account_of(&segment, &mut references)?);
+        }
         let used = segments.len() as u64 * self.log.geometry().segment_bytes;
         Ok(Ledger {
             segments,
@@ -103,7 +115,7 @@ impl Engine {
         })
     }
 
-    fn account_of(&self, segment: &Segment) -> Result<SegmentLedger> {
+    fn account_of(&self, segment: &Segment, references: &mut References) -> Result<SegmentLedger> {
         let geometry = self.log.geometry();
         let (number, kept) = (segment.header.number, segment.header.kept.is_some());
         let mut account = SegmentLedger {
@@ -116,14 +128,12 @@ impl Engine {
         for row in &rows {
             account.metadata_bytes += own_bytes(row);
         }
-        let behind = if kept {
-            Vec::new()
-        } else {
-            self.references_behind(number)?
-        };
+        let behind = references.remove(&number).unwrap_or_default();
         for row in rows.iter().chain(&behind) {
-            let here = row.target.position().segment(geometry.segment_bytes) == number;
-            if here && is_entry(row) {
+            let target = row.target.position().segment(geometry.segment_bytes);
+            if row.kind == FrameKind::Ref && target != number {
+                references.entry(target).or_default().push(*row);
+            } else if target == number && is_entry(row) {
                 let found = self.index.get(row.hash);
                 let live = found.is_some_and(|found| found.addr == row.target);
                 account.count(row, live);
@@ -141,19 +151,6 @@ impl Engine {
             &mut account.free_bytes
         } = rest;
         Ok(account)
-    }
-
-    /// The reference of a large value may be the first entry of the next segment.
-    fn references_behind(&self, number: SegmentId) -> Result<Vec<Row>> {
-        let live = self.log.store().live();
-        let Some(next) = live.iter().find(|next| next.header.number > number) else {
-            return Ok(Vec::new());
-        };
-        let rows = self.log.store().rows(next)?;
-        Ok(rows
-            .into_iter()
-            .filter(|row| row.kind == FrameKind::Ref)
-            .collect())
     }
 }
 

@@ -99,10 +99,13 @@ struct State {
     /// Of [`ALL`].
     share: u64,
     draws: u64,
+    /// Windows before this one.
+    windows: u64,
 }
 
 impl WriteBudget {
-    /// A budget of so many bytes a second. A second is the finest it knows: within one it may be exceeded.
+    /// A budget of so many bytes a second. A second is the finest it knows: within one it may be exceeded. In the first one
+    /// offers are admitted as they come, until the second's bytes are written.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) for 0 and for more than 1 TiB.
@@ -131,7 +134,13 @@ impl Admission for WriteBudget {
         }
         state.offered_bytes += offer.value_bytes;
         state.draws += 1;
-        let admitted = spread(state.draws) >> 32 < state.share;
+        let admitted = if state.windows == 0 {
+            // Nobody knows yet what will be offered.
+            let written = offer.written_bytes.saturating_sub(state.written_at_begin);
+            written.max(state.admitted_bytes) < self.bytes_per_s
+        } else {
+            spread(state.draws) >> 32 < state.share
+        };
         state.admitted_bytes += if admitted { offer.value_bytes } else { 0 };
         admitted
     }
@@ -155,6 +164,7 @@ impl State {
         let all = all.map_or(offered, |all| all.max(offered));
         let share = u128::from(ALL) * u128::from(may) / all.max(1);
         self.share = u64::try_from(share).unwrap_or(ALL).min(ALL);
+        self.windows += 1;
         (self.begun_ms, self.written_at_begin) = (offer.now_ms, offer.written_bytes);
         (self.offered_bytes, self.admitted_bytes) = (0, 0);
     }
@@ -252,6 +262,18 @@ mod tests {
                 .iter()
                 .all(|bytes| *bytes == 50_000)
         );
+    }
+
+    #[test]
+    fn a_storm_in_the_first_second_is_bounded_too() {
+        for (per_s, times) in [(200, 1), (2_000, 1), (20_000, 3)] {
+            let budget = WriteBudget::new(100_000).unwrap();
+            let first = play(&budget, 0..1, per_s, times)[0];
+            assert!(
+                (100_000..104_000).contains(&first),
+                "{per_s} {times}: {first}"
+            );
+        }
     }
 
     #[test]

@@ -94,13 +94,15 @@ impl Cache {
     }
 
     /// Like [`insert`](Self::insert), but never waits for room: where the background is behind, the answer is
-    /// [`Rejection::Busy`](crate::Rejection::Busy), and the key has no value then. A value too large for the tail's buffers
+    /// [`Rejection::Busy`](crate::Rejection::Busy), and the key has no value then, nor after a crash. The last sixteenth of the
+    /// tail is kept for that: values that leave less are rejected, of any size. One too large for the tail's buffers
     /// is written to its segment before this returns. Without [`Options::background`] nobody else makes room, and the
     /// caller does.
     ///
     /// # Errors
-    /// As [`insert`](Self::insert), and [`ErrorKind::Busy`] where there is no room to remove an older version either:
-    /// nothing happened then.
+    /// As [`insert`](Self::insert), and [`ErrorKind::Busy`] where there is no room to log that the key has no value either, be
+    /// it for want of room or because [`Options::admission`](crate::Options::admission) says no: nothing happened then, and an
+    /// older version is still there.
     pub fn try_insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Inserted> {
         self.engine().try_insert(key.as_ref(), value.as_ref())
     }

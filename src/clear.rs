@@ -108,9 +108,11 @@ impl Engine {
         let own = at.segment(self.log.geometry().segment_bytes);
         if own > store.oldest() {
             let through = SegmentId(own.0 - 1);
+            self.close_to_references(through);
             store.release_through(through);
             // Large values whose references came behind the clear.
             self.counters.evicted.add(self.ledger.drop_through(through));
+            self.count_lost_pins();
         }
     }
 }

@@ -6,8 +6,8 @@
 //! ```
 //! A chunk as long as its piece of the value is that piece as it is; a shorter one is compressed, and each is by itself, so
 //! that a range needs the chunks it touches and no other. What a frame proves by its crcs is what is stored: they are
-//! checked before anything here. Lengths are believed only as far as they fit each other, and no chunk gives more than its
-//! 64 KiB.
+//! checked before anything here. Lengths are believed only as far as they fit each other, no chunk gives more than its
+//! 64 KiB, and no value more than the largest segment, 64 MiB.
 
 mod codec;
 mod decode;

@@ -17,6 +17,7 @@ use crate::options::Plan;
 use crate::pace::Pace;
 use crate::pins::Pins;
 use crate::reclaim::Duel;
+use crate::references::References;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
@@ -34,6 +35,9 @@ pub(crate) struct Engine {
     /// Who of the policy wants to hear of reads and inserts.
     pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
+    /// The largest frame that goes through the ring: the largest class bound that the io buffers take. Found once, for
+    /// every insert asks.
+    pub(crate) ring_frame: u64,
     pub(crate) clock: Clock,
     pub(crate) pins: Pins,
     pub(crate) hash_seed: u64,
@@ -43,11 +47,15 @@ pub(crate) struct Engine {
     pub(crate) pace: Pace,
     /// The end of the newest segment that an address was seen in, in units of [`ALIGN`] bytes.
     pub(crate) horizon: AtomicU64,
+    /// Where the log's young part begins: reads of what lies there or behind are no visits.
+    pub(crate) young_from: AtomicU64,
     pub(crate) closed: AtomicBool,
     /// Up to here the newest checkpoint knows everything.
     pub(crate) nothing_new_below: AtomicU64,
     /// Hashes of entries that were dropped because their bytes did not prove themselves: they may after a restart.
     pub(crate) dropped_unread: Mutex<Vec<u64>>,
+    /// Of large values.
+    pub(crate) references: References,
     /// Somebody who does not wait found the tail full.
     pub(crate) room_wanted: AtomicBool,
     /// What the open found; its counters are 0.
@@ -66,6 +74,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// The hash of a key: the low half of xxh3-128 under the cache's secret seed.
+    #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         // No bug: the rarest luck there is, for the one that needs it.
         if perennial_failpoints::planted!("all-keys-collide") {
@@ -76,6 +85,7 @@ impl Engine {
         u64::from_le_bytes(low)
     }
 
+    #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             Err(Error::closed())
@@ -84,6 +94,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     pub(crate) fn check_key(key: &[u8]) -> Result<()> {
         if (1..=MAX_KEY_BYTES).contains(&key.len()) {
             Ok(())
@@ -112,12 +123,9 @@ impl Engine {
         u64::from(size_class::class_bound(class)) > self.log.max_ring_frame()
     }
 
-    /// The largest frame that goes through the ring: the largest class bound that the io buffers take.
+    /// The largest frame that goes through the ring.
     pub(crate) fn max_ring_frame(&self) -> u64 {
-        match size_class::largest_within(self.log.max_ring_frame()) {
-            0 => 0,
-            class => u64::from(size_class::class_bound(class)),
-        }
+        self.ring_frame
     }
 
     /// False for a frame that has to be an extent, or is too large for a checkpoint.
@@ -134,15 +142,23 @@ impl Engine {
     }
 
     /// Notes that an address beyond the newest segment so far is about to be stored. True when a segment was entered.
+    #[inline]
     pub(crate) fn raise_horizon(&self, addr: Addr) -> bool {
-        if addr.units() < self.horizon.load(Ordering::Relaxed) {
-            return false;
-        }
+        addr.units() >= self.horizon.load(Ordering::Relaxed) && self.enter_segment(addr)
+    }
+
+    #[cold]
+    fn enter_segment(&self, addr: Addr) -> bool {
         let geometry = self.log.geometry();
         let segment = addr.position().segment(geometry.segment_bytes);
         let end = (segment.0 + 1) * geometry.segment_bytes / ALIGN;
         self.index.set_horizon(false, end);
         self.horizon.fetch_max(end, Ordering::Relaxed) < end
+    }
+
+    /// True when a read of the entry there is a visit.
+    pub(crate) fn counts_as_visit(&self, addr: Addr) -> bool {
+        addr.is_kept() || addr.position().0 < self.young_from.load(Ordering::Relaxed)
     }
 
     /// Makes room for a reservation that found none. Called outside all locks.
@@ -167,7 +183,15 @@ impl Engine {
     }
 
     /// Work that is due, where no thread does it.
+    #[inline]
     pub(crate) fn after_operation(&self, entered_segment: bool) {
+        if entered_segment || self.index.filters_are_stale() {
+            self.do_what_is_due(entered_segment);
+        }
+    }
+
+    #[cold]
+    fn do_what_is_due(&self, entered_segment: bool) {
         self.tell_of_stale_filters();
         if self.index.filters_are_stale() && !self.plan.background {
             self.refresh_filters();
@@ -204,7 +228,12 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> Stats {
         let filter = self.index.filter_stats();
+        let counted = self.counters.snapshot(&self.opened);
+        let plain = self.index.entered();
         Stats {
+            inserts: counted.inserts + plain.entries,
+            insert_bytes: counted.insert_bytes + plain.bytes,
+            stored_bytes: counted.stored_bytes + plain.bytes,
             entries: self.ledger.live(),
             pinned_entries: self.pins.entries(),
             pinned_bytes: self.pins.bytes(),
@@ -217,8 +246,21 @@ impl Engine {
             bloom_negatives: filter.negatives,
             bloom_false_positives: filter.false_positives,
             bloom_rebuilds: self.index.filter_rebuilds(),
-            ..self.counters.snapshot(&self.opened)
+            ..counted
         }
+    }
+}
+
+/// The largest frame that a cache sends through io buffers that take frames of so many bytes.
+#[cfg_attr(
+    not(feature = "model"),
+    allow(unreachable_pub, reason = "public for the trace replayer")
+)]
+#[must_use]
+pub fn largest_ring_frame(bytes: u64) -> u64 {
+    match size_class::largest_within(bytes) {
+        0 => 0,
+        class => u64::from(size_class::class_bound(class)),
     }
 }
 

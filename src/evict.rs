@@ -78,29 +78,26 @@ impl Engine {
         }
         perennial_failpoints::site!("evict::tell");
         let number = segment.header.number;
-        self.tell_rows_of(segment, segment);
-        if from == Source::Kept {
-            return;
-        }
-        // References of large values may lie further on.
-        let segment_bytes = self.log.geometry().segment_bytes;
-        let written = self.log.stable_lsn().segment(segment_bytes);
-        for next in self.log.store().live() {
-            let behind = next.header.number > number && next.header.number <= written;
-            if self.ledger.live_log(number) > 0 && behind {
-                self.tell_rows_of(&next, segment);
-            }
+        let rows = self.rows_to_tell(self.log.store().rows(segment));
+        self.tell_rows_of(&rows, segment);
+        if from == Source::Log {
+            // Of large values.
+            let behind = self.rows_to_tell(self.references_behind(number, &rows));
+            self.tell_rows_of(&behind, segment);
         }
     }
 
-    /// Of the entries in `gone` those that a row of `segment` is about.
-    fn tell_rows_of(&self, segment: &Segment, gone: &Segment) {
-        let segment_bytes = self.log.geometry().segment_bytes;
-        let rows = self.log.store().rows(segment).unwrap_or_else(|error| {
+    fn rows_to_tell<E: fmt::Display>(&self, rows: Result<Vec<Row>, E>) -> Vec<Row> {
+        rows.unwrap_or_else(|error| {
             tracing::warn!(%error, "what was evicted cannot be told");
             self.counters.read_errors.add(1);
             Vec::new()
-        });
+        })
+    }
+
+    /// Of the entries in `gone` those that these rows are about.
+    fn tell_rows_of(&self, rows: &[Row], gone: &Segment) {
+        let segment_bytes = self.log.geometry().segment_bytes;
         let here = |row: &Row| {
             let entry = matches!(
                 row.kind,
@@ -141,7 +138,8 @@ impl Engine {
         let there = shard.remove_if(hash, spot.addr);
         if there {
             self.ledger.subtract(spot.addr);
-            // Not forgotten here if it is pinned: what is lost of those is counted once the segment is gone.
+            // What was pinned and could not be moved: later nobody finds it in the index.
+            self.lose_pin(hash);
         }
         there
     }

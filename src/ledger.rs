@@ -43,6 +43,7 @@ const MOST_ENTRIES: u64 = (1 << ENTRIES_BITS) - 1;
 
 impl Newest {
     /// Counts one entry more of segment `id`. False: that is not the one, or there are too many to count.
+    #[inline]
     fn add(&self, id: SegmentId) -> bool {
         self.change(id, |entries| (entries < MOST_ENTRIES).then(|| entries + 1))
     }
@@ -52,6 +53,7 @@ impl Newest {
         self.change(id, |entries| entries.checked_sub(1))
     }
 
+    #[inline]
     fn change(&self, id: SegmentId, change: impl Fn(u64) -> Option<u64>) -> bool {
         let order = Ordering::Relaxed;
         let mut now = self.0.load(order);
@@ -97,12 +99,27 @@ impl Ledger {
         (counts, addr.position().segment(self.segment_bytes))
     }
 
-    /// An entry now lies at `addr`. False: its segment is gone already, which happens to a large value whose reference came
-    /// late. Counting it would count wrong for good: the segment's other entries are not known any more, but are still
+    /// An entry now lies at `addr`. False: its segment is gone already, which happens to nobody as long as I12 holds.
+    /// Counting it would count wrong for good: the segment's other entries are not known any more, but are still
     /// subtracted when they are replaced.
+    #[inline]
     pub(crate) fn add(&self, addr: Addr) -> bool {
         let (counts, id) = self.of(addr);
         counts.newest.add(id) || counts.add(id)
+    }
+
+    /// An entry now lies at `addr` instead of `old`. As [`add`](Self::add) and [`subtract`](Self::subtract), which are
+    /// nothing where both are in one segment.
+    #[inline]
+    pub(crate) fn replace(&self, old: Addr, addr: Addr) -> bool {
+        let newest = addr.position().0 / self.segment_bytes * self.segment_bytes;
+        let together = old.is_kept() == addr.is_kept() && old.position().0 >= newest;
+        if together && old.position() < addr.position() {
+            return true;
+        }
+        let counted = self.add(addr);
+        self.subtract(old);
+        counted
     }
 
     /// The entry at `addr` was replaced, removed or moved.

@@ -31,6 +31,7 @@ mod read;
 pub mod reclaim;
 #[cfg(not(feature = "model"))]
 mod reclaim;
+mod references;
 mod resize;
 mod scan;
 #[cfg(all(test, shuttle))]
@@ -50,6 +51,9 @@ pub use accounts::{Ledger, SegmentLedger};
 pub use admission::{Admission, AdmittedByAll, Offer, ValueSize, WriteBudget};
 pub use cache::Cache;
 pub use compress::Compression;
+#[cfg(feature = "model")]
+#[doc(hidden)]
+pub use engine::largest_ring_frame;
 pub use error::{Error, ErrorKind, Result};
 pub use evict::{EvictReason, EvictionListener};
 #[cfg(feature = "model")]

@@ -15,7 +15,7 @@ use perennial_wal::{Addr, Contents, Geometry, Life, Lsn, SegmentId, Signal};
 use crate::absorb::Absorb;
 use crate::checkpoint::CheckpointState;
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{Engine, largest_ring_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
 use crate::index::Index;
@@ -24,6 +24,7 @@ use crate::options::{IDENTITY_BYTES, MIN_SEGMENTS, Options, Plan};
 use crate::pace::Pace;
 use crate::packing::Open;
 use crate::pins::{PINNED_ORDER, Pins};
+use crate::references::References;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
@@ -273,10 +274,12 @@ impl Opening {
             signal: Signal::default(),
             pace: Pace::default(),
             horizon: AtomicU64::new(0),
+            young_from: AtomicU64::new(u64::MAX),
             closed: AtomicBool::new(false),
             pins,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             dropped_unread: Mutex::new(Vec::new()),
+            references: References::new(start.segment(log.geometry().segment_bytes)),
             room_wanted: AtomicBool::new(false),
             opened,
             other_bytes: other_bytes(&*self.dir)
@@ -287,6 +290,7 @@ impl Opening {
             files_wanted: AtomicU64::new(log.store().max_files()),
             _locks: std::mem::take(&mut self.locks),
             plan: self.plan.clone(),
+            ring_frame: largest_ring_frame(log.max_ring_frame()),
             log,
         }
     }

@@ -24,8 +24,8 @@ pub enum WhenFull {
     /// It waits until there is.
     #[default]
     Block,
-    /// It answers [`Rejection::Busy`](crate::Rejection::Busy), as [`Cache::try_insert`](crate::Cache::try_insert) does.
-    /// Removes, what a closure fills and what is fetched wait all the same.
+    /// It answers [`Rejection::Busy`](crate::Rejection::Busy), as [`Cache::try_insert`](crate::Cache::try_insert) does, and where
+    /// not even that can be logged [`ErrorKind::Busy`](crate::ErrorKind::Busy). Removes, what a closure fills and what is fetched wait all the same.
     Reject,
 }
 
@@ -188,8 +188,9 @@ impl Options {
         self
     }
 
-    /// Reads that make an entry worth keeping when its segment of the log is reclaimed: 2 writes less and hits a little
-    /// less often. For [`Eviction::S3Merge`]. Default: 1. Range: 1 or 2.
+    /// Reads that make an entry worth keeping when its segment of the log is reclaimed, not counting those while it was in
+    /// the newest quarter of the log: 2 writes less and hits a little less often. For [`Eviction::S3Merge`]. Default: 1.
+    /// Range: 1 or 2.
     pub fn promote_at(mut self, reads: u8) -> Self {
         self.promote_at = reads;
         self

@@ -20,7 +20,7 @@ use perennial_failpoints::Span;
 use perennial_recovery::{MOVED_BYTES, Moved, encode_moves};
 use perennial_wal::frame::{FrameHeader, FrameKind};
 use perennial_wal::segment::{KeptWriter, ROW_BYTES, Row, Segment};
-use perennial_wal::{ALIGN, Addr, align_up, to_usize};
+use perennial_wal::{ALIGN, Addr, SegmentId, align_up, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
@@ -45,6 +45,9 @@ impl Engine {
         segment: &Segment,
     ) -> Result<()> {
         let _span = self.reads_what_it_reclaims(state).then(Span::begin);
+        if from == Source::Log {
+            self.close_to_references(segment.header.number);
+        }
         let (pinned, live) = self.ask(state, from, segment)?;
         let of_policy = !state.is_pinned(segment.header.number);
         if from == Source::Kept && of_policy && self.leave(state, segment, &live) {
@@ -109,38 +112,41 @@ impl Engine {
         if !self.reads_what_it_reclaims(state) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let store = self.log.store();
-        let mut rows = store.rows(segment)?;
         let number = segment.header.number;
-        let segment_bytes = self.log.geometry().segment_bytes;
+        let mut rows = self.log.store().rows(segment)?;
         if from == Source::Log {
-            // The reference of a large value may be the first entry of the next segment.
-            let written = self.log.stable_lsn().segment(segment_bytes);
-            let mut live = store.live().into_iter();
-            let next = live.find(|next| next.header.number > number);
-            if let Some(next) = next.filter(|next| next.header.number < written) {
-                let references = |row: &Row| row.kind == FrameKind::Ref;
-                rows.extend(store.rows(&next)?.into_iter().filter(references));
-            }
+            // Of large values.
+            rows.extend(self.references_behind(number, &rows)?);
         }
-        let live = rows.into_iter().filter_map(|row| {
-            let entry = matches!(
-                row.kind,
-                FrameKind::Put | FrameKind::Ref | FrameKind::Extent
-            );
-            let here = entry && row.target.position().segment(segment_bytes) == number;
-            let found = self.index.get(row.hash).filter(|_| here)?;
-            let candidate = Candidate {
-                hash: row.hash,
-                visits: found.visited,
-            };
-            (found.addr == row.target).then(|| Live {
-                row,
-                kept: is_set_apart(&row)
-                    || may_be_kept(&row) && state.policy.keeps(from, candidate),
-            })
-        });
+        let live = rows
+            .into_iter()
+            .filter_map(|row| self.ask_of(state, from, number, row));
         Ok(live.partition(|entry| is_set_apart(&entry.row)))
+    }
+
+    /// A row's entry, if it is live and lies in segment `number`.
+    fn ask_of(
+        &self,
+        state: &CheckpointState,
+        from: Source,
+        number: SegmentId,
+        row: Row,
+    ) -> Option<Live> {
+        let entry = matches!(
+            row.kind,
+            FrameKind::Put | FrameKind::Ref | FrameKind::Extent
+        );
+        let segment = row.target.position();
+        let here = entry && segment.segment(self.log.geometry().segment_bytes) == number;
+        let found = self.index.get(row.hash).filter(|_| here)?;
+        let candidate = Candidate {
+            hash: row.hash,
+            visits: found.visited,
+        };
+        (found.addr == row.target).then(|| Live {
+            row,
+            kept: is_set_apart(&row) || may_be_kept(&row) && state.policy.keeps(from, candidate),
+        })
     }
 
     /// Leaves a kept segment where it is, with its visits cleared, if so much of it would be copied. What nobody read stays

@@ -24,7 +24,7 @@ const TABLES: u64 = 16;
 /// Of a segment's trailer, for each entry.
 const ROW_BYTES: u64 = 24;
 
-/// The pinned entries by identity, and the sum of what they take. Who changes an entry holds its shard's lock.
+/// The pinned entries by identity, and the sum of what they take. Who changes an entry holds its shard's lock (I13).
 #[derive(Debug)]
 pub(crate) struct Pins {
     identity_bits: u8,
@@ -34,7 +34,30 @@ pub(crate) struct Pins {
     entries: AtomicU64,
     /// Something was or is to be pinned in this life.
     in_use: AtomicBool,
-    tables: Vec<Mutex<HashMap<u64, u64>>>,
+    /// No pinned entry whose end is known ends before, in seconds since 1970.
+    earliest_end_s: AtomicU64,
+    tables: Vec<Mutex<HashMap<u64, Pin>>>,
+}
+
+/// One pinned entry.
+#[derive(Debug, Clone, Copy)]
+struct Pin {
+    /// Bytes that it counts for.
+    charge: u32,
+    /// When it ends, in seconds since 1970; 0 = never, or nobody knows: a checkpoint and a row do not say.
+    expiry: u32,
+}
+
+impl Pin {
+    fn new(charge: u64, expiry: u32) -> Self {
+        // No more than a segment.
+        let charge = u32::try_from(charge).unwrap_or(u32::MAX);
+        Self { charge, expiry }
+    }
+
+    fn has_ended(self, now_s: u64) -> bool {
+        self.expiry != 0 && now_s >= u64::from(self.expiry)
+    }
 }
 
 impl Pins {
@@ -46,6 +69,7 @@ impl Pins {
             bytes: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             in_use: AtomicBool::new(false),
+            earliest_end_s: AtomicU64::new(u64::MAX),
             tables: (0..TABLES).map(|_| Mutex::default()).collect(),
         }
     }
@@ -87,18 +111,19 @@ impl Pins {
         }
     }
 
-    fn table(&self, hash: u64) -> (u64, &Mutex<HashMap<u64, u64>>) {
+    fn table(&self, hash: u64) -> (u64, &Mutex<HashMap<u64, Pin>>) {
         let identity = hash >> (64 - self.identity_bits);
         (identity, self.table_of(identity))
     }
 
-    fn table_of(&self, identity: u64) -> &Mutex<HashMap<u64, u64>> {
+    fn table_of(&self, identity: u64) -> &Mutex<HashMap<u64, Pin>> {
         &self.tables[perennial_wal::to_usize(identity % TABLES)]
     }
 
     fn charged(&self, hash: u64) -> u64 {
         let (identity, table) = self.table(hash);
-        table.lock().get(&identity).copied().unwrap_or(0)
+        let pin = table.lock().get(&identity).copied();
+        pin.map_or(0, |pin| u64::from(pin.charge))
     }
 
     /// Whether [`try_charge`](Self::try_charge) would.
@@ -124,23 +149,58 @@ impl Pins {
         self.bytes.fetch_sub(charge, Ordering::Relaxed);
     }
 
-    /// The key's newest version is pinned, and charged already.
-    pub(crate) fn set(&self, hash: u64, charge: u64) {
+    /// The key's newest version is pinned, and charged already. `expiry`: when it ends, in seconds since 1970; 0 = never.
+    pub(crate) fn set(&self, hash: u64, charge: u64, expiry: u32) {
         let (identity, table) = self.table(hash);
-        if table.lock().insert(identity, charge).is_none() {
+        let pin = Pin::new(charge, expiry);
+        if table.lock().insert(identity, pin).is_none() {
             self.entries.fetch_add(1, Ordering::Relaxed);
+        }
+        if expiry != 0 {
+            let end = u64::from(expiry);
+            self.earliest_end_s.fetch_min(end, Ordering::Relaxed);
         }
     }
 
-    /// The key has no version, or one that is not pinned.
-    pub(crate) fn forget(&self, hash: u64) {
+    /// Those whose time is over, by identity. Looks at all of them only when some are.
+    pub(crate) fn ended(&self, now_s: u64) -> Vec<u64> {
+        if now_s < self.earliest_end_s.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        // First: whoever comes to a table that was looked at says its own end.
+        self.earliest_end_s.store(u64::MAX, Ordering::Relaxed);
+        let mut ended = Vec::new();
+        for table in &self.tables {
+            for (identity, pin) in &*table.lock() {
+                if pin.has_ended(now_s) {
+                    ended.push(*identity);
+                } else if pin.expiry != 0 {
+                    let end = u64::from(pin.expiry);
+                    self.earliest_end_s.fetch_min(end, Ordering::Relaxed);
+                }
+            }
+        }
+        ended
+    }
+
+    /// True while the key's newest version is pinned and its time is over.
+    pub(crate) fn has_ended(&self, hash: u64, now_s: u64) -> bool {
+        let (identity, table) = self.table(hash);
+        let pin = table.lock().get(&identity).copied();
+        pin.is_some_and(|pin| pin.has_ended(now_s))
+    }
+
+    /// The key has no version, or one that is not pinned. False: it had none before.
+    pub(crate) fn forget(&self, hash: u64) -> bool {
         if self.entries() == 0 {
-            return;
+            return false;
         }
         let (identity, table) = self.table(hash);
-        if let Some(charge) = table.lock().remove(&identity) {
-            self.gone(1, charge);
+        let pin = table.lock().remove(&identity);
+        if let Some(pin) = pin {
+            self.gone(1, u64::from(pin.charge));
         }
+        pin.is_some()
     }
 
     fn gone(&self, entries: u64, bytes: u64) {
@@ -148,20 +208,23 @@ impl Pins {
         self.entries.fetch_sub(entries, Ordering::Relaxed);
     }
 
-    /// Drops what `is_there` says no of, by identity; how many there were.
-    pub(crate) fn retain(&self, is_there: impl Fn(u64) -> bool) -> u64 {
-        let mut dropped = 0;
-        for table in &self.tables {
-            // Without the table's lock: others hold it inside a shard's.
-            let all: Vec<u64> = table.lock().keys().copied().collect();
-            for identity in all.into_iter().filter(|identity| !is_there(*identity)) {
-                if let Some(charge) = table.lock().remove(&identity) {
-                    self.gone(1, charge);
-                    dropped += 1;
-                }
+    /// What is pinned, by identity, at one moment for each part of the table.
+    pub(crate) fn identities(&self) -> Vec<u64> {
+        let each = |table: &Mutex<HashMap<u64, Pin>>| -> Vec<u64> {
+            // A copy: others hold this lock inside a shard's.
+            table.lock().keys().copied().collect()
+        };
+        self.tables.iter().flat_map(each).collect()
+    }
+
+    /// Drops what `is_there` says no of, by identity. For who shares the table with nobody, or holds the locks of all shards.
+    pub(crate) fn retain(&self, is_there: impl Fn(u64) -> bool) {
+        let all = self.identities();
+        for identity in all.into_iter().filter(|identity| !is_there(*identity)) {
+            if let Some(pin) = self.table_of(identity).lock().remove(&identity) {
+                self.gone(1, u64::from(pin.charge));
             }
         }
-        dropped
     }
 
     /// True for an identity whose newest version is pinned.
@@ -175,12 +238,14 @@ impl Pins {
     /// An entry of a checkpoint.
     pub(crate) fn load(&self, identity: u64, class: u8) {
         let charge = self.charge(class);
-        let old = self.table_of(identity).lock().insert(identity, charge);
+        let pin = Pin::new(charge, 0);
+        let old = self.table_of(identity).lock().insert(identity, pin);
         if old.is_none() {
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
+        let old = old.map_or(0, |old| u64::from(old.charge));
         self.bytes.fetch_add(charge, Ordering::Relaxed);
-        self.bytes.fetch_sub(old.unwrap_or(0), Ordering::Relaxed);
+        self.bytes.fetch_sub(old, Ordering::Relaxed);
     }
 
     /// What a put makes of its key.
@@ -221,19 +286,39 @@ mod tests {
     fn an_older_version_gives_its_bytes_to_the_newer() {
         let pins = pins(100);
         assert!(pins.try_charge(1, 60));
-        pins.set(1, 60);
+        pins.set(1, 60, 0);
         assert!(!pins.try_charge(2, 50), "too much");
         assert!(pins.try_charge(1, 100), "in place of itself");
         pins.take_back(1, 100);
         assert!(pins.try_charge(2, 40));
-        pins.set(2, 40);
+        pins.set(2, 40, 0);
         assert_eq!((pins.entries(), pins.bytes()), (2, 100));
-        pins.forget(1);
-        pins.forget(1);
+        assert!(pins.forget(1) && !pins.forget(1));
         assert_eq!((pins.entries(), pins.bytes()), (1, 40));
         assert!(pins.has(2) && !pins.has(1));
-        assert_eq!(pins.retain(|identity| identity != 2), 1);
+        pins.retain(|identity| identity != 2);
         assert_eq!((pins.entries(), pins.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn those_that_ended_are_found_and_no_other() {
+        let pins = pins(1_000);
+        for (hash, expiry) in [(1, 0), (2, 10), (3, 20), (4, 30)] {
+            assert!(pins.try_charge(hash, 10));
+            pins.set(hash, 10, expiry);
+        }
+        let ended = |now_s| {
+            let mut ended = pins.ended(now_s);
+            ended.sort_unstable();
+            ended
+        };
+        assert_eq!(ended(9), []);
+        assert_eq!(ended(20), [2, 3]);
+        assert!(pins.has_ended(3, 20) && !pins.has_ended(4, 20) && !pins.has_ended(1, 99));
+        pins.forget(2);
+        pins.set(3, 10, 40);
+        assert_eq!(ended(29), []);
+        assert_eq!(ended(30), [4]);
     }
 
     #[test]

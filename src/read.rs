@@ -146,7 +146,7 @@ impl Engine {
         {
             match self.look(key, &entry, want) {
                 Look::Found(out, from) => {
-                    if entry.visited < 3 {
+                    if entry.visited < 3 && self.counts_as_visit(entry.addr) {
                         self.index.touch(hash, entry.addr);
                     }
                     if let Some(sampler) = &self.sampler {

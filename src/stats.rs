@@ -86,7 +86,8 @@ counters! {
     rejected,
     /// Removes.
     removes,
-    /// Entries that a read found when their time was over. Each is removed.
+    /// Entries that a read found when their time was over, and pinned ones that had ended when their share was needed. Each
+    /// is removed.
     expired,
     /// Those of them that the log had no room for: a crash may bring them back, with their end.
     expired_unlogged,

@@ -7,7 +7,7 @@ use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::reclaim::{Kept, Source, Step, View};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, Ordering};
 
 /// One prepared segment always stays behind the one being written. Its header names that one, so a lost header of the
 /// segment being written shows as a break in the chain, and cannot pass for the end of the log.
@@ -47,8 +47,21 @@ impl Engine {
         } else {
             self.make_segments(&mut state, AHEAD)?;
         }
+        self.note_young(&state);
         self.publish_checkpoint(&mut state);
         self.checkpoint_when_due(&mut state)
+    }
+
+    /// Says where the log's young part begins, as the policy sees it.
+    fn note_young(&self, state: &CheckpointState) {
+        let live = self.log.store().live();
+        let written = live.len().saturating_sub(self.log.store().prepared());
+        let young = state.policy.young_segments(written);
+        let first = live.get(written - young.min(written)).filter(|_| young > 0);
+        let from = first.map_or(u64::MAX, |first| {
+            Lsn::new(first.header.number, 0, self.log.geometry().segment_bytes).0
+        });
+        self.young_from.store(from, Ordering::Relaxed);
     }
 
     /// Segment headers name the newest checkpoint, once it is stable.
@@ -167,6 +180,7 @@ impl Engine {
         let Some(oldest) = self.oldest_that_may_go()? else {
             return Ok(false);
         };
+        self.close_to_references(oldest);
         if let Some(segment) = self.log.store().get(oldest) {
             self.tell_given_up(Source::Log, &segment);
         }

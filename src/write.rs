@@ -5,13 +5,12 @@
 //! it outside the lock and tries again.
 
 mod filled;
+mod large;
+mod plain;
 
 use std::sync::Arc;
 
-use perennial_wal::frame::FrameKind;
-use perennial_wal::{
-    Addr, Class, EXTENT_REF_BYTES, ExtentRef, FrameSpec, Lsn, Refused, Reservation, to_u32,
-};
+use perennial_wal::{Addr, Class, ExtentRef, FrameSpec, Lsn, Refused, Reservation, to_u32};
 
 use crate::compress::Compression;
 use crate::engine::{Engine, put_spec, read_bytes};
@@ -22,6 +21,7 @@ use crate::index::{Entry, ShardGuard, size_class};
 use crate::insert_options::{InsertOptions, Priority};
 use crate::options::WhenFull;
 use crate::value::{Inserted, Rejection};
+pub(crate) use large::reference_spec;
 
 /// What a reservation under the shard lock came to.
 enum Placed<'a> {
@@ -30,6 +30,8 @@ enum Placed<'a> {
     PinnedFull,
     /// Only for who does not wait.
     NoRoom,
+    /// Only of an extent: its segment is being reclaimed.
+    TooLate,
 }
 
 /// What to put, and where its entry will point.
@@ -37,10 +39,12 @@ pub(crate) struct Placing<'k> {
     key: &'k [u8],
     hash: u64,
     pub(crate) spec: FrameSpec,
-    /// The extent that holds key and value, where the frame only refers to it.
+    /// The extent that holds key and value, where the frame only refers to it (I12).
     pub(crate) extent: Option<ExtentRef>,
     /// Store only while this fetch is still the newest thing that happened to the key.
     only_for: Option<&'k Arc<Flight>>,
+    /// When the entry ends: a reference does not say.
+    expiry: u32,
 }
 
 /// How to store a value.
@@ -60,6 +64,12 @@ pub(crate) struct How<'f> {
 
 impl Engine {
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
+        if let Some(end) = self.insert_plainly(key, value)? {
+            if durable {
+                self.make_durable(end)?;
+            }
+            return Ok(Inserted::Stored);
+        }
         let how = How {
             durable,
             ..How::default()
@@ -96,6 +106,7 @@ impl Engine {
 
     pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
         let (hash, _) = self.check_put(key, value.len())?;
+        let at_once = self.is_at_once(how);
         if how.priority != Priority::Pinned && !self.admits(hash, value.len()) {
             return self.not_admitted(key, how);
         }
@@ -108,53 +119,54 @@ impl Engine {
             flags: how.priority.flags() | codec,
             ..put_spec(hash, key, to_u32(value.len()))
         };
-        if how.priority == Priority::Pinned && !self.may_pin(&spec)? {
-            return self.reject(key, Rejection::PinnedFull, how.durable);
+        if how.priority == Priority::Pinned && !self.may_pin(&spec, at_once)? {
+            return self.reject(key, Rejection::PinnedFull, at_once, how.durable);
         }
-        let at_once = self.is_at_once(how);
-        let extent = if self.goes_through_the_ring(&spec) {
-            None
+        let (placed, extent) = if self.goes_through_the_ring(&spec) {
+            let placing = Placing {
+                key,
+                hash,
+                spec,
+                extent: None,
+                only_for: how.only_for,
+                expiry: how.expiry,
+            };
+            (self.place(&placing, at_once)?, None)
         } else {
-            match self.write_extent(spec, key, value, at_once)? {
-                Some(extent) => Some(extent),
-                None => return self.busy(key, hash),
-            }
+            self.place_large(spec, (key, value), how.only_for, at_once)?
         };
-        let spec = if extent.is_some() {
-            reference_spec(hash, spec.flags)
-        } else {
-            spec
-        };
-        let placing = Placing {
-            key,
-            hash,
-            spec,
-            extent,
-            only_for: how.only_for,
-        };
-        let (mut reservation, entered) = match self.place(&placing, at_once)? {
+        let (reservation, entered) = match placed {
             Placed::Reserved(reservation, entered) => (reservation, entered),
-            Placed::NoRoom => return self.busy(key, hash),
+            Placed::NoRoom | Placed::TooLate => return self.busy(key, how),
             Placed::Superseded => return Ok(Inserted::Rejected(Rejection::Superseded)),
-            Placed::PinnedFull => return self.reject(key, Rejection::PinnedFull, how.durable),
+            Placed::PinnedFull => {
+                return self.reject(key, Rejection::PinnedFull, at_once, how.durable);
+            }
         };
         perennial_failpoints::site!("write::placed");
-        match extent {
-            Some(extent) => reservation.body().value.copy_from_slice(&extent.encode()),
-            None => {
-                let body = reservation.body();
-                body.key.copy_from_slice(key);
-                body.value.copy_from_slice(value);
-            }
-        }
-        let end = reservation.complete();
+        let end = match extent {
+            Some(extent) => reservation.complete_with(&[], &extent.encode()),
+            None => reservation.complete_with(key, value),
+        };
         let stored_bytes = key.len() + value.len();
         self.finish_insert((inserted_bytes, stored_bytes), end, how.durable, entered)
     }
 
-    /// What is rejected is not in the cache, and nothing older either.
-    pub(crate) fn reject(&self, key: &[u8], why: Rejection, durable: bool) -> Result<Inserted> {
-        let (end, _) = self.remove_hash(key, self.hash(key))?;
+    /// What is rejected is not in the cache, and nothing older either: its remove is logged before anybody hears of it
+    /// (I14). `at_once`: without waiting for room, or [`ErrorKind::Busy`] and nothing happened.
+    pub(crate) fn reject(
+        &self,
+        key: &[u8],
+        why: Rejection,
+        at_once: bool,
+        durable: bool,
+    ) -> Result<Inserted> {
+        let hash = self.hash(key);
+        let end = if at_once {
+            self.remove_at_once(key, hash)?
+        } else {
+            self.remove_hash(key, hash)?.0
+        };
         self.counters.rejected.add(1);
         if durable {
             self.make_durable(end)?;
@@ -167,7 +179,8 @@ impl Engine {
         if how.only_for.is_some() {
             return Ok(Inserted::Rejected(Rejection::NotAdmitted));
         }
-        self.reject(key, Rejection::NotAdmitted, how.durable)
+        let at_once = self.is_at_once(how);
+        self.reject(key, Rejection::NotAdmitted, at_once, how.durable)
     }
 
     /// Without a thread that makes room nobody would, ever: then the caller does.
@@ -176,26 +189,29 @@ impl Engine {
         (how.at_once || rejects) && self.plan.background
     }
 
-    /// There is no room: the older version goes, if that is possible at once. One that is in no index may come back after
-    /// a crash, as what was evicted may.
-    fn busy(&self, key: &[u8], hash: u64) -> Result<Inserted> {
+    /// There is no room for who does not wait for it.
+    fn busy(&self, key: &[u8], how: How<'_>) -> Result<Inserted> {
         self.ask_for_room();
+        self.reject(key, Rejection::Busy, true, how.durable)
+    }
+
+    /// A key that is in no index is no other: what was evicted may come back after a crash, and would be older than what
+    /// was rejected.
+    fn remove_at_once(&self, key: &[u8], hash: u64) -> Result<Lsn> {
         match self.try_remove(key, hash) {
-            Ok((_, entered, _)) => self.after_operation(entered),
-            Err(Refused::Stopped(why)) => return Err(why.into()),
-            Err(Refused::NoRoom(_)) if self.index.get(hash).is_none() => {
-                // What is being fetched is older than what was refused.
-                self.index.lock(hash).extra().supersede(key);
+            Ok((end, entered, _)) => {
+                self.after_operation(entered);
+                Ok(end)
             }
+            Err(Refused::Stopped(why)) => Err(why.into()),
             Err(Refused::NoRoom(_)) => {
-                return Err(Error::new(
+                self.ask_for_room();
+                Err(Error::new(
                     ErrorKind::Busy,
-                    "there is no room now, and the older version is still there; try again",
-                ));
+                    "there is no room now to store the value, nor to log that the key has none; an older version is still there, try again",
+                ))
             }
         }
-        self.counters.rejected.add(1);
-        Ok(Inserted::Rejected(Rejection::Busy))
     }
 
     pub(crate) fn remove(&self, key: &[u8], durable: bool) -> Result<()> {
@@ -289,26 +305,20 @@ impl Engine {
         value.saturating_sub(value.div_ceil(perennial_wal::frame::CHUNK_BYTES) * 4)
     }
 
-    /// `None`: there is no room, and it is not waited for.
-    fn write_extent(
-        &self,
-        spec: FrameSpec,
-        key: &[u8],
-        value: &[u8],
-        at_once: bool,
-    ) -> Result<Option<ExtentRef>> {
-        loop {
-            match self.log.append_extent(spec, key, value) {
-                Ok(extent) => return Ok(Some(extent)),
-                Err(Refused::NoRoom(_)) if at_once => return Ok(None),
-                Err(refused) => self.answer(refused, Class::Put)?,
-            }
-        }
+    /// Who does not wait leaves a sixteenth of the tail to the removes of what is rejected (I14).
+    fn leaves_room_to_removes(&self, spec: &FrameSpec) -> bool {
+        let geometry = self.log.geometry();
+        let spare = (self.log.ring_bytes() / 16).min(geometry.segment_bytes / 16);
+        let bytes = spec.header().frame_bytes(geometry.sector);
+        self.log.has_left(bytes + spare, Class::Put)
     }
 
     /// Reserves the frame and sets the index entry, together.
     fn place(&self, placing: &Placing<'_>, at_once: bool) -> Result<Placed<'_>> {
         loop {
+            if at_once && !self.leaves_room_to_removes(&placing.spec) {
+                return Ok(Placed::NoRoom);
+            }
             match self.try_place(placing) {
                 Ok(placed) => return Ok(placed),
                 Err(Refused::NoRoom(_)) if at_once => return Ok(Placed::NoRoom),
@@ -324,6 +334,12 @@ impl Engine {
             .is_some_and(|flight| !shard.extra().is_newest(placing.key, flight))
         {
             return Ok(Placed::Superseded);
+        }
+        if placing
+            .extent
+            .is_some_and(|extent| self.is_too_late(extent))
+        {
+            return Ok(Placed::TooLate);
         }
         if perennial_failpoints::planted!("replaced-before-reserved") {
             shard.remove(placing.hash);
@@ -344,19 +360,17 @@ impl Engine {
             .map_or((own, read_bytes(&placing.spec)), |extent| {
                 (Addr::log(extent.lsn), self.extent_read_bytes(extent))
             });
+        if let Some(extent) = placing.extent {
+            self.note_reference(extent, reservation.lsn());
+        }
         let entered = self.raise_horizon(own.max(addr));
         self.set_entry(&mut shard, placing.hash, addr, bytes);
         match charge {
-            Some(charge) => self.pins.set(placing.hash, charge),
-            None => self.pins.forget(placing.hash),
+            Some(charge) => self.pins.set(placing.hash, charge, placing.expiry),
+            None => drop(self.pins.forget(placing.hash)),
         }
         shard.extra().supersede(placing.key);
         Ok(Placed::Reserved(reservation, entered))
-    }
-
-    /// An extent's class is always beyond the ring's, whatever its size: options may have changed since.
-    pub(crate) fn extent_read_bytes(&self, extent: ExtentRef) -> u64 {
-        u64::from(extent.bytes).max(self.max_ring_frame() + 1)
     }
 
     fn set_entry(&self, shard: &mut ShardGuard<'_, Flights>, hash: u64, addr: Addr, bytes: u64) {
@@ -397,17 +411,5 @@ impl Engine {
             Refused::NoRoom(no_room) => self.make_room(no_room, class),
             Refused::Stopped(why) => Err(why.into()),
         }
-    }
-}
-
-/// The reference of an extent with these flags: it has the same priority, for the trailer's row is of the reference.
-pub(crate) fn reference_spec(hash: u64, flags: u8) -> FrameSpec {
-    FrameSpec {
-        kind: FrameKind::Ref,
-        hash,
-        key_bytes: 0,
-        value_bytes: to_u32(EXTENT_REF_BYTES),
-        expiry: 0,
-        flags: flags & perennial_wal::frame::flags::PRIORITY,
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Life(Life),
     /// Replay all traces of a directory at 1, 5, 10 and 25 % of their footprint, and compare the policies.
     Table(Table),
+    /// Replay the same cells with the cache itself and with the model, and say how far they are apart.
+    Agree(Agree),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -64,14 +66,29 @@ pub(crate) struct Replay {
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Tuning {
     /// With s3-merge: the log's share of the segments.
-    #[arg(long, value_name = "PERCENT", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..=90))]
+    #[arg(long, value_name = "PERCENT", default_value_t = Self::default().log_percent, value_parser = clap::value_parser!(u64).range(1..=90))]
     pub(crate) log_percent: u64,
     /// With s3-merge: ghosts for each 100 entries.
-    #[arg(long, value_name = "PERCENT", default_value_t = 150, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    #[arg(long, value_name = "PERCENT", default_value_t = Self::default().ghost_percent, value_parser = clap::value_parser!(u64).range(0..=1000))]
     pub(crate) ghost_percent: u64,
     /// With s3-merge: a kept segment stays as it is if so much of it would be kept.
-    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=101))]
+    #[arg(long, value_name = "PERCENT", default_value_t = Self::default().stay_percent, value_parser = clap::value_parser!(u64).range(1..=101))]
     pub(crate) stay_percent: u64,
+    /// With s3-merge: reads of entries in this newest part of the log are no visits.
+    #[arg(long, value_name = "PERCENT", default_value_t = Self::default().young_percent, value_parser = clap::value_parser!(u64).range(0..=90))]
+    pub(crate) young_percent: u64,
+}
+
+/// What the cache does: it has options for none of these but the log's share.
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            log_percent: 25,
+            ghost_percent: 150,
+            stay_percent: 90,
+            young_percent: 25,
+        }
+    }
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -84,6 +101,25 @@ pub(crate) struct Table {
     pub(crate) cells: bool,
     #[command(flatten)]
     pub(crate) tuning: Tuning,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Agree {
+    /// Where the traces lie: `*.bin` and `*.bin.zst`.
+    #[arg(value_name = "DIR")]
+    pub(crate) traces: PathBuf,
+    /// Every policy, not only the default.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Points of hit ratio that the two may be apart.
+    #[arg(long, value_name = "POINTS", default_value_t = 0.5)]
+    pub(crate) within: f64,
+    /// Traces, by their names without `.bin`. Default: all.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Caches of this size alone: 1, 5, 10 or 25.
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) percent: Option<u64>,
 }
 
 #[derive(Debug, Clone, clap::Args)]

@@ -31,6 +31,10 @@ pub(crate) enum Failure {
     Process(io::Error),
     #[error("{0}")]
     Churn(String),
+    #[error(
+        "{beyond} of the pairs are more than {within} points apart: the model does not do there what the cache does"
+    )]
+    Apart { beyond: usize, within: f64 },
     #[error("output: {0}")]
     Output(io::Error),
     #[error("JSON: {0}")]

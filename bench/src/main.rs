@@ -3,7 +3,9 @@
 //! Data goes to stdout, errors to stderr. Exit status: 0 fine, 1 error, 2 usage, 4 what was asked for is not in this
 //! version.
 
+mod agree;
 mod args;
+mod cells;
 mod churn;
 mod clock;
 mod failure;
@@ -38,6 +40,7 @@ fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Replay(replay) => replay::run(replay),
         Command::Table(table) => table::run(table),
+        Command::Agree(agree) => agree::run(agree),
         Command::Churn(churn) => churn::run(churn),
         Command::Stall(stall) => stall::run(stall),
         Command::Life(life) => churn::run_life(life),

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Replay) -> Result<(), Failure> {
 
 pub(crate) fn counts(args: &Replay, trace: &[Request]) -> Result<Counts, Failure> {
     if args.mode == Mode::Real {
-        return real::replay(trace, args, shape(args, trace)?.segment_bytes);
+        return real::replay(trace, args, shape(args, trace)?);
     }
     if args.policy == PolicyName::Lru {
         return Ok(lru::replay(trace, args.capacity));
@@ -53,6 +53,7 @@ fn policy(args: &Replay, shape: Shape) -> Box<dyn Policy> {
             promote: args.promote,
             ghost_percent: args.tuning.ghost_percent,
             stay_percent: args.tuning.stay_percent,
+            young_percent: args.tuning.young_percent,
             duel: args.duel == Switch::On,
             segment_bytes: shape.segment_bytes,
         })),
@@ -106,5 +107,58 @@ fn report(args: &Replay, counts: &Counts, took: std::time::Duration) -> Report {
         write_amplification: counts.write_amplification(),
         flash_bytes_per_requested_byte: ratio(counts.flash_bytes, counts.requested_bytes),
         requests_per_s: counts.rate(took),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    /// Keys of which some are asked for much more often than others, and sizes from next to nothing to more than the ring takes.
+    fn trace() -> Vec<Request> {
+        let mut state = 1_u64;
+        let mut draw = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (state >> 33) % below
+        };
+        let request = |_| {
+            let key = draw(3000) * draw(3000) / 3000 * draw(2) + draw(900);
+            let value_bytes =
+                [100, 700, 1000, 5000, 60_000][usize::try_from(key % 97).unwrap() / 24];
+            Request { key, value_bytes }
+        };
+        (0..30_000).map(request).collect()
+    }
+
+    #[test]
+    fn the_model_does_what_the_cache_does() {
+        let trace = trace();
+        for policy in [
+            "fifo",
+            "clock",
+            "s3-merge",
+            "s3-merge --duel off --promote 2",
+        ] {
+            for segments in [8, 40] {
+                let line = format!(
+                    "perennial-bench replay t.bin --capacity 1600000 --segments {segments} --policy {policy}"
+                );
+                let args = Args::try_parse_from(line.split(' ')).unwrap();
+                let Command::Replay(mut args) = args.command else {
+                    panic!("not a replay");
+                };
+                let model = counts(&args, &trace).unwrap();
+                args.mode = Mode::Real;
+                let real = counts(&args, &trace).unwrap();
+                assert!(real.hits > 0 && real.hits < real.requests);
+                assert_eq!(real.hits, model.hits, "{line}");
+                assert_eq!(real.admitted_bytes, model.admitted_bytes, "{line}");
+            }
+        }
     }
 }

@@ -2,50 +2,12 @@
 
 use std::io::{self, Write};
 
-use crate::args::{Mode, PolicyName, Replay, Switch, Table};
+use crate::args::{Mode, Table};
+use crate::cells::{self, CONTENDERS, FIFO, LRU};
 use crate::failure::Failure;
 use crate::replay;
 use crate::report::{Counts, float, ratio};
-use crate::trace::{self, Request};
-
-/// Sizes of the caches, in per cent of the bytes of all keys.
-const SIZES: [u64; 4] = [1, 5, 10, 25];
-/// Caches that hold fewer entries say nothing.
-const LEAST_ENTRIES: u64 = 128;
-
-/// One column: a policy and its settings.
-struct Contender {
-    name: &'static str,
-    policy: PolicyName,
-    promote: u8,
-    duel: Switch,
-}
-
-const FIFO: usize = 0;
-const LRU: usize = 1;
-const CONTENDERS: [Contender; 7] = [
-    contender("fifo", PolicyName::Fifo, 1, Switch::Off),
-    contender("exact lru", PolicyName::Lru, 1, Switch::Off),
-    contender("clock", PolicyName::Clock, 1, Switch::Off),
-    contender("s3-merge", PolicyName::S3Merge, 1, Switch::Off),
-    contender("s3-merge, promote 2", PolicyName::S3Merge, 2, Switch::Off),
-    contender("s3-merge, duel", PolicyName::S3Merge, 1, Switch::On),
-    contender(
-        "s3-merge, promote 2, duel",
-        PolicyName::S3Merge,
-        2,
-        Switch::On,
-    ),
-];
-
-const fn contender(name: &'static str, policy: PolicyName, promote: u8, duel: Switch) -> Contender {
-    Contender {
-        name,
-        policy,
-        promote,
-        duel,
-    }
-}
+use crate::trace;
 
 /// One trace at one size.
 struct Cell {
@@ -57,51 +19,24 @@ struct Cell {
 
 pub(crate) fn run(args: &Table) -> Result<(), Failure> {
     let mut cells = Vec::new();
-    for path in trace::in_directory(&args.traces)? {
-        let trace = trace::read(&path)?;
-        let (keys, footprint) = trace::footprint(&trace);
-        for percent in SIZES {
-            if keys * percent / 100 >= LEAST_ENTRIES {
-                let capacity = footprint * percent / 100;
-                let counts = play(args, &path, &trace, capacity)?;
-                cells.push(Cell {
-                    trace: trace::name(&path),
-                    percent,
-                    capacity,
-                    counts,
-                });
-            }
-        }
-    }
+    cells::each(&trace::in_directory(&args.traces)?, |size| {
+        let of = |contender| {
+            let replay = size.replay(contender, Mode::Model, args.tuning);
+            replay::counts(&replay, size.trace)
+        };
+        cells.push(Cell {
+            trace: size.name(),
+            percent: size.percent,
+            capacity: size.capacity,
+            counts: CONTENDERS.iter().map(of).collect::<Result<_, _>>()?,
+        });
+        Ok(())
+    })?;
     let mut out = io::stdout().lock();
     if args.cells {
         print_cells(&mut out, &cells).map_err(Failure::Output)?;
     }
     print_means(&mut out, &cells).map_err(Failure::Output)
-}
-
-fn play(
-    args: &Table,
-    path: &std::path::Path,
-    trace: &[Request],
-    capacity: u64,
-) -> Result<Vec<Counts>, Failure> {
-    let one = |contender: &Contender| {
-        let replay = Replay {
-            trace: path.to_owned(),
-            capacity,
-            policy: contender.policy,
-            promote: contender.promote,
-            duel: contender.duel,
-            segments: None,
-            segment_bytes: None,
-            mode: Mode::Model,
-            json: false,
-            tuning: args.tuning,
-        };
-        replay::counts(&replay, trace)
-    };
-    CONTENDERS.iter().map(one).collect()
 }
 
 fn print_cells(out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {

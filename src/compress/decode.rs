@@ -9,6 +9,9 @@ use perennial_wal::to_usize;
 use super::CHUNK;
 use super::codec::Codec;
 
+/// No value is larger, for no segment is: what claims to be is damage, and nobody asks for memory for it.
+const MAX_VALUE_BYTES: usize = 64 << 20;
+
 /// Why a proved frame gives no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
@@ -86,6 +89,9 @@ impl Layout {
     fn parse(codec: Codec, stored_bytes: usize, first: &[u8]) -> Option<Self> {
         let (value_bytes, table) = first.split_first_chunk()?;
         let value_bytes = to_usize(u64::from(u32::from_le_bytes(*value_bytes)));
+        if value_bytes > MAX_VALUE_BYTES {
+            return None;
+        }
         let lengths = table.get(..4 * value_bytes.div_ceil(CHUNK))?;
         let mut begins = vec![4 + lengths.len()];
         for (n, length) in lengths.as_chunks::<4>().0.iter().enumerate() {

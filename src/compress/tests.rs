@@ -82,6 +82,28 @@ mod of_this_build {
         5 * CHUNK + 77,
     ];
 
+    /// A few bytes that prove themselves must not make a reader ask for 4 GiB.
+    #[test]
+    fn no_value_is_larger_than_the_largest_segment() {
+        for (value_bytes, good) in [
+            (64_u32 << 20, true),
+            ((64 << 20) + 1, false),
+            (u32::MAX, false),
+        ] {
+            let chunks = u64::from(value_bytes).div_ceil(CHUNK as u64);
+            let mut stored = value_bytes.to_le_bytes().to_vec();
+            (0..chunks).for_each(|_| stored.extend(1_u32.to_le_bytes()));
+            (0..chunks).for_each(|_| stored.push(7));
+            let (header, _) = frame(&stored, 1);
+            let (other, _) = frame(&stored, 2);
+            for header in [header, other] {
+                let layout = Layout::read(&header, &stored);
+                let known = readable(&header).is_ok();
+                assert_eq!(layout.is_ok(), good && known, "{value_bytes}");
+            }
+        }
+    }
+
     #[test]
     fn every_range_comes_back() {
         for compression in codecs() {

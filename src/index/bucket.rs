@@ -43,6 +43,7 @@ impl<'a> Bucket<'a> {
     }
 
     /// Begins to load it.
+    #[inline]
     pub(super) fn prefetch(self) {
         prefetch(self.0);
     }
@@ -61,7 +62,9 @@ impl<'a> Bucket<'a> {
         }
     }
 
-    fn scan(self, tag: Tag) -> Option<(usize, Slot)> {
+    /// [`find`](Self::find) without a look at the version. Alone it is only for the holder of the shard's lock.
+    #[inline]
+    pub(super) fn scan(self, tag: Tag) -> Option<(usize, Slot)> {
         let [first, second] = tag.words();
         for (at, words) in self.slots().iter().enumerate() {
             if words[0].load(Ordering::Relaxed) != first {
@@ -106,6 +109,14 @@ impl<'a> Bucket<'a> {
         self.slots().iter().position(empty)
     }
 
+    /// The tag of a slot that is not empty, without what it says. Only for the holder of the shard's lock.
+    #[inline]
+    pub(super) fn tag(self, at: usize) -> Tag {
+        let words = &self.slots()[at];
+        let (first, second) = (&words[0], &words[1]);
+        Tag::from_words([first, second].map(|word| word.load(Ordering::Relaxed)))
+    }
+
     /// Sets a slot of a bucket that no reader can see.
     #[inline]
     pub(super) fn fill(self, at: usize, slot: Slot) {
@@ -113,6 +124,7 @@ impl<'a> Bucket<'a> {
     }
 
     /// Only for the holder of the shard's lock.
+    #[inline]
     pub(super) fn write(self, at: usize, slot: Slot) {
         let version = self.version().load(Ordering::Relaxed);
         self.version()
@@ -124,12 +136,14 @@ impl<'a> Bucket<'a> {
     }
 }
 
+#[inline]
 fn store(words: &SlotWords, slot: Slot) {
     for (word, new) in words.iter().zip(slot.words()) {
         word.store(new, Ordering::Relaxed);
     }
 }
 
+#[inline]
 fn load(words: &SlotWords) -> Slot {
     Slot::from_words([0, 1, 2].map(|i| words[i].load(Ordering::Relaxed)))
 }

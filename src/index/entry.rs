@@ -43,14 +43,17 @@ impl Horizons {
         self.of(kept).fetch_max(units, Ordering::Relaxed);
     }
 
+    #[inline]
     fn of(&self, kept: bool) -> &AtomicU64 {
         if kept { &self.kept } else { &self.log }
     }
 
+    #[inline]
     fn units(&self, kept: bool) -> u64 {
         self.of(kept).load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn shorten(&self, addr: Addr, class: u8, visited: u8) -> Payload {
         let ahead = self.units(addr.is_kept()).checked_sub(addr.units());
         debug_assert!(
@@ -65,6 +68,7 @@ impl Horizons {
         }
     }
 
+    #[inline]
     pub(super) fn expand(&self, payload: Payload) -> Entry {
         let horizon = self.units(payload.kept);
         // Saturating for a slot nobody can have stored; addresses are checked against the frame.

@@ -24,6 +24,8 @@ const _: () = assert!(WORDS as u64 * WORD_BITS == BLOCK_BITS as u64);
 type Blocks = Pieces<32>;
 
 pub(super) struct Filter {
+    /// Keys that it keeps its promise for.
+    pub(super) capacity: usize,
     hashes: u32,
     /// How far an `x` is shifted to have its first place bit on top.
     shift: u8,
@@ -34,6 +36,7 @@ impl Filter {
     /// An empty filter with room for `capacity` keys of `place_bits` bits.
     pub(super) fn new(shape: FilterShape, capacity: usize, place_bits: u8) -> Self {
         Self {
+            capacity,
             hashes: shape.hashes,
             shift: 64 - place_bits,
             blocks: Blocks::new(shape.blocks(capacity)),
@@ -48,6 +51,18 @@ impl Filter {
             let word = &block[word];
             word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         }
+    }
+
+    /// Lets a key pass from now on, and says whether it did before. Only for the holder of the shard's lock.
+    #[inline]
+    pub(super) fn tell(&self, x: u64) -> bool {
+        let block = self.block(x);
+        self.bits(x).fold(true, |known, (word, bit)| {
+            let word = &block[word];
+            let before = word.load(Ordering::Relaxed);
+            word.store(before | bit, Ordering::Relaxed);
+            known & (before & bit != 0)
+        })
     }
 
     /// Begins to load the block of a key.
@@ -92,6 +107,7 @@ impl Filter {
 }
 
 /// Spreads the bits of `x`, of which those of one block share the first, over 64 bits.
+#[inline]
 fn mix(x: u64) -> u64 {
     let product = u128::from(x ^ 0x9e37_79b9_7f4a_7c15) * 0xd6e8_feb8_6659_fd93_u128;
     let (high, low) = halves(product);
@@ -99,6 +115,7 @@ fn mix(x: u64) -> u64 {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the halves are wanted")]
+#[inline]
 fn halves(number: u128) -> (u64, u64) {
     ((number >> 64) as u64, number as u64)
 }
@@ -144,6 +161,11 @@ mod tests {
         let filter = Filter::new(FilterShape::of(0.001), 100, 64);
         for x in keys(0..1000) {
             filter.insert(x);
+            assert!(filter.may_contain(x));
+        }
+        for x in keys(1000..2000) {
+            let known = filter.may_contain(x);
+            assert_eq!(filter.tell(x), known);
             assert!(filter.may_contain(x));
         }
     }

@@ -44,14 +44,17 @@ impl IndexGeometry {
     }
 
     /// How many bits of the identity place it in its shard.
+    #[inline]
     pub(super) fn place_bits(&self) -> u8 {
         self.identity_bits - self.shards_log2
     }
 
+    #[inline]
     pub(super) fn key_of_hash(&self, hash: u64) -> Key {
         self.key_of_identity(hash >> (64 - self.identity_bits))
     }
 
+    #[inline]
     pub(super) fn key_of_identity(&self, identity: u64) -> Key {
         // Checked, because a single shard of 64 bits shifts by 64.
         let shard = identity.checked_shr(self.place_bits().into()).unwrap_or(0);

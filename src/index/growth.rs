@@ -42,6 +42,7 @@ impl Filling {
         Self { slots, taken }
     }
 
+    #[inline]
     fn put(&mut self, x: u64, slot: Slot) -> Option<()> {
         let place = match self.empty(x) {
             Some(place) => place,
@@ -52,20 +53,23 @@ impl Filling {
         Some(())
     }
 
+    #[inline]
     fn empty(&mut self, x: u64) -> Option<Place> {
         let spot = self.slots.spot(x);
-        (0..CHOICES).find_map(|displacement| {
+        for displacement in 0..CHOICES {
             let bucket = self.slots.quotient.bucket(spot, displacement);
-            let at = usize::from(self.taken[bucket]);
-            (at < SLOTS).then(|| {
-                self.taken[bucket] += 1;
-                Place {
+            let taken = &mut self.taken[bucket];
+            let at = usize::from(*taken);
+            if at < SLOTS {
+                *taken += 1;
+                return Some(Place {
                     bucket,
                     at,
                     displacement,
-                }
-            })
-        })
+                });
+            }
+        }
+        None
     }
 
     /// The slot it frees is taken at once: only the bucket that the other entry went to counts one more.

@@ -18,6 +18,7 @@
 #[cfg(feature = "model")]
 mod bare;
 mod bucket;
+mod enter;
 mod entry;
 mod filter;
 mod filter_shape;
@@ -169,10 +170,12 @@ impl<X> Index<X> {
     }
 
     /// Locks the shard of a key.
+    #[inline]
     pub(crate) fn lock(&self, hash: u64) -> ShardGuard<'_, X> {
         self.lock_shard(self.geometry.key_of_hash(hash).shard)
     }
 
+    #[inline]
     fn lock_shard(&self, number: usize) -> ShardGuard<'_, X> {
         self.shards[number].lock(self, number)
     }
@@ -180,6 +183,11 @@ impl<X> Index<X> {
     /// Locks all shards, in their order.
     pub(crate) fn lock_all(&self) -> Vec<ShardGuard<'_, X>> {
         (0..self.shards()).map(|n| self.lock_shard(n)).collect()
+    }
+
+    /// Waits for whoever holds the lock of any shard now, one shard after the other.
+    pub(crate) fn pass_all_shards(&self) {
+        (0..self.shards()).for_each(|number| drop(self.lock_shard(number)));
     }
 
     /// What the index knows of a hash. Keys of one identity are one entry.

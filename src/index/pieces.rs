@@ -25,6 +25,7 @@ impl<const N: usize> Pieces<N> {
         }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
     }

@@ -6,6 +6,7 @@
 
 /// Begins to load the cache line that `line` starts in. A hint: where there is no such instruction nothing happens.
 #[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline]
 pub(super) fn prefetch<T>(line: &T) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     // SAFETY: a prefetch reads nothing that the program sees and faults on no address; the instruction belongs to SSE,

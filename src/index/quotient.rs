@@ -62,6 +62,7 @@ impl Quotient {
         self.buckets
     }
 
+    #[inline]
     pub(super) fn split(&self, x: u64) -> Spot {
         let product = u128::from(x) * u128::from(self.buckets);
         Spot {
@@ -70,6 +71,7 @@ impl Quotient {
         }
     }
 
+    #[inline]
     pub(super) fn join(&self, spot: Spot) -> u64 {
         // At most the first x of this home, and short of it by less than the number of buckets.
         // From there on the x of this home lie within 2^46: either the buckets divide 2^bits and
@@ -85,11 +87,25 @@ impl Quotient {
     }
 
     /// The bucket that is a key's choice number `displacement`.
+    #[inline]
     pub(super) fn bucket(&self, spot: Spot, displacement: u8) -> usize {
         to_usize(self.wrap(spot.home + self.offset(spot.remainder, displacement)))
     }
 
+    /// All of a key's choices at once.
+    #[inline]
+    pub(super) fn choices(&self, spot: Spot) -> [usize; CHOICES as usize] {
+        let second = self.wrap(spot.home + self.spread(spot.remainder));
+        [
+            to_usize(spot.home),
+            to_usize(self.wrap(spot.home + 1)),
+            to_usize(second),
+            to_usize(self.wrap(second + 1)),
+        ]
+    }
+
     /// The spot of a key found in `bucket`.
+    #[inline]
     pub(super) fn spot(&self, bucket: usize, tag: Tag) -> Spot {
         let offset = self.offset(tag.remainder, tag.displacement);
         let home = self.wrap(bucket as u64 + self.buckets - offset);
@@ -100,6 +116,7 @@ impl Quotient {
     }
 
     /// At most `buckets`.
+    #[inline]
     fn offset(&self, remainder: u64, displacement: u8) -> u64 {
         // A mask, not a branch: which pair an entry lies in is a matter of chance.
         let second = u64::from(displacement >> 1).wrapping_neg();
@@ -107,12 +124,14 @@ impl Quotient {
     }
 
     /// A number below `buckets`, evenly over the remainders.
+    #[inline]
     fn spread(&self, remainder: u64) -> u64 {
         let mixed = remainder.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         (mixed * self.buckets) >> 32
     }
 
     /// `bucket` modulo the number of buckets, for less than twice that number.
+    #[inline]
     fn wrap(&self, bucket: u64) -> u64 {
         let wrapped = bucket.wrapping_sub(self.buckets);
         // Not a loop, and no branch: which way it goes is a matter of chance.
@@ -147,6 +166,7 @@ mod tests {
                 displacement,
             };
             assert!((bucket as u64) < buckets);
+            assert_eq!(bucket, quotient.choices(spot)[usize::from(displacement)]);
             assert_eq!(quotient.spot(bucket, tag), spot, "n {buckets}, w {bits}");
         }
     }

@@ -109,7 +109,9 @@ impl<X> ShardGuard<'_, X> {
     }
 
     fn grow(&mut self, buckets: u64) {
-        let grown = self.state.table.grown(&self.index.table_shape, buckets);
+        let clean = self.state.removed == 0;
+        let table = &self.state.table;
+        let grown = table.grown(&self.index.table_shape, buckets, clean);
         self.replace_table(grown);
     }
 

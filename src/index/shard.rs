@@ -3,6 +3,7 @@
 use perennial_wal::Addr;
 
 use super::Index;
+use super::enter::Entered;
 use super::entry::{Entry, ImageEntry};
 use super::geometry::Key;
 use super::slot::Payload;
@@ -29,15 +30,16 @@ pub(super) struct State<X> {
     pub(super) evicted_before: u64,
     /// Slots of dead entries that were used again since.
     pub(super) freed: usize,
-    extra: X,
+    pub(super) entered: Entered,
+    pub(super) extra: X,
 }
 
 /// A key whose entry is about to be stored.
 #[derive(Clone, Copy)]
 pub(super) struct Prepared {
-    identity: u64,
+    pub(super) identity: u64,
     /// The filter knew it before: it may have an entry.
-    known: bool,
+    pub(super) known: bool,
 }
 
 /// The lock of one shard. No I/O and no waiting while it is held.
@@ -59,6 +61,7 @@ impl<X: Default> Shard<X> {
                 removed: 0,
                 evicted_before: 0,
                 freed: 0,
+                entered: Entered::default(),
                 extra: X::default(),
             }),
         }
@@ -66,6 +69,7 @@ impl<X: Default> Shard<X> {
 }
 
 impl<X> Shard<X> {
+    #[inline]
     pub(super) fn lock<'a>(&'a self, index: &'a Index<X>, number: usize) -> ShardGuard<'a, X> {
         ShardGuard {
             index,
@@ -78,6 +82,7 @@ impl<X> Shard<X> {
 
 impl<X> ShardGuard<'_, X> {
     /// What else is kept under this lock.
+    #[inline]
     pub(crate) fn extra(&mut self) -> &mut X {
         &mut self.state.extra
     }
@@ -141,7 +146,8 @@ impl<X> ShardGuard<'_, X> {
         found.is_some()
     }
 
-    fn key(&self, hash: u64) -> Key {
+    #[inline]
+    pub(super) fn key(&self, hash: u64) -> Key {
         let key = self.index.geometry.key_of_hash(hash);
         debug_assert_eq!(key.shard, self.number, "the key of another shard");
         key
@@ -190,7 +196,7 @@ impl<X> ShardGuard<'_, X> {
         self.prepared = Some(Prepared { identity, known });
     }
 
-    fn store(&mut self, key: Key, payload: Payload, live: Live<'_>) -> Option<Entry> {
+    pub(super) fn store(&mut self, key: Key, payload: Payload, live: Live<'_>) -> Option<Entry> {
         let prepared = self.prepared.expect("prepare comes before set");
         assert_eq!(prepared.identity, key.identity, "another key was prepared");
         // Most new keys need no search.

@@ -26,8 +26,30 @@ const fn bounds() -> [u32; CLASSES] {
     all
 }
 
+/// `SHORT[n]` is the class of `16 n` bytes.
+static SHORT: [u8; SHORT_BYTES as usize / 16 + 1] = short();
+
+/// Up to here a table tells, without a search.
+const SHORT_BYTES: u32 = 1024;
+
+const fn short() -> [u8; SHORT_BYTES as usize / 16 + 1] {
+    let mut all = [1; SHORT_BYTES as usize / 16 + 1];
+    let mut i = 1;
+    while i < all.len() {
+        let before = all[i - 1];
+        let fits = BOUNDS[before as usize - 1] as usize >= 16 * i;
+        all[i] = if fits { before } else { before + 1 };
+        i += 1;
+    }
+    all
+}
+
 /// The smallest class whose bound is at least `bytes`.
+#[inline]
 pub(crate) fn class_of(bytes: u32) -> u8 {
+    if bytes <= SHORT_BYTES {
+        return SHORT[bytes.div_ceil(16) as usize];
+    }
     let shorter = BOUNDS.partition_point(|&bound| bound < bytes);
     u8::try_from(shorter).map_or(LARGEST, |class| class + 1)
 }

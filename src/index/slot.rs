@@ -48,6 +48,7 @@ pub(super) struct Payload {
 pub(super) struct Slot(u128);
 
 impl Tag {
+    #[inline]
     pub(super) fn new(spot: Spot, displacement: u8) -> Self {
         Self {
             remainder: spot.remainder,
@@ -55,15 +56,23 @@ impl Tag {
         }
     }
 
+    #[inline]
     fn bits(self) -> u128 {
         debug_assert!(self.remainder < 1 << REMAINDER_BITS && self.displacement < 4);
         u128::from(self.remainder) << REMAINDER | u128::from(self.displacement) << DISPLACEMENT
     }
 
     /// Word 0 of a slot with this tag, and word 1 as far as `WORD_1_TAG` says.
+    #[inline]
     pub(super) fn words(self) -> [u32; 2] {
         let [first, second, _] = Slot(self.bits()).words();
         [first, second]
+    }
+
+    /// Back from words 0 and 1.
+    #[inline]
+    pub(super) fn from_words([first, second]: [u32; 2]) -> Self {
+        Slot::from_words([first, second, 0]).tag()
     }
 }
 
@@ -72,6 +81,7 @@ impl Slot {
     /// The part of word 1 that belongs to the tag.
     pub(super) const WORD_1_TAG: u32 = 0xffff_0000;
 
+    #[inline]
     pub(super) fn new(tag: Tag, payload: Payload) -> Self {
         debug_assert!(payload.low_units < 1 << ADDRESS_BITS && payload.visited <= VISITED_MAX);
         debug_assert!((1..64).contains(&payload.class));
@@ -84,10 +94,12 @@ impl Slot {
         )
     }
 
+    #[inline]
     pub(super) fn is_empty(self) -> bool {
         self == Self::EMPTY
     }
 
+    #[inline]
     pub(super) fn tag(self) -> Tag {
         Tag {
             remainder: self.field(REMAINDER, REMAINDER_BITS),
@@ -95,6 +107,7 @@ impl Slot {
         }
     }
 
+    #[inline]
     pub(super) fn payload(self) -> Payload {
         Payload {
             low_units: self.field(ADDRESS, ADDRESS_BITS),
@@ -105,29 +118,35 @@ impl Slot {
     }
 
     /// The same entry in another of its buckets.
+    #[inline]
     pub(super) fn displaced(self, displacement: u8) -> Self {
         Self(self.0 & !(3 << DISPLACEMENT) | u128::from(displacement) << DISPLACEMENT)
     }
 
+    #[inline]
     pub(super) fn words(self) -> [u32; 3] {
         [self.word(64), self.word(32), self.word(0)]
     }
 
+    #[inline]
     pub(super) fn from_words([first, second, third]: [u32; 3]) -> Self {
         Self(u128::from(first) << 64 | u128::from(second) << 32 | u128::from(third))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "one word of it is wanted")]
+    #[inline]
     fn word(self, shift: u8) -> u32 {
         (self.0 >> shift) as u32
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "masked to fewer bits")]
+    #[inline]
     fn field(self, shift: u8, bits: u8) -> u64 {
         (self.0 >> shift) as u64 & ((1 << bits) - 1)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "fields of up to 6 bits")]
+    #[inline]
     fn small(self, shift: u8, bits: u8) -> u8 {
         self.field(shift, bits) as u8
     }
@@ -196,6 +215,7 @@ mod tests {
         for (tag, payload) in extremes() {
             let [first, second, _] = Slot::new(tag, payload).words();
             assert_eq!(tag.words(), [first, second & Slot::WORD_1_TAG]);
+            assert_eq!(Tag::from_words([first, second]), tag);
         }
     }
 

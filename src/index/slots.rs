@@ -26,6 +26,13 @@ pub(super) struct Slots {
     buckets: Buckets,
 }
 
+/// The buckets of a key, found once.
+pub(super) struct Choices<'a> {
+    slots: &'a Slots,
+    spot: Spot,
+    buckets: [Bucket<'a>; CHOICES as usize],
+}
+
 /// One slot of a table, for a given key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -48,6 +55,7 @@ impl Slots {
         self.quotient.buckets()
     }
 
+    #[inline]
     pub(super) fn bucket(&self, number: usize) -> Bucket<'_> {
         Bucket(self.buckets.line(number))
     }
@@ -57,6 +65,7 @@ impl Slots {
     }
 
     /// With this many slots in use, the dead are swept.
+    #[inline]
     pub(super) fn full(&self) -> usize {
         full(self.buckets())
     }
@@ -73,11 +82,33 @@ impl Slots {
         }
     }
 
+    /// The buckets of a key, which begin to load.
+    #[inline]
+    pub(super) fn choices(&self, x: u64) -> Choices<'_> {
+        let spot = self.spot(x);
+        // Written out: `map` of an array is a call and a loop.
+        let [first, second, third, fourth] = self.quotient.choices(spot);
+        let buckets = [
+            self.bucket(first),
+            self.bucket(second),
+            self.bucket(third),
+            self.bucket(fourth),
+        ];
+        buckets.iter().for_each(|bucket| bucket.prefetch());
+        Choices {
+            slots: self,
+            spot,
+            buckets,
+        }
+    }
+
     /// Slots that are not empty.
+    #[inline]
     pub(super) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(super) fn spot(&self, x: u64) -> Spot {
         self.quotient.split(x)
     }
@@ -142,6 +173,7 @@ impl Slots {
         self.count(0, 1);
     }
 
+    #[inline]
     pub(super) fn count(&self, more: usize, fewer: usize) {
         self.used
             .store(self.used() + more - fewer, Ordering::Relaxed);
@@ -153,8 +185,8 @@ impl Slots {
     }
 
     fn empty(&self, spot: Spot) -> Option<Place> {
-        (0..CHOICES).find_map(|displacement| {
-            let bucket = self.quotient.bucket(spot, displacement);
+        let mut choices = (0..CHOICES).zip(self.quotient.choices(spot));
+        choices.find_map(|(displacement, bucket)| {
             let at = self.bucket(bucket).vacancy()?;
             Some(Place {
                 bucket,
@@ -189,9 +221,10 @@ impl Slots {
     }
 
     /// The twenty slots this key may live in.
+    #[inline]
     pub(super) fn candidates(&self, spot: Spot) -> impl Iterator<Item = Place> {
-        (0..CHOICES).flat_map(move |displacement| {
-            let bucket = self.quotient.bucket(spot, displacement);
+        let choices = (0..CHOICES).zip(self.quotient.choices(spot));
+        choices.flat_map(|(displacement, bucket)| {
             (0..SLOTS).map(move |at| Place {
                 bucket,
                 at,
@@ -201,10 +234,27 @@ impl Slots {
     }
 
     /// Moves the entry in `place` to another of its buckets, if one has an empty slot, and says where it is now.
+    ///
+    /// Close to full a fresh key asks this of a dozen entries: its own bucket is not looked at again.
+    #[inline]
     fn move_away(&self, place: Place) -> Option<Place> {
-        let to = self.empty(self.spot_of(place))?;
-        self.shift(place, to);
-        Some(to)
+        let tag = self.bucket(place.bucket).tag(place.at);
+        let choices = self.quotient.choices(self.quotient.spot(place.bucket, tag));
+        for (displacement, bucket) in (0..CHOICES).zip(choices) {
+            if displacement == tag.displacement {
+                continue;
+            }
+            if let Some(at) = self.bucket(bucket).vacancy() {
+                let to = Place {
+                    bucket,
+                    at,
+                    displacement,
+                };
+                self.shift(place, to);
+                return Some(to);
+            }
+        }
+        None
     }
 
     fn spot_of(&self, place: Place) -> Spot {
@@ -249,7 +299,41 @@ impl Slots {
     }
 }
 
+/// For the holder of the shard's lock.
+impl Choices<'_> {
+    /// Stores what is new in the key's slot, and returns what was there. `None`: it has no slot, and nothing is stored.
+    #[inline]
+    pub(super) fn replace(&self, payload: Payload) -> Option<Slot> {
+        let mut each = (0..CHOICES).zip(&self.buckets);
+        each.find_map(|(displacement, bucket)| {
+            let tag = Tag::new(self.spot, displacement);
+            let (at, old) = bucket.scan(tag)?;
+            bucket.write(at, Slot::new(tag, payload));
+            Some(old)
+        })
+    }
+
+    /// Stores a key's entry in the first of its slots that is empty. False: none is, or the table is [full](Slots::full),
+    /// and nothing is stored.
+    #[inline]
+    pub(super) fn fill(&self, payload: Payload) -> bool {
+        if self.slots.used() >= self.slots.full() {
+            return false;
+        }
+        for (displacement, bucket) in (0..CHOICES).zip(&self.buckets) {
+            if let Some(at) = bucket.vacancy() {
+                let tag = Tag::new(self.spot, displacement);
+                bucket.write(at, Slot::new(tag, payload));
+                self.slots.count(1, 0);
+                return true;
+            }
+        }
+        false
+    }
+}
+
 /// Slots in use at which the dead of a table with so many buckets are swept.
+#[inline]
 pub(super) fn full(buckets: u64) -> usize {
     to_usize(buckets) * SLOTS * 125 / 128
 }

@@ -58,6 +58,19 @@ impl TableShape {
     fn filter(&self, slots: &Slots) -> Filter {
         Filter::new(self.filter, slots.full(), self.place_bits)
     }
+
+    /// An empty filter for a table of so many buckets, and for what it grows to next, and then: a third of what it costs to
+    /// move an entry was to tell a new filter of it. Its bits are a tenth of an entry's memory, so that a tenth more of them
+    /// is little.
+    fn filter_ahead(&self, buckets: u64) -> Filter {
+        let ahead = if buckets < LARGE {
+            buckets
+        } else {
+            let next = self.next_size(buckets, Phase::Spread);
+            self.next_size(next, Phase::Spread)
+        };
+        Filter::new(self.filter, slots::full(ahead), self.place_bits)
+    }
 }
 
 impl Table {
@@ -78,15 +91,21 @@ impl Table {
         filter
     }
 
-    /// The same entries in at least `buckets` buckets.
-    pub(super) fn grown(&self, shape: &TableShape, mut buckets: u64) -> Self {
+    /// The same entries in at least `buckets` buckets. With `clean` the filter knows no key but theirs, and stays where it
+    /// has room for more.
+    pub(super) fn grown(&self, shape: &TableShape, mut buckets: u64, clean: bool) -> Self {
         loop {
-            let filter = Filter::new(shape.filter, slots::full(buckets), shape.place_bits);
-            if let Some(slots) = self.slots.spread_over(buckets, |x| filter.insert(x)) {
-                return Self {
-                    slots: Arc::new(slots),
-                    filter: Arc::new(filter),
-                };
+            let (slots, filter) = if clean && self.filter.capacity >= slots::full(buckets) {
+                let slots = self.slots.spread_over(buckets, |_| ());
+                (slots, Arc::clone(&self.filter))
+            } else {
+                let filter = shape.filter_ahead(buckets);
+                let slots = self.slots.spread_over(buckets, |x| filter.insert(x));
+                (slots, Arc::new(filter))
+            };
+            if let Some(slots) = slots {
+                let slots = Arc::new(slots);
+                return Self { slots, filter };
             }
             buckets = shape.next_size(buckets, Phase::Spread);
         }

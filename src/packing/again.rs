@@ -63,31 +63,40 @@ impl Engine {
             }
             let copy = Copy { row, spec, extent };
             match self.place_copy(&copy, key, value) {
-                Ok(moved) => return Ok(moved),
+                Ok(Some(moved)) => return Ok(moved),
+                // Its segment went while there was no room for the reference.
+                Ok(None) => extent = None,
                 Err(refused) => self.make_meta_room(state, refused)?,
             }
         }
     }
 
-    /// Reserves the copy's frame and points the entry at it, together, if it is still where it was.
+    /// Reserves the copy's frame and points the entry at it, together, if it is still where it was. `None`: the copy is an
+    /// extent, and no reference comes to it any more (I12).
     fn place_copy(
         &self,
         copy: &Copy<'_>,
         key: &[u8],
         value: &[u8],
-    ) -> std::result::Result<bool, Refused> {
+    ) -> std::result::Result<Option<bool>, Refused> {
         let hash = copy.row.hash;
         let mut shard = self.index.lock(hash);
         // Before the reservation: one that is given up is a remove of its key.
         let here = |entry: &crate::index::Entry| entry.addr == copy.row.target;
         let compares = !perennial_failpoints::planted!("merge-appends-unconditionally");
         if compares && !self.index.get(hash).is_some_and(|entry| here(&entry)) {
-            return Ok(false);
+            return Ok(Some(false));
+        }
+        if copy.extent.is_some_and(|extent| self.is_too_late(extent)) {
+            return Ok(None);
         }
         let spec = copy
             .extent
             .map_or(copy.spec, |_| reference_spec(hash, copy.spec.flags));
         let mut reservation = self.log.try_reserve(spec, Class::Meta)?;
+        if let Some(extent) = copy.extent {
+            self.note_reference(extent, reservation.lsn());
+        }
         let own = Addr::log(reservation.lsn());
         let (addr, bytes) = copy.extent.map_or((own, read_bytes(&copy.spec)), |extent| {
             (Addr::log(extent.lsn), self.extent_read_bytes(extent))
@@ -119,7 +128,7 @@ impl Engine {
         self.counters.moved.add(1);
         self.counters.moved_bytes.add(bytes);
         reservation.complete();
-        Ok(true)
+        Ok(Some(true))
     }
 }
 

@@ -39,18 +39,40 @@ impl CheckpointState {
 
 /// At insert.
 impl Engine {
-    /// False: not even without its key's older version. The first time room is made for what a reclaim will need.
-    pub(crate) fn may_pin(&self, spec: &FrameSpec) -> Result<bool> {
+    /// False: not even without its key's older version. The first time room is made for what a reclaim will need; who does
+    /// not wait leaves that to the upkeep, which sees to it before it prepares another segment.
+    pub(crate) fn may_pin(&self, spec: &FrameSpec, at_once: bool) -> Result<bool> {
         let class = size_class::class_of(u32::try_from(read_bytes(spec)).unwrap_or(u32::MAX));
-        if !self.pins.could_charge(spec.hash, self.pins.charge(class)) {
+        let charge = self.pins.charge(class);
+        let mut could = self.pins.could_charge(spec.hash, charge);
+        if !could && self.drop_ended_pins() {
+            could = self.pins.could_charge(spec.hash, charge);
+        }
+        if !could {
             return Ok(false);
         }
         if !self.pins.in_use() {
             self.pins.use_from_now_on();
+            if at_once {
+                self.signal.wake();
+                return Ok(true);
+            }
             let mut state = self.lock_upkeep()?;
             while self.log.store().spare_files() < KEPT_BACK && self.reclaim_one(&mut state)? {}
         }
         Ok(true)
+    }
+
+    /// Those that nobody looks at hold their share until their segment is packed again, which takes as long as what is live
+    /// changes little. An end of an earlier life is not known before. False: none has ended.
+    fn drop_ended_pins(&self) -> bool {
+        let now_s = self.now_s();
+        let ended = self.pins.ended(now_s);
+        for identity in &ended {
+            let hash = self.index.hash_of(*identity);
+            self.drop_ended(hash, |_| self.pins.has_ended(hash, now_s));
+        }
+        !ended.is_empty()
     }
 
     /// What a pinned entry counts for.
@@ -113,19 +135,38 @@ impl Engine {
             let mut shard = self.index.lock(row.hash);
             // The ledger has dropped its segment.
             if shard.remove_if(row.hash, row.target) {
-                self.pins.forget(row.hash);
-                self.counters.pinned_lost.add(1);
+                self.lose_pin(row.hash);
             }
         }
     }
 
+    /// The entry of this key is gone, and nobody asked for that. Called under its shard's lock (I13).
+    pub(crate) fn lose_pin(&self, hash: u64) {
+        if self.pins.forget(hash) {
+            self.counters.pinned_lost.add(1);
+        }
+    }
+
     /// A segment went as a whole, with what was pinned in it.
+    ///
+    /// What looks lost is looked at again under its shard's lock: whoever pins the key anew meanwhile has set entry and charge
+    /// together by then, or finds neither.
     pub(crate) fn count_lost_pins(&self) {
-        let lost = self.pins.retain(|identity| {
-            let entry = self.index.get_identity(identity);
-            entry.is_some_and(|entry| self.is_live(entry.addr))
-        });
-        self.counters.pinned_lost.add(lost);
+        for identity in self.pins.identities() {
+            let there = || {
+                let entry = self.index.get_identity(identity);
+                entry.is_some_and(|entry| self.is_live(entry.addr))
+            };
+            if there() {
+                continue;
+            }
+            perennial_failpoints::site!("packing::pinned::lost");
+            let hash = self.index.hash_of(identity);
+            let _shard = self.index.lock(hash);
+            if !there() {
+                self.lose_pin(hash);
+            }
+        }
     }
 
     /// A pinned segment with nothing live; or, every second time, the oldest one while they take more than half again what is

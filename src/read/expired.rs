@@ -4,6 +4,7 @@ use perennial_wal::frame::FrameHeader;
 use perennial_wal::{Addr, Class, FrameSpec, Refused};
 
 use crate::engine::Engine;
+use crate::index::Entry;
 
 impl Engine {
     /// The time that entries end by, in seconds since 1970.
@@ -30,16 +31,21 @@ impl Engine {
             return true;
         }
         perennial_failpoints::site!("read::expired::seen");
-        let (dropped, entered) = self.try_drop_expired(hash, addr);
+        self.drop_ended(hash, |entry| entry.addr == addr)
+    }
+
+    /// The same for an entry that `is_over` says yes to, under its shard's lock.
+    pub(crate) fn drop_ended(&self, hash: u64, is_over: impl Fn(&Entry) -> bool) -> bool {
+        let (dropped, entered) = self.try_drop_ended(hash, is_over);
         self.after_operation(entered);
         dropped
     }
 
-    fn try_drop_expired(&self, hash: u64, addr: Addr) -> (bool, bool) {
+    fn try_drop_ended(&self, hash: u64, is_over: impl Fn(&Entry) -> bool) -> (bool, bool) {
         let mut shard = self.index.lock(hash);
-        if self.index.get(hash).is_none_or(|entry| entry.addr != addr) {
+        let Some(Entry { addr, .. }) = self.index.get(hash).filter(is_over) else {
             return (false, false);
-        }
+        };
         let entered = match self.log.try_reserve(FrameSpec::remove(hash), Class::Remove) {
             Ok(reservation) => {
                 let entered = self.raise_horizon(Addr::log(reservation.lsn()));

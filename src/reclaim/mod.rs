@@ -164,6 +164,12 @@ pub trait Policy: std::fmt::Debug + Send + Sync {
         Placement::Log
     }
 
+    /// Of so many log segments, the one being written among them, how many at the log's head are too young: that an entry
+    /// there is read is no visit.
+    fn young_segments(&self, _written: usize) -> usize {
+        0
+    }
+
     /// Who wants to hear of reads and inserts.
     fn sampler(&self) -> Option<Arc<Duel>> {
         None

@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use perennial_wal::to_usize;
+
 use super::duel::{Duel, Scores};
 use super::ghost::Ghost;
 use super::writes::Writes;
@@ -29,6 +31,9 @@ pub struct S3Options {
     pub stay_percent: u64,
     /// Whether a duel decides where survivors go; without it they stay at the hand's place.
     pub duel: bool,
+    /// Reads of entries in this newest part of the log, in percent, are no visits: what is asked for again at once is
+    /// often asked for never after.
+    pub young_percent: u64,
     /// Bytes of a segment.
     pub segment_bytes: u64,
 }
@@ -43,6 +48,7 @@ impl S3Options {
             ghost_percent: 150,
             stay_percent: 90,
             duel: true,
+            young_percent: 25,
             segment_bytes,
         }
     }
@@ -194,6 +200,10 @@ impl Policy for S3Merge {
             (Lane::Head, self.take_head())
         };
         Placement::Kept { lane, order }
+    }
+
+    fn young_segments(&self, written: usize) -> usize {
+        to_usize(written as u64 * self.options.young_percent / 100)
     }
 
     fn sampler(&self) -> Option<Arc<Duel>> {

@@ -22,7 +22,7 @@ impl Engine {
     {
         let (hash, spec) = self.check_put(key, len)?;
         if !self.admits(hash, len) {
-            return self.reject(key, Rejection::NotAdmitted, false);
+            return self.reject(key, Rejection::NotAdmitted, false, false);
         }
         if !self.goes_through_the_ring(&spec) {
             return self.insert_large_with(key, len, fill);
@@ -33,6 +33,7 @@ impl Engine {
             spec,
             extent: None,
             only_for: None,
+            expiry: 0,
         };
         let Placed::Reserved(reservation, entered) = self.place(&placing, false)? else {
             return Ok(Inserted::Rejected(Rejection::Superseded));

@@ -77,7 +77,8 @@ fn key(n: u64) -> String {
     format!("key-{n}")
 }
 
-/// Entries in a segment that is long written, and in the one that is being written at the close; read after the last checkpoint.
+/// Entries in a segment that is long written, and, with the policy to which that makes no difference, in the one that is being
+/// written at the close; read after the last checkpoint.
 #[test]
 fn what_is_read_before_a_close_survives_the_first_reclaim_after_it() {
     for eviction in [Eviction::Clock, Eviction::S3Merge] {
@@ -109,7 +110,11 @@ fn survives(eviction: Eviction, checkpoint: bool) {
     if checkpoint {
         cache.checkpoint().unwrap();
     }
-    let read: Vec<u64> = (0..100).step_by(7).chain([98, 99]).collect();
+    let read: Vec<u64> = match eviction {
+        // Reads of what is young are no visits.
+        Eviction::S3Merge => (0..75).step_by(7).collect(),
+        _ => (0..100).step_by(7).chain([98, 99]).collect(),
+    };
     for n in &read {
         assert!(cache.get(key(*n)).unwrap().is_some());
     }

@@ -75,6 +75,25 @@ fn what_is_read_stays() {
     }
 }
 
+/// Of what is asked for again at once nobody knows whether it is wanted later.
+#[test]
+fn what_is_read_while_it_is_young_alone_is_not_kept() {
+    let left = |eviction, read_at: u64| {
+        let cache = open(&SimFs::new(1), eviction);
+        (10_000..10_200).for_each(|n| put(&cache, n, 700));
+        for n in 0..400 {
+            put(&cache, n, 700);
+            if n == read_at {
+                assert_eq!(there(&cache, 0..20), 20);
+            }
+        }
+        there(&cache, 0..20)
+    };
+    assert_eq!(left(Eviction::Clock, 20), 20);
+    assert_eq!(left(Eviction::S3Merge, 20), 0);
+    assert_eq!(left(Eviction::S3Merge, 120), 20);
+}
+
 #[test]
 fn what_was_kept_is_there_after_a_close_a_kill_and_lost_power() {
     for eviction in KEEPING {

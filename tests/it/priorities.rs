@@ -323,3 +323,63 @@ fn pinned_is_not_for_ever() {
     assert!(fs.unix_time_ms() > before && !cache.contains("p").unwrap());
     assert_eq!(cache.stats().pinned_entries, 0);
 }
+
+/// Who hears of evictions has each entry taken out of the index before its segment goes: what it was charged with is given
+/// back all the same.
+#[test]
+fn what_has_ended_gives_its_share_back_with_a_listener_too() {
+    for eviction in ALL {
+        for listens in [false, true] {
+            let fs = SimFs::new(1);
+            let mut options = options(eviction);
+            if listens {
+                options = options.on_evict(|_: &[u8], _: u64, _: perennial::EvictReason| ());
+            }
+            let cache = open(&fs, options).unwrap();
+            let how = of(Priority::Pinned).ttl(Duration::from_secs(60));
+            for n in 0..20 {
+                let stored = cache.insert_with(format!("p{n}"), [1; 300], how.clone());
+                assert_eq!(stored.unwrap(), Inserted::Stored);
+            }
+            fs.advance(61_000);
+            churn(&cache, 0, 2_000, 700);
+            let stats = cache.stats();
+            let left = (stats.pinned_entries, stats.pinned_bytes);
+            assert_eq!(left, (0, 0), "{eviction:?}, listens: {listens}");
+            assert_eq!(stats.pinned_lost, 20, "{eviction:?}, listens: {listens}");
+        }
+    }
+}
+
+/// Nobody looks at them, and their segments are full of what is live, as far as anybody knew.
+#[test]
+fn what_has_ended_makes_room_for_what_is_pinned_next() {
+    for eviction in ALL {
+        // In the ring, and as an extent.
+        for len in [700, 2_000] {
+            let fs = SimFs::new(1);
+            let cache = open(&fs, options(eviction)).unwrap();
+            let short = of(Priority::Pinned).ttl(Duration::from_secs(60));
+            let fits = |how: InsertOptions| {
+                let stored = |n: &u32| {
+                    let key = format!("{how:?}{n}");
+                    cache.insert_with(key, vec![1; len], how.clone()).unwrap() == Inserted::Stored
+                };
+                (0..).take_while(stored).count() as u64
+            };
+            let fit = fits(short);
+            churn(&cache, 0, 1_000, 700);
+            assert_eq!(
+                cache.stats().pinned_entries,
+                fit,
+                "they are in segments of their own"
+            );
+            fs.advance(61_000);
+            assert_eq!(fits(of(Priority::Pinned)), fit, "{eviction:?} {len}");
+            assert_eq!(cache.stats().pinned_entries, fit);
+            assert_eq!((cache.stats().expired, cache.stats().pinned_lost), (fit, 0));
+            churn(&cache, 10_000, 1_000, 700);
+            assert_eq!(cache.stats().pinned_entries, fit);
+        }
+    }
+}

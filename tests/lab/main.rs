@@ -8,6 +8,8 @@ mod clearing;
 mod damage;
 mod driver;
 mod ending;
+#[cfg(feature = "failpoints")]
+mod far;
 mod faults;
 mod filters;
 mod holes;

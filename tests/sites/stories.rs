@@ -12,7 +12,7 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 13] = [
+pub(crate) const ALL: [Story; 14] = [
     ("a full cache", a_full_cache),
     ("a full cache that keeps what is read", a_cache_that_keeps),
     ("a cache that is cleared", a_cache_that_is_cleared),
@@ -26,6 +26,7 @@ pub(crate) const ALL: [Story; 13] = [
     ("a capacity that shrinks while the cache runs", a_resize),
     ("a log that lies in the tail as a whole", a_log_in_the_tail),
     ("entries that are pinned, and that end", pinned_and_ending),
+    ("more is pinned than fits", more_pinned_than_fits),
 ];
 
 /// What the oracle knows at a moment.
@@ -266,6 +267,22 @@ fn pinned_and_ending(world: &World) {
         .with(|oracle| oracle.acknowledged(b"ends", false));
     world.crash(cache, None);
     world.close(world.open(options()));
+}
+
+/// They were pinned in a larger cache, and all lie in kept segments.
+fn more_pinned_than_fits(world: &World) {
+    let cache = world.open(small().capacity_bytes(256 << 10).pinned_percent(35));
+    for n in 0..50 {
+        let pinned = InsertOptions::new().priority(Priority::Pinned);
+        let stored = cache.insert_with(format!("pinned-{n}"), [1; 900], pinned);
+        assert_eq!(stored.expect("it is stored"), Inserted::Stored);
+    }
+    (0..1_000).for_each(|n| world.put(&cache, &format!("key-{}", n % 8), 700, false));
+    world.close(cache);
+    let cache = world.open(small());
+    world.work(&cache, 100);
+    assert!(cache.stats().pinned_lost > 0);
+    world.close(cache);
 }
 
 /// A panic that is meant, without its message.

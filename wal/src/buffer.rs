@@ -6,6 +6,7 @@
 //! so, and the caller makes room outside all locks and tries again.
 
 mod flushing;
+mod room;
 mod rotation;
 
 use crossbeam_utils::CachePadded;
@@ -17,7 +18,7 @@ use crate::handover::Handover;
 use crate::header_word::{self, Attempt, Limits, MAX_UNITS, Word};
 use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
 use crate::segment::ROW_BYTES;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::tail::Tail;
 use crate::tail_head::DESCRIPTORS;
 
@@ -46,17 +47,24 @@ pub enum NoRoom {
 pub(crate) struct Place {
     pub(crate) lsn: Lsn,
     pub(crate) seq: u64,
+    /// Where it lies in the tail's memory ([`Tail::position`]); of an extent, which does not, 0.
+    pub(crate) at: usize,
 }
 
 /// Hands out prepared segments.
 pub(crate) trait Segments {
     /// The next segment, if the class may have it.
     fn take(&self, class: Class) -> Option<SegmentId>;
+
+    /// Whether there is one.
+    fn has(&self, class: Class) -> bool;
 }
 
 /// What is kept per descriptor beside the tail head: nobody needs it after a crash.
 #[derive(Debug, Default)]
 struct Side {
+    /// Where the base lies in the tail's memory. Kept, for it is a division that every writer would make several times.
+    at: AtomicUsize,
     units: AtomicU64,
     budget: AtomicU64,
     /// Bytes of an extent or a filler; its word cannot hold them.
@@ -131,23 +139,28 @@ impl Buffers {
 
     /// The largest frame that goes through the ring. A buffer may be larger than a segment, a frame may not: nothing would
     /// ever have room for it, and looking for some would use up every segment there is.
+    #[inline]
     pub(crate) fn max_frame(&self) -> u64 {
         (self.buffer_bytes - MARK_BYTES).min(self.geometry.max_frame())
     }
 
+    #[inline]
     pub(crate) fn geometry(&self) -> Geometry {
         self.geometry
     }
 
+    #[inline]
     pub(crate) fn life(&self) -> Life {
         self.life
     }
 
+    #[inline]
     fn side(&self, seq: u64) -> &Side {
         &self.sides[to_usize(seq % DESCRIPTORS as u64)]
     }
 
     /// Reserves `bytes`, a multiple of 16, for a frame. Waits for nothing.
+    #[inline]
     pub(crate) fn reserve(
         &self,
         tail: &Tail,
@@ -156,26 +169,54 @@ impl Buffers {
         class: Class,
     ) -> Result<Place, NoRoom> {
         debug_assert!(bytes.is_multiple_of(ALIGN) && bytes <= self.max_frame());
+        let seq = self.current.load(Ordering::Acquire);
+        match self.try_reserve(tail, seq, bytes) {
+            Ok(place) => Ok(place),
+            Err(attempt) => self.reserve_elsewhere(tail, segments, (seq, attempt), bytes, class),
+        }
+    }
+
+    /// After an attempt that failed.
+    #[cold]
+    fn reserve_elsewhere(
+        &self,
+        tail: &Tail,
+        segments: &impl Segments,
+        (mut seq, mut attempt): (u64, Attempt),
+        bytes: u64,
+        class: Class,
+    ) -> Result<Place, NoRoom> {
         loop {
-            let seq = self.current.load(Ordering::Acquire);
-            let (descriptor, side) = (tail.descriptor(seq), self.side(seq));
-            // Relaxed: these belong to `seq` if the compare-and-swap finds its salt; else they are thrown away (I4).
-            let limits = Limits {
-                units: side.units.load(Ordering::Relaxed),
-                budget: side.budget.load(Ordering::Relaxed),
-                row: ROW_BYTES,
-            };
-            let base = descriptor.base.load(Ordering::Relaxed);
-            match header_word::try_reserve(&descriptor.word, seq, bytes / ALIGN, limits) {
-                Attempt::At(units) => {
-                    return Ok(Place {
-                        lsn: Lsn(base + units * ALIGN),
-                        seq,
-                    });
-                }
-                Attempt::Full => self.rotate(tail, segments, seq, bytes, class)?,
-                Attempt::Stale => {}
+            if attempt == Attempt::Full {
+                self.rotate(tail, segments, seq, bytes, class)?;
             }
+            seq = self.current.load(Ordering::Acquire);
+            match self.try_reserve(tail, seq, bytes) {
+                Ok(place) => return Ok(place),
+                Err(failed) => attempt = failed,
+            }
+        }
+    }
+
+    /// One attempt, in the buffer that `current` named.
+    #[inline]
+    fn try_reserve(&self, tail: &Tail, seq: u64, bytes: u64) -> Result<Place, Attempt> {
+        let (descriptor, side) = (tail.descriptor(seq), self.side(seq));
+        // Relaxed: these belong to `seq` if the compare-and-swap finds its salt; else they are thrown away (I4).
+        let limits = Limits {
+            units: side.units.load(Ordering::Relaxed),
+            budget: side.budget.load(Ordering::Relaxed),
+            row: ROW_BYTES,
+        };
+        let base = descriptor.base.load(Ordering::Relaxed);
+        let at = side.at.load(Ordering::Relaxed);
+        match header_word::try_reserve(&descriptor.word, seq, bytes / ALIGN, limits) {
+            Attempt::At(units) => Ok(Place {
+                lsn: Lsn(base + units * ALIGN),
+                seq,
+                at: at + to_usize(units * ALIGN),
+            }),
+            failed => Err(failed),
         }
     }
 
@@ -207,7 +248,7 @@ impl Buffers {
         let seq = self.next_seq()?;
         self.install_closed(tail, seq, lsn, bytes, 1);
         rotation.offset += bytes;
-        Ok(Place { lsn, seq })
+        Ok(Place { lsn, seq, at: 0 })
     }
 
     /// Seals the current buffer if it holds anything below `lsn`, for a caller who writes it. The background is not woken:
@@ -266,6 +307,7 @@ impl Buffers {
     }
 
     /// A writer of the buffer `seq` is finished; the sealer is one. The last one hands the buffer over.
+    #[inline]
     pub(crate) fn complete(&self, tail: &Tail, seq: u64) {
         if header_word::complete(&tail.descriptor(seq).word) {
             self.handover.tell();

@@ -85,21 +85,19 @@ impl LogCore {
     /// # Errors
     /// [`Refused::NoRoom`] until room is made; [`Refused::Stopped`] for good. The frame must be no larger than
     /// [`max_ring_frame`](Self::max_ring_frame).
+    #[inline(always)]
     pub fn try_reserve(
         &self,
         spec: FrameSpec,
         class: Class,
     ) -> std::result::Result<Reservation<'_>, Refused> {
         if self.stopped.load(Ordering::Acquire) {
-            return Err(Refused::Stopped(self.why_stopped()));
+            return Err(self.refused());
         }
         let header = spec.header();
         let bytes = header.frame_bytes(1);
         if bytes > self.max_ring_frame() {
-            return Err(Refused::Stopped(WalError::TooLarge {
-                bytes,
-                max: self.max_ring_frame(),
-            }));
+            return Err(self.too_large(bytes));
         }
         match self.buffers.reserve(&self.tail, &self.store, bytes, class) {
             Ok(place) => Ok(Reservation::new(self, place, header)),
@@ -107,10 +105,21 @@ impl LogCore {
         }
     }
 
+    #[cold]
+    fn refused(&self) -> Refused {
+        Refused::Stopped(self.why_stopped())
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: u64) -> Refused {
+        let max = self.max_ring_frame();
+        Refused::Stopped(WalError::TooLarge { bytes, max })
+    }
+
     /// Reserves the place of an extent of `bytes`, whole sectors.
     pub(crate) fn try_reserve_extent(&self, bytes: u64) -> std::result::Result<Place, Refused> {
         if self.stopped.load(Ordering::Acquire) {
-            return Err(Refused::Stopped(self.why_stopped()));
+            return Err(self.refused());
         }
         self.buffers
             .reserve_extent(&self.tail, &self.store, bytes)
@@ -119,6 +128,7 @@ impl LogCore {
 
     /// The largest frame that goes through the ring; larger ones are extents.
     #[must_use]
+    #[inline]
     pub fn max_ring_frame(&self) -> u64 {
         self.buffers.max_frame()
     }
@@ -273,6 +283,19 @@ impl LogCore {
         self.buffers.reserved_end(&self.tail)
     }
 
+    /// Bytes of the ring.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u64 {
+        self.tail.ring_bytes()
+    }
+
+    /// True while a frame of `class` finds room for `bytes` more: in the ring, and in the segment being written or a prepared
+    /// one. A moment's picture: others reserve meanwhile.
+    #[must_use]
+    pub fn has_left(&self, bytes: u64, class: Class) -> bool {
+        self.buffers.has_left(&self.tail, &self.store, bytes, class)
+    }
+
     /// Gives the frame at `lsn` to `read` if it is in the ring. What no frame of the ring has as its address is
     /// [`TailRead::Other`].
     pub fn read_tail<T>(
@@ -287,18 +310,21 @@ impl LogCore {
 
     /// The segment files.
     #[must_use]
+    #[inline]
     pub fn store(&self) -> &SegmentStore {
         &self.store
     }
 
     /// The log's fixed sizes.
     #[must_use]
+    #[inline]
     pub fn geometry(&self) -> Geometry {
         self.buffers.geometry()
     }
 
     /// Which life of which cache appends.
     #[must_use]
+    #[inline]
     pub fn life(&self) -> Life {
         self.buffers.life()
     }
@@ -309,10 +335,12 @@ impl LogCore {
         self.tail.is_mapped()
     }
 
+    #[inline]
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }
 
+    #[inline]
     pub(crate) fn buffers(&self) -> &Buffers {
         &self.buffers
     }
@@ -321,6 +349,7 @@ impl LogCore {
         &self.commit
     }
 
+    #[inline]
     pub(crate) fn encode_header(
         &self,
         header: &FrameHeader,
@@ -334,6 +363,7 @@ impl LogCore {
     }
 
     /// A writer of buffer `seq` is finished; the last one of a sealed buffer wakes those who wait for it.
+    #[inline]
     pub(crate) fn writer_done(&self, seq: u64) {
         self.buffers.complete(&self.tail, seq);
     }

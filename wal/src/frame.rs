@@ -66,6 +66,7 @@ impl FrameKind {
 
     /// True when the bytes after the header are covered by the body crc; else they are filler.
     #[must_use]
+    #[inline]
     pub const fn has_body(self) -> bool {
         !matches!(self, Self::Remove | Self::Mark | Self::Pad)
     }
@@ -207,6 +208,7 @@ impl FrameHeader {
 
     /// Bytes of the chunk table.
     #[must_use]
+    #[inline]
     pub const fn table_bytes(&self) -> u64 {
         if self.flags & flags::CHUNKED == 0 {
             0
@@ -217,12 +219,14 @@ impl FrameHeader {
 
     /// Bytes after the header, without the alignment.
     #[must_use]
+    #[inline]
     pub const fn body_bytes(&self) -> u64 {
         self.key_bytes as u64 + self.table_bytes() + self.value_bytes as u64
     }
 
     /// Bytes that the frame takes in the log. Extents end on a sector of their own.
     #[must_use]
+    #[inline]
     pub const fn frame_bytes(&self, sector: u64) -> u64 {
         let align = if matches!(self.kind, FrameKind::Extent) {
             sector
@@ -234,6 +238,7 @@ impl FrameHeader {
 
     /// Where the value begins, from the frame's start.
     #[must_use]
+    #[inline]
     pub const fn value_offset(&self) -> u64 {
         HEADER_BYTES + self.key_bytes as u64 + self.table_bytes()
     }
@@ -243,19 +248,22 @@ impl FrameHeader {
     /// # Panics
     /// When `offset` is not a multiple of 16 that a segment can have.
     #[must_use]
+    #[inline]
     pub fn encode(&self, seed: Seed, offset: u64) -> [u8; to_usize(HEADER_BYTES)] {
-        let mut bytes = [0; to_usize(HEADER_BYTES)];
-        bytes[4..8].copy_from_slice(&place_of(offset).to_le_bytes());
-        bytes[8] = self.kind as u8;
-        bytes[9] = self.flags;
-        bytes[10..12].copy_from_slice(&self.key_bytes.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.value_bytes.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.hash.to_le_bytes());
-        bytes[24..28].copy_from_slice(&self.expiry.to_le_bytes());
-        bytes[28..32].copy_from_slice(&self.body_crc.to_le_bytes());
-        let crc = seed.crc(&bytes);
-        bytes[..4].copy_from_slice(&crc.to_le_bytes());
-        bytes
+        // The seed, and behind it what its crc goes on with. The crc takes its place over the seed's end when it is known.
+        let mut bytes = [0; 4 + SEED_BYTES + COVERED_BYTES];
+        bytes[4..28].copy_from_slice(&seed.0);
+        bytes[28..32].copy_from_slice(&place_of(offset).to_le_bytes());
+        bytes[32] = self.kind as u8;
+        bytes[33] = self.flags;
+        bytes[34..36].copy_from_slice(&self.key_bytes.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.value_bytes.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.hash.to_le_bytes());
+        bytes[48..52].copy_from_slice(&self.expiry.to_le_bytes());
+        bytes[52..].copy_from_slice(&self.body_crc.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[4..]);
+        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+        *bytes.last_chunk().expect("a header is shorter")
     }
 
     /// Reads the header of the frame at `offset` of its segment from the start of `bytes`.
@@ -393,17 +401,20 @@ pub(crate) fn names_place(bytes: &[u8], offset: u64) -> bool {
     })
 }
 
+#[inline]
 fn place_of(offset: u64) -> u32 {
     debug_assert!(offset.is_multiple_of(ALIGN) && offset != 0);
     to_u32(to_usize(offset / ALIGN))
 }
 
 /// The little-endian `u32` at `at`.
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
 
 /// The little-endian `u64` at `at`.
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }

@@ -44,6 +44,7 @@ pub struct Life {
 impl Life {
     /// The crc seed of a frame that this life writes at `lsn`.
     #[must_use]
+    #[inline]
     pub fn seed_of(&self, lsn: Lsn, geometry: &Geometry) -> Seed {
         Seed::new(
             self.cache_id,

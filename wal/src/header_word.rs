@@ -118,6 +118,7 @@ impl Word {
 }
 
 /// Reserves `units` in the buffer of sequence number `seq`.
+#[inline]
 pub(crate) fn try_reserve(word: &AtomicU64, seq: u64, units: u64, limits: Limits) -> Attempt {
     // Acquire: pairs with the Release store of a new buffer's word. What its number promises was seen with the number.
     let mut now = Word(word.load(Ordering::Acquire));
@@ -161,6 +162,7 @@ pub(crate) fn sealed(word: &AtomicU64, seq: u64) -> Option<Word> {
 }
 
 /// One writer is finished. True for exactly one: the last writer of a sealed buffer.
+#[inline]
 pub(crate) fn complete(word: &AtomicU64) -> bool {
     // Release: this writer's bytes; Acquire: those of the writers before, for the one who hands the buffer on (I3).
     let before = Word(word.fetch_sub(1 << WRITERS_SHIFT, Ordering::AcqRel));

@@ -19,6 +19,9 @@ mod contents;
 #[cfg(not(loom))]
 mod core;
 mod descriptors;
+#[cfg(all(feature = "model", not(loom)))]
+#[doc(hidden)]
+pub mod dry;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]

@@ -14,6 +14,7 @@ pub(crate) const REACH_BYTES: u64 = 8 << 40;
 
 /// Rounds `n` up to a multiple of `to`, a power of two.
 #[must_use]
+#[inline]
 pub const fn align_up(n: u64, to: u64) -> u64 {
     (n + to - 1) & !(to - 1)
 }
@@ -32,6 +33,7 @@ const _: () = assert!(usize::BITS == 64, "perennial needs a 64-bit machine");
     clippy::cast_possible_truncation,
     reason = "usize has 64 bits, asserted above"
 )]
+#[inline]
 pub const fn to_usize(n: u64) -> usize {
     n as usize
 }
@@ -41,6 +43,7 @@ pub const fn to_usize(n: u64) -> usize {
 /// # Panics
 /// When `n` does not fit; callers bound it by the segment size, which does.
 #[must_use]
+#[inline]
 pub fn to_u32(n: usize) -> u32 {
     u32::try_from(n).expect("lengths are bounded by the segment size, which fits u32")
 }
@@ -58,24 +61,28 @@ pub struct Lsn(pub u64);
 impl Lsn {
     /// The position `offset` bytes into segment `id`.
     #[must_use]
+    #[inline]
     pub const fn new(id: SegmentId, offset: u64, segment_bytes: u64) -> Self {
         Self(id.0 * segment_bytes + offset)
     }
 
     /// The segment this position lies in.
     #[must_use]
+    #[inline]
     pub const fn segment(self, segment_bytes: u64) -> SegmentId {
         SegmentId(self.0 / segment_bytes)
     }
 
     /// Bytes from the start of its segment.
     #[must_use]
+    #[inline]
     pub const fn offset(self, segment_bytes: u64) -> u64 {
         self.0 % segment_bytes
     }
 
     /// The position `n` bytes further on.
     #[must_use]
+    #[inline]
     pub const fn plus(self, n: u64) -> Self {
         Self(self.0 + n)
     }
@@ -95,6 +102,7 @@ impl Addr {
 
     /// The address of the frame at `lsn` of the log.
     #[must_use]
+    #[inline]
     pub const fn log(lsn: Lsn) -> Self {
         debug_assert!(lsn.0.is_multiple_of(ALIGN));
         Self(lsn.0 / ALIGN)
@@ -116,18 +124,21 @@ impl Addr {
 
     /// True for a frame in a kept segment.
     #[must_use]
+    #[inline]
     pub const fn is_kept(self) -> bool {
         self.0 & Self::KEPT != 0
     }
 
     /// The position in 16-byte units.
     #[must_use]
+    #[inline]
     pub const fn units(self) -> u64 {
         self.0 & !Self::KEPT
     }
 
     /// The position in bytes: the LSN of a log frame. One that no position fits, as a damaged row may say, is nowhere.
     #[must_use]
+    #[inline]
     pub const fn position(self) -> Lsn {
         Lsn(self.units().saturating_mul(ALIGN))
     }

@@ -64,7 +64,7 @@ impl TailMemory {
 const MAX_BUFFER_BYTES: u64 = (2 << 20) - 4096;
 
 /// Bytes of an io buffer for a ring: a quarter of it, so that one can be filled while others are written.
-fn buffer_bytes(ring_bytes: u64) -> u64 {
+pub(crate) fn buffer_bytes(ring_bytes: u64) -> u64 {
     (ring_bytes / 4).min(MAX_BUFFER_BYTES) / ALIGN * ALIGN
 }
 

@@ -4,11 +4,12 @@
     reason = "a reservation is the exclusive right to its bytes of the ring"
 )]
 
+mod whole;
+
 use crate::buffer::Place;
 use crate::core::LogCore;
 use crate::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES, flags, write_chunk_table};
 use crate::lsn::{Lsn, to_u32, to_usize};
-use crate::sync::Ordering;
 
 /// What a frame is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub struct FrameSpec {
 impl FrameSpec {
     /// The header, its body crc still open.
     #[must_use]
+    #[inline]
     pub const fn header(&self) -> FrameHeader {
         let chunked = if self.value_bytes as u64 > CHUNK_BYTES {
             flags::CHUNKED
@@ -74,30 +76,37 @@ pub struct Reservation<'a> {
 impl<'a> Reservation<'a> {
     /// Takes over a place just reserved. The frame's ready word is cleared first, before anybody can know the address
     /// (PROTOCOL hole 23): what lies there is the last lap's user data.
+    #[inline]
     pub(crate) fn new(log: &'a LogCore, place: Place, header: FrameHeader) -> Self {
-        // Relaxed: the address is published by the index's own Release store, after this.
-        log.tail().ready(place.lsn).store(0, Ordering::Relaxed);
+        log.tail().clear_ready_at(place.at);
         Self { log, place, header }
     }
 
     /// Where the frame lies.
     #[must_use]
+    #[inline]
     pub fn lsn(&self) -> Lsn {
         self.place.lsn
     }
 
     /// The first position behind the frame: [`LogCore::make_stable`] of it makes the frame durable.
     #[must_use]
+    #[inline]
     pub fn end(&self) -> Lsn {
         self.place.lsn.plus(self.header.frame_bytes(1))
     }
 
     /// The bytes after the ready word.
+    #[inline]
     fn bytes(&mut self) -> &mut [u8] {
         let len = self.header.frame_bytes(1);
         // SAFETY: I1 — the compare-and-swap that made `place` gave these bytes to this reservation alone, inside the
         // window and inside one buffer, which does not cross the ring's end. The ready word before them is only ever an atomic.
-        unsafe { self.log.tail().reserved(self.place.lsn.plus(8), len - 8) }
+        unsafe {
+            self.log
+                .tail()
+                .reserved_at(self.place.at + 8, to_usize(len) - 8)
+        }
     }
 
     /// Key, chunk table and value, to be filled.
@@ -138,11 +147,12 @@ impl<'a> Reservation<'a> {
         drop(self);
     }
 
+    #[inline]
     fn finish(&mut self) {
         let lsn = self.place.lsn;
         let header = self.log.encode_header(&self.header, lsn);
         self.bytes()[..to_usize(HEADER_BYTES) - 8].copy_from_slice(&header[8..]);
-        self.log.tail().publish_ready(lsn, &header);
+        self.log.tail().publish_ready_at(self.place.at, &header);
         self.log.writer_done(self.place.seq);
     }
 }

@@ -136,6 +136,7 @@ impl Tail {
         self.ring_bytes
     }
 
+    #[inline]
     fn u64_at(&self, offset: usize) -> &AtomicU64 {
         debug_assert!(offset.is_multiple_of(8));
         debug_assert!((offset as u64) < TAIL_HEAD_BYTES + self.ring_bytes);
@@ -146,6 +147,7 @@ impl Tail {
     }
 
     /// The descriptor of the buffer with sequence number `seq`.
+    #[inline]
     pub(crate) fn descriptor(&self, seq: u64) -> &Descriptor {
         let offset = DESCRIPTORS_AT + to_usize(seq % DESCRIPTORS as u64) * size_of::<Descriptor>();
         // SAFETY: inside the head, 16-aligned, and touched only as two atomics.
@@ -242,7 +244,8 @@ impl Tail {
         }
     }
 
-    fn position(&self, lsn: Lsn) -> usize {
+    /// Where the byte of `lsn` lies, from the start of the memory. A division: whoever needs it often keeps it.
+    pub(crate) fn position(&self, lsn: Lsn) -> usize {
         to_usize(TAIL_HEAD_BYTES + lsn.0 % self.ring_bytes)
     }
 
@@ -258,7 +261,23 @@ impl Tail {
     pub(crate) unsafe fn reserved(&self, lsn: Lsn, len: u64) -> &mut [u8] {
         debug_assert!(lsn.0 % self.ring_bytes + len <= self.ring_bytes);
         // SAFETY: in bounds by the assert; exclusive by the caller's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.base.add(self.position(lsn)), to_usize(len)) }
+        unsafe { self.reserved_at(self.position(lsn), to_usize(len)) }
+    }
+
+    /// The same at a [position](Self::position) that is known.
+    ///
+    /// # Safety
+    /// As for [`reserved`](Self::reserved), of the LSN at this position.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the reservation is the exclusive right to these bytes"
+    )]
+    #[inline]
+    pub(crate) unsafe fn reserved_at(&self, position: usize, len: usize) -> &mut [u8] {
+        debug_assert!((position + len) as u64 <= TAIL_HEAD_BYTES + self.ring_bytes);
+        // SAFETY: in bounds, for a position lies in the ring and what is reserved does not cross its end; exclusive by the
+        // caller's contract.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(position), len) }
     }
 
     /// Bytes that are complete and not yet released.
@@ -285,9 +304,23 @@ impl Tail {
     }
 
     /// Stores a finished frame's ready word, its header's first eight bytes.
-    pub(crate) fn publish_ready(&self, lsn: Lsn, header: &[u8; to_usize(HEADER_BYTES)]) {
+    fn publish_ready(&self, lsn: Lsn, header: &[u8; to_usize(HEADER_BYTES)]) {
+        self.publish_ready_at(self.position(lsn), header);
+    }
+
+    /// The same at a [position](Self::position) that is known.
+    #[inline]
+    pub(crate) fn publish_ready_at(&self, position: usize, header: &[u8; to_usize(HEADER_BYTES)]) {
         // Release: pairs with the Acquire in `read` (I2).
-        self.ready(lsn).store(u64_at(header, 0), Ordering::Release);
+        self.u64_at(position)
+            .store(u64_at(header, 0), Ordering::Release);
+    }
+
+    /// Clears a ready word: no frame is there until it is stored.
+    #[inline]
+    pub(crate) fn clear_ready_at(&self, position: usize) {
+        // Relaxed: the address is published by the index's own Release store, after this.
+        self.u64_at(position).store(0, Ordering::Relaxed);
     }
 
     /// Shows `look` bytes that the flusher is about to write.
@@ -309,7 +342,7 @@ impl Tail {
     }
 
     /// The ready word of the frame at `lsn`.
-    pub(crate) fn ready(&self, lsn: Lsn) -> &AtomicU64 {
+    fn ready(&self, lsn: Lsn) -> &AtomicU64 {
         self.u64_at(self.position(lsn))
     }
 

@@ -1,357 +1,227 @@
-//! Drives a policy as the cache does.
+//! Requests, and what the log says to them.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasherDefault;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use perennial::reclaim::{Candidate, Duel, Lane, Placement, Policy, Source, Step, View};
-use perennial_wal::SegmentId;
+use perennial::reclaim::{Duel, Policy};
+use perennial_wal::dry::DryLog;
+use perennial_wal::frame::FrameKind;
+use perennial_wal::segment::{KeptLayout, Reserve};
+use perennial_wal::{
+    Class, EXTENT_REF_BYTES, FrameSpec, Geometry, Lsn, NoRoom, SegmentId, align_down, to_u32,
+};
 
-use super::checkpoints::{Checkpoints, FRAME_BYTES, MOVED_BYTES};
-use super::segment::Segment;
-use super::{AsIs, ROW_BYTES, Shape, charge, hash};
+use super::checkpoints::Checkpoints;
+use super::index::Index;
+use super::{Shape, charge, hash, held_ready, put_spec, read_bytes};
 use crate::report::Counts;
 use crate::trace::Request;
 
-/// How often an insert looks for room. The smallest of caches are mostly checkpoints.
-const ROUNDS: usize = 4;
+/// Prepared segments: one is written next, one stays behind it.
+pub(super) const AHEAD: usize = 2;
+const RESERVE: Reserve = Reserve {
+    from_puts: 1,
+    from_removes: 1,
+    from_meta: 1,
+};
 
-/// A segment is free whenever the log has entered another.
-const FREE: u64 = 1;
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    segment: SegmentId,
-    charge: u32,
-    visits: u8,
-}
+/// There is no segment to write to, and none can be reclaimed.
+#[derive(Debug)]
+pub(super) struct Full;
 
 pub(crate) struct Engine {
-    shape: Shape,
-    policy: Box<dyn Policy>,
-    sampler: Option<Arc<Duel>>,
-    index: Index,
-    /// Oldest first; the last is open.
-    log: VecDeque<Segment>,
-    kept: Vec<Segment>,
+    pub(super) shape: Shape,
+    pub(super) policy: Box<dyn Policy>,
+    pub(super) sampler: Option<Arc<Duel>>,
+    pub(super) index: Index,
+    pub(super) log: DryLog,
     /// The open kept segments: at the head, at the hand.
-    lanes: [Option<Segment>; 2],
-    next_id: u64,
-    /// Bytes of whole log segments before the open one.
-    logged: u64,
-    checkpoints: Checkpoints,
-    /// Entries that went to kept segments.
-    moved: u64,
-    counts: Counts,
+    pub(super) lanes: [Option<(SegmentId, KeptLayout)>; 2],
+    /// Where each kept segment comes in the order of the policy.
+    pub(super) orders: BTreeMap<SegmentId, u64>,
+    pub(super) checkpoints: Checkpoints,
+    /// The segment that is being reclaimed: whoever needs room for that must not begin another.
+    pub(super) reclaiming: Option<SegmentId>,
+    /// The newest segment of the log that an entry was put in.
+    horizon: SegmentId,
+    /// Reads of entries in the log's segments from here on are no visits.
+    young_from: SegmentId,
+    /// The largest frame that goes through the ring.
+    pub(super) max_ring_frame: u64,
+    pub(super) counts: Counts,
 }
 
 impl Engine {
     pub(crate) fn new(shape: Shape, policy: Box<dyn Policy>) -> Self {
-        Self {
+        let files = shape.segments + held_ready(policy.needs_spare());
+        let geometry = Geometry::of(shape.segment_bytes);
+        let mut log = DryLog::new(geometry, shape.ring_bytes(), files);
+        log.files_mut().set_reserve(RESERVE);
+        let mut engine = Self {
             shape,
             sampler: policy.sampler(),
             policy,
-            index: HashMap::default(),
-            log: VecDeque::new(),
-            kept: Vec::new(),
+            index: Index::new(shape.shards_log2()),
+            max_ring_frame: perennial::largest_ring_frame(log.max_ring_frame()),
+            log,
             lanes: [None, None],
-            next_id: 1,
-            logged: 0,
+            orders: BTreeMap::new(),
             checkpoints: Checkpoints::default(),
-            moved: 0,
+            reclaiming: None,
+            horizon: SegmentId(0),
+            young_from: SegmentId(u64::MAX),
             counts: Counts {
                 segments: shape.segments,
                 ..Counts::default()
             },
-        }
+        };
+        engine.upkeep();
+        engine
     }
 
     pub(crate) fn replay(mut self, trace: &[Request]) -> Counts {
         for request in trace {
             self.request(request);
         }
-        let open = self
-            .log
-            .back()
-            .into_iter()
-            .chain(self.lanes.iter().flatten());
-        self.counts.flash_bytes += open.map(|segment| segment.used).sum::<u64>();
+        self.counts.flash_bytes = self.flash_bytes();
         self.counts
+    }
+
+    /// Whole segments, and of those that are open what is in them.
+    fn flash_bytes(&self) -> u64 {
+        let segment_bytes = self.shape.segment_bytes;
+        let open_log = self.log.reserved_end().offset(segment_bytes);
+        let open_kept = self.lanes.iter().flatten().map(|(_, layout)| layout.end());
+        let open: Vec<u64> = open_kept.chain([open_log]).collect();
+        let whole = self.log.files().begun() - open.len() as u64;
+        whole * segment_bytes + open.iter().sum::<u64>()
     }
 
     pub(super) fn request(&mut self, request: &Request) {
         let hash = hash(request.key);
-        let found = self.index.get_mut(&hash).map(|entry| {
-            entry.visits = (entry.visits + 1).min(3);
-            entry.charge
-        });
+        let (young_from, orders) = (self.young_from, &self.orders);
+        let counts = |id| id < young_from || orders.contains_key(&id);
+        let found = self.index.read(hash, counts);
         if let Some(duel) = &self.sampler {
-            duel.read(hash, found.map(frame_bytes));
+            let bytes = found.map(|entry| self.sampled_bytes(hash, entry.value_bytes));
+            duel.read(hash, bytes);
         }
         self.counts
             .request(request.value_bytes.into(), found.is_some());
-        if found.is_none() {
-            self.insert(hash, charge(hash, request.value_bytes));
+        if found.is_none() && self.insert(hash, request.value_bytes).is_ok() {
+            self.counts.admitted_bytes += charge(hash, request.value_bytes);
         }
     }
 
-    fn insert(&mut self, hash: u64, charge: u64) {
-        let Ok(narrow) = u32::try_from(charge) else {
-            return;
+    /// The frame's bytes, as the index of a cache has them: an extent is always larger than what the ring takes.
+    fn sampled_bytes(&self, hash: u64, value_bytes: u32) -> u32 {
+        let spec = put_spec(hash, value_bytes);
+        let bytes = read_bytes(&spec.header());
+        let bytes = if self.goes_through_the_ring(&spec) {
+            bytes
+        } else {
+            bytes.max(self.max_ring_frame + 1)
         };
-        if charge > self.shape.data_bytes() {
-            return;
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn goes_through_the_ring(&self, spec: &FrameSpec) -> bool {
+        spec.header().frame_bytes(1) <= self.max_ring_frame
+    }
+
+    fn insert(&mut self, hash: u64, value_bytes: u32) -> Result<(), Full> {
+        let spec = put_spec(hash, value_bytes);
+        let geometry = self.log.geometry();
+        if read_bytes(&spec.header()) > align_down(geometry.max_frame(), geometry.sector) {
+            return Err(Full);
         }
-        // Checkpoints and moves are in the log as well: what was free may be theirs by the time the entry comes.
-        for _ in 0..ROUNDS {
-            if !self.fits(self.log.back(), narrow) {
-                self.open_log_segment();
-                self.upkeep();
+        let (lsn, at) = self.append_entry(spec, Class::Put)?;
+        let segment_bytes = self.shape.segment_bytes;
+        let newest = lsn.max(at).segment(segment_bytes);
+        let entered = newest > self.horizon;
+        self.horizon = self.horizon.max(newest);
+        self.index
+            .insert(hash, value_bytes, at.segment(segment_bytes));
+        if let Some(duel) = &self.sampler {
+            duel.inserted(hash, self.sampled_bytes(hash, value_bytes));
+        }
+        if entered {
+            self.upkeep();
+        }
+        Ok(())
+    }
+
+    /// Returns the place of the frame that stands for the entry in the log, and that of its bytes.
+    pub(super) fn append_entry(
+        &mut self,
+        spec: FrameSpec,
+        class: Class,
+    ) -> Result<(Lsn, Lsn), Full> {
+        if self.goes_through_the_ring(&spec) {
+            let lsn = self.append(|log| log.append(spec, class))?;
+            return Ok((lsn, lsn));
+        }
+        let extent = self.append(|log| log.append_extent(spec))?;
+        let reference = FrameSpec {
+            kind: FrameKind::Ref,
+            key_bytes: 0,
+            value_bytes: to_u32(EXTENT_REF_BYTES),
+            ..spec
+        };
+        let lsn = self.append(|log| log.append(reference, class))?;
+        Ok((lsn, extent))
+    }
+
+    /// A frame of our own.
+    pub(super) fn append_meta(&mut self, kind: FrameKind, bytes: u64) -> Result<Lsn, Full> {
+        let spec = FrameSpec {
+            kind,
+            hash: 0,
+            key_bytes: 0,
+            value_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            expiry: 0,
+            flags: 0,
+        };
+        self.append(|log| log.append(spec, Class::Meta))
+    }
+
+    /// Makes room until there is some.
+    fn append(
+        &mut self,
+        attempt: impl Fn(&mut DryLog) -> Result<Lsn, NoRoom>,
+    ) -> Result<Lsn, Full> {
+        loop {
+            match attempt(&mut self.log) {
+                Ok(lsn) => return Ok(lsn),
+                Err(NoRoom::Ring) => self.log.make_ring_room(),
+                Err(NoRoom::Segment) => self.make_segments(AHEAD)?,
             }
         }
-        if !self.fits(self.log.back(), narrow) {
-            return;
-        }
-        self.append(hash, narrow);
-        self.counts.admitted_bytes += charge;
-        if let Some(duel) = &self.sampler {
-            duel.inserted(hash, frame_bytes(narrow));
-        }
     }
 
-    fn append(&mut self, hash: u64, charge: u32) {
-        if let Some(open) = self.log.back_mut() {
-            put(&mut self.index, open, hash, charge);
+    /// What the cache does whenever its log enters a segment. Where it fails, whoever needs the room next is told.
+    fn upkeep(&mut self) {
+        if self.make_segments(AHEAD).is_ok() {
+            self.note_young();
+            let _ = self.checkpoint_when_due();
         }
     }
 
-    fn open_log_segment(&mut self) {
-        if !self.log.is_empty() {
-            self.counts.flash_bytes += self.shape.segment_bytes;
-            self.logged += self.shape.segment_bytes;
-        }
-        let id = self.new_id();
-        self.log.push_back(Segment::new(id, 0));
-    }
-
-    fn new_id(&mut self) -> SegmentId {
-        self.next_id += 1;
-        SegmentId(self.next_id - 1)
-    }
-
-    fn used(&self) -> u64 {
-        (self.log.len() + self.kept.len() + self.lanes.iter().flatten().count()) as u64
-    }
-
-    fn free(&self) -> u64 {
-        self.shape.segments.saturating_sub(self.used())
+    fn note_young(&mut self) {
+        let files = self.log.files();
+        let written = files.live().len() - files.prepared();
+        let young = self.policy.young_segments(written);
+        let first = (young > 0).then(|| files.live()[written - young]);
+        self.young_from = first.unwrap_or(SegmentId(u64::MAX));
     }
 
     /// For tests.
     #[cfg(test)]
-    pub(super) fn is_within_its_capacity(&self) -> bool {
-        let all = self
-            .log
-            .iter()
-            .chain(&self.kept)
-            .chain(self.lanes.iter().flatten());
-        let fit = all
-            .into_iter()
-            .all(|segment| segment.used <= self.shape.data_bytes());
-        fit && self.used() <= self.shape.segments
+    pub(super) fn is_consistent(&self) -> bool {
+        let files = self.log.files();
+        let there = |id| files.live().contains(&id) || files.kept().contains(&id);
+        self.index.segments_in_use().all(there)
+            && self.index.shards().iter().sum::<u64>() == self.index.len()
+            && self.orders.keys().all(|id| files.kept().contains(id))
     }
-
-    /// What the cache does whenever its log enters a segment.
-    fn upkeep(&mut self) {
-        while self.free() < FREE && self.reclaim() {}
-        let segments = match self.kept.len() + self.lanes.iter().flatten().count() {
-            0 => self.shape.segments,
-            _ => self.log.len() as u64 + 1,
-        };
-        let (capacity, log) = (self.capacity(), segments * self.shape.segment_bytes);
-        if self.checkpoints.is_due(self.reserved(), capacity, log) {
-            self.checkpoint();
-        }
-    }
-
-    fn capacity(&self) -> u64 {
-        self.shape.segments * self.shape.segment_bytes
-    }
-
-    /// Where the log ends.
-    fn reserved(&self) -> u64 {
-        self.logged + self.log.back().map_or(0, |open| open.used)
-    }
-
-    fn checkpoint(&mut self) {
-        let (at, entries) = (self.reserved(), self.index.len() as u64);
-        let bytes = self.checkpoints.write(at, entries, self.sampler.is_some());
-        self.append_meta(bytes);
-    }
-
-    /// Bytes of the log that no entry has.
-    fn append_meta(&mut self, bytes: u64) {
-        let mut left = bytes;
-        while left > 0 {
-            let room = |open: &Segment| self.shape.data_bytes() - open.used;
-            let now = self.log.back().map_or(0, room).min(left);
-            if let Some(open) = self.log.back_mut() {
-                open.used += now;
-            }
-            left -= now;
-            if left > 0 {
-                self.open_log_segment();
-            }
-        }
-    }
-
-    fn reclaim(&mut self) -> bool {
-        let kept: Vec<_> = self.kept.iter().map(Segment::as_kept).collect();
-        // The last one is being written.
-        let oldest = (self.log.len() > 1).then(|| self.log[0].id);
-        let step = self.policy.next(&View {
-            segments: usize::try_from(self.shape.segments - FREE).unwrap_or(usize::MAX),
-            log_segments: self.log.len(),
-            oldest,
-            kept: &kept,
-            entries: self.index.len() as u64,
-        });
-        match step {
-            Step::Nothing => return false,
-            Step::Log(_) => self.reclaim_log(),
-            Step::Kept(id) => self.reclaim_kept(id),
-        }
-        true
-    }
-
-    fn reclaim_log(&mut self) {
-        let nothing_kept = self.kept.is_empty() && self.lanes.iter().all(Option::is_none);
-        // The log's length without its oldest segment, which is to go.
-        let younger = (self.log.len() as u64 - 1) * self.shape.segment_bytes;
-        let through = (self.logged + self.shape.segment_bytes).saturating_sub(younger);
-        if !nothing_kept && !self.checkpoints.cover(through) {
-            self.checkpoint();
-        }
-        if let Some(segment) = self.log.pop_front() {
-            let live = self.live(&segment);
-            self.decide(Source::Log, &live);
-        }
-    }
-
-    fn reclaim_kept(&mut self, id: SegmentId) {
-        let Some(at) = self.kept.iter().position(|segment| segment.id == id) else {
-            return;
-        };
-        let live = self.live(&self.kept[at]);
-        let surviving = live
-            .iter()
-            .filter(|(hash, entry)| self.keeps(Source::Kept, *hash, entry));
-        let bytes = surviving.map(|(_, entry)| u64::from(entry.charge)).sum();
-        if let Some(order) = self.policy.stays(bytes, self.shape.data_bytes()) {
-            self.kept[at].order = order;
-            for (hash, _) in live {
-                self.index.entry(hash).and_modify(|entry| entry.visits = 0);
-            }
-            return;
-        }
-        self.kept.swap_remove(at);
-        self.decide(Source::Kept, &live);
-    }
-
-    fn live(&self, segment: &Segment) -> Vec<(u64, Entry)> {
-        let entry = |hash: &u64| Some((*hash, *self.index.get(hash)?));
-        let here = |(_, entry): &(u64, Entry)| entry.segment == segment.id;
-        segment
-            .hashes
-            .iter()
-            .filter_map(entry)
-            .filter(here)
-            .collect()
-    }
-
-    fn keeps(&self, from: Source, hash: u64, entry: &Entry) -> bool {
-        let visits = entry.visits;
-        self.policy.keeps(from, Candidate { hash, visits })
-    }
-
-    fn decide(&mut self, from: Source, live: &[(u64, Entry)]) {
-        let moved_before = self.moved;
-        for (hash, entry) in live {
-            let kept = self.keeps(from, *hash, entry) && self.keep(from, *hash, entry.charge);
-            if !kept {
-                self.index.remove(hash);
-            }
-            self.policy.settle(from, *hash, kept);
-        }
-        let moved = self.moved - moved_before;
-        if moved > 0 {
-            self.append_meta(FRAME_BYTES + moved * MOVED_BYTES);
-        }
-    }
-
-    /// Moves an entry to where the policy says. False: there is no room.
-    fn keep(&mut self, from: Source, hash: u64, charge: u32) -> bool {
-        let bytes = u64::from(charge);
-        let moved = match self.policy.placement(from) {
-            Placement::Log => self.keep_in_log(hash, charge),
-            Placement::Kept { lane, order } => self.keep_in_lane(lane, order, hash, charge),
-        };
-        self.counts.moved_bytes += if moved { bytes } else { 0 };
-        moved
-    }
-
-    fn fits(&self, open: Option<&Segment>, charge: u32) -> bool {
-        open.is_some_and(|open| open.used + u64::from(charge) <= self.shape.data_bytes())
-    }
-
-    fn keep_in_log(&mut self, hash: u64, charge: u32) -> bool {
-        if !self.fits(self.log.back(), charge) {
-            if self.used() > self.shape.segments {
-                return false;
-            }
-            self.open_log_segment();
-        }
-        self.append(hash, charge);
-        true
-    }
-
-    fn keep_in_lane(&mut self, lane: Lane, order: u64, hash: u64, charge: u32) -> bool {
-        let lane = match lane {
-            Lane::Head => 0,
-            Lane::Hand => 1,
-        };
-        if !self.fits(self.lanes[lane].as_ref(), charge) {
-            // While a segment is being reclaimed one more is there for its survivors.
-            if self.used() > self.shape.segments {
-                return false;
-            }
-            let opened = Segment::new(self.new_id(), order);
-            if let Some(full) = self.lanes[lane].replace(opened) {
-                self.counts.flash_bytes += self.shape.segment_bytes;
-                self.kept.push(full);
-            }
-        }
-        self.moved += 1;
-        if let Some(open) = &mut self.lanes[lane] {
-            put(&mut self.index, open, hash, charge);
-        }
-        true
-    }
-}
-
-type Index = HashMap<u64, Entry, BuildHasherDefault<AsIs>>;
-
-/// An entry's charge without its trailer row.
-fn frame_bytes(charge: u32) -> u32 {
-    charge - u32::try_from(ROW_BYTES).unwrap_or(0)
-}
-
-fn put(index: &mut Index, open: &mut Segment, hash: u64, charge: u32) {
-    open.push(hash, charge.into());
-    let entry = Entry {
-        segment: open.id,
-        charge,
-        visits: 0,
-    };
-    index.insert(hash, entry);
 }

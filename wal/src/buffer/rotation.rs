@@ -16,6 +16,7 @@ use crate::tail_head::{DESCRIPTORS, EXTENT_UNIT};
 
 impl Buffers {
     /// The slow path of a reservation: seal the current buffer and install the next.
+    #[cold]
     pub(super) fn rotate(
         &self,
         tail: &Tail,
@@ -119,7 +120,7 @@ impl Buffers {
     }
 
     /// Bytes left in the segment for frames and their rows.
-    fn segment_room(&self, rotation: &Rotation) -> u64 {
+    pub(super) fn segment_room(&self, rotation: &Rotation) -> u64 {
         let kept = FIXED_BYTES + self.geometry.sector + rotation.rows * ROW_BYTES + rotation.offset;
         self.geometry.segment_bytes.saturating_sub(kept)
     }
@@ -165,6 +166,7 @@ impl Buffers {
             Ordering::Relaxed,
         );
         side.bytes.store(0, Ordering::Relaxed);
+        side.at.store(tail.position(lsn), Ordering::Relaxed);
         descriptor.base.store(lsn.0, Ordering::Relaxed);
         descriptor.word.store(Word::open(seq).0, Ordering::Release);
         perennial_failpoints::site!("wal::buffer::install");

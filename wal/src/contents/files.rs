@@ -80,7 +80,8 @@ impl<'a> Contents<'a> {
         FileBytes { bytes, unread }
     }
 
-    /// Reads a piece and, where the media does not give it as a whole, what it gives of it. Returns what it does not.
+    /// Reads a piece and, where the media does not give it as a whole, what it gives of it. Returns what it does not: behind
+    /// the file's end nothing was written, or lost power took its length, and that is no damage.
     fn read_in_parts(
         &self,
         segment: &ChainSegment,
@@ -94,9 +95,13 @@ impl<'a> Contents<'a> {
         {
             return Vec::new();
         }
+        let end = self.read_of(segment, file.len()).unwrap_or(u64::MAX);
         let mut unread = Vec::new();
         for (i, part) in piece.chunks_mut(PART_BYTES).enumerate() {
             let at = at + (i * PART_BYTES) as u64;
+            if at + part.len() as u64 > end {
+                break;
+            }
             if self
                 .read_of(segment, read_exact_at(file, part, at))
                 .is_none()

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub(crate) use files::Writer;
-pub use kept::KeptWriter;
+pub use kept::{KeptLayout, KeptWriter};
 use perennial_failpoints::fs::{Dir, File};
 
 use super::SegmentHeader;
@@ -283,5 +283,10 @@ impl Segments for SegmentStore {
         } else {
             None
         }
+    }
+
+    fn has(&self, class: Class) -> bool {
+        let inner = self.inner.lock();
+        inner.prepared.len() > inner.reserve.kept_from(class)
     }
 }

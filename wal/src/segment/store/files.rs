@@ -60,12 +60,13 @@ impl SegmentStore {
         Ok(file)
     }
 
-    /// Reads `len` bytes of a segment; fewer where the file ends.
+    /// Reads `len` bytes of a segment; fewer where it ends. What a damaged length asks for beyond is no memory's.
     ///
     /// # Errors
     /// What the file reports.
     pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
         let file = self.reader(segment.slot)?;
+        let len = len.min(to_usize(self.geometry.segment_bytes.saturating_sub(offset)));
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let done = bytes.len();

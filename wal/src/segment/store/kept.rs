@@ -13,6 +13,7 @@ use super::{Segment, SegmentStore, Writer};
 use crate::aligned::AlignedBuf;
 use crate::error::Result;
 use crate::frame::{FrameHeader, FrameKind};
+use crate::geometry::Geometry;
 use crate::lsn::{ALIGN, Addr, Lsn, SegmentId, align_up, to_u32, to_usize};
 use crate::segment::{Row, SegmentHeader, Trailer, zone_begin};
 
@@ -21,14 +22,20 @@ use crate::segment::{Row, SegmentHeader, Trailer, zone_begin};
 pub struct KeptWriter {
     segment: Arc<Segment>,
     writer: Writer,
-    /// Where the next frame goes.
-    at: u64,
+    layout: KeptLayout,
     /// Frames that are not written yet, from the sector `batch_at` on.
     batch: Vec<u8>,
     batch_at: u64,
     rows: Vec<Row>,
-    sector: u64,
-    segment_bytes: u64,
+}
+
+/// Where frames come to lie in a kept segment that is being filled.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptLayout {
+    geometry: Geometry,
+    /// Where the next frame goes.
+    at: u64,
+    rows: u64,
 }
 
 impl SegmentStore {
@@ -60,16 +67,14 @@ impl SegmentStore {
         };
         let segment = Arc::new(Segment { slot, header });
         self.kept.write().insert(number, Arc::clone(&segment));
-        let begin = self.geometry.data_begin();
+        let layout = KeptLayout::new(self.geometry);
         Ok(Some(KeptWriter {
             segment,
             writer,
-            at: begin,
+            layout,
             batch: Vec::new(),
-            batch_at: begin,
+            batch_at: layout.at,
             rows: Vec::new(),
-            sector: self.geometry.sector,
-            segment_bytes: self.geometry.segment_bytes,
         }))
     }
 
@@ -104,6 +109,55 @@ impl SegmentStore {
     }
 }
 
+impl KeptLayout {
+    /// Of an empty segment.
+    #[must_use]
+    pub fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            at: geometry.data_begin(),
+            rows: 0,
+        }
+    }
+
+    /// True when a frame with this header fits, with its row.
+    #[must_use]
+    pub fn has_room(&self, header: &FrameHeader) -> bool {
+        let Geometry {
+            segment_bytes,
+            sector,
+        } = self.geometry;
+        // Whole sectors are written, and an extent may need to begin on one.
+        let end = align_up(self.at, sector) + header.frame_bytes(sector);
+        align_up(end, sector) <= zone_begin(self.rows + 1, segment_bytes, sector)
+    }
+
+    /// Where the frame comes to lie; the next one comes behind it.
+    pub fn place(&mut self, header: &FrameHeader) -> u64 {
+        if header.kind == FrameKind::Extent {
+            self.at = align_up(self.at, self.geometry.sector);
+        }
+        let offset = self.at;
+        self.at += header.frame_bytes(self.geometry.sector);
+        self.rows += 1;
+        debug_assert!(self.at.is_multiple_of(ALIGN));
+        offset
+    }
+
+    /// Where the next frame goes.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.at
+    }
+
+    /// What was placed is written: the next frame begins on a sector of its own, for none is ever written twice. Returns
+    /// where that is.
+    pub fn end_batch(&mut self) -> u64 {
+        self.at = align_up(self.at, self.geometry.sector);
+        self.at
+    }
+}
+
 impl KeptWriter {
     /// The segment's number.
     #[must_use]
@@ -120,10 +174,7 @@ impl KeptWriter {
     /// True when a frame with this header fits, with its row.
     #[must_use]
     pub fn has_room(&self, header: &FrameHeader) -> bool {
-        let rows = self.rows.len() as u64 + 1;
-        // Whole sectors are written, and an extent may need to begin on one.
-        let end = align_up(self.at, self.sector) + header.frame_bytes(self.sector);
-        align_up(end, self.sector) <= zone_begin(rows, self.segment_bytes, self.sector)
+        self.layout.has_room(header)
     }
 
     /// Appends a copy of a frame: `frame` is the old one, its header `header` was proved with it.
@@ -132,21 +183,17 @@ impl KeptWriter {
     /// Without [room](Self::has_room).
     pub fn append(&mut self, header: &FrameHeader, frame: &[u8]) -> Addr {
         assert!(self.has_room(header), "the caller asked for room");
-        if header.kind == FrameKind::Extent {
-            self.at = align_up(self.at, self.sector);
-        }
-        let offset = self.at;
+        let offset = self.layout.place(header);
         let begin = to_usize(offset - self.batch_at);
-        let bytes = header.frame_bytes(self.sector);
+        let bytes = header.frame_bytes(self.layout.geometry.sector);
         self.batch.resize(begin + to_usize(bytes), 0);
         let encoded = header.encode(self.segment.seed_at(offset), offset);
         let body = to_usize(crate::frame::HEADER_BYTES + header.body_bytes());
         self.batch[begin..begin + encoded.len()].copy_from_slice(&encoded);
         self.batch[begin + encoded.len()..begin + body]
             .copy_from_slice(&frame[encoded.len()..body]);
-        self.at += bytes;
-        debug_assert!(self.at.is_multiple_of(ALIGN));
-        let addr = Addr::kept(Lsn::new(self.id(), offset, self.segment_bytes));
+        let segment_bytes = self.layout.geometry.segment_bytes;
+        let addr = Addr::kept(Lsn::new(self.id(), offset, segment_bytes));
         self.rows.push(Row {
             hash: header.hash,
             target: addr,
@@ -166,7 +213,7 @@ impl KeptWriter {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let end = align_up(self.at, self.sector);
+        let end = self.layout.end_batch();
         self.batch.resize(to_usize(end - self.batch_at), 0);
         perennial_failpoints::site!("wal::segment::kept_write");
         self.writer
@@ -176,7 +223,7 @@ impl KeptWriter {
             self.writer.sync()?;
         }
         self.batch.clear();
-        (self.at, self.batch_at) = (end, end);
+        self.batch_at = end;
         Ok(())
     }
 
@@ -191,13 +238,17 @@ impl KeptWriter {
             cache_id: header.cache_id,
             number: header.number,
             incarnation: header.joins[0].incarnation,
-            data_end: to_u32(to_usize(self.at)),
+            data_end: to_u32(to_usize(self.layout.at)),
             stable: header.stable,
             rows: std::mem::take(&mut self.rows),
         };
-        let begin = zone_begin(trailer.rows.len() as u64, self.segment_bytes, self.sector);
+        let Geometry {
+            segment_bytes,
+            sector,
+        } = self.layout.geometry;
+        let begin = zone_begin(trailer.rows.len() as u64, segment_bytes, sector);
         perennial_failpoints::site!("wal::segment::kept_trailer");
-        let bytes = trailer.encode(self.segment_bytes, self.sector);
+        let bytes = trailer.encode(segment_bytes, sector);
         self.writer.write(&AlignedBuf::copied_from(&bytes), begin)
     }
 }
