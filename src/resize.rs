@@ -67,6 +67,10 @@ impl Engine {
                 return Ok(Shrunk::Fits);
             }
             store.set_max_files(store.files().saturating_sub(1).max(wanted));
+            if store.surplus_files() == 0 {
+                // There never were more: none has to go, and nothing is given up for it.
+                return Ok(Shrunk::Fits);
+            }
         }
         let (surplus, free) = (store.surplus_files(), store.free_files());
         if free < surplus + self.kept_back(state) {

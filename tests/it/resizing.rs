@@ -110,6 +110,19 @@ fn a_shrink_evicts_by_the_policy() {
     }
 }
 
+/// It has to give no file back, so it gives no entry up: once it did, for a file that its policy likes to have free.
+#[test]
+fn a_cache_that_is_smaller_than_it_may_be_shrinks_without_evicting() {
+    for eviction in POLICIES {
+        let fs = SimFs::new(1);
+        let cache = open(&fs, options(1 << 20, eviction));
+        (0..60).for_each(|n| put(&cache, n, 400));
+        cache.resize(768 << 10).unwrap();
+        assert_eq!(there(&cache, 0..60), 60, "{eviction:?}");
+        assert_eq!(cache.stats().evicted, 0, "{eviction:?}");
+    }
+}
+
 #[test]
 fn a_capacity_out_of_range_is_refused_with_the_limit_and_nothing_happens() {
     let fs = SimFs::new(1);
