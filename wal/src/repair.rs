@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::Dir;
 
+pub(crate) use closing::blank;
 use going_on::numbers;
 
 use crate::aligned::AlignedBuf;
@@ -40,6 +41,8 @@ pub struct Mended {
     pub(crate) life: Life,
     /// Where to go on, and the rows before; `None`: in a new segment.
     pub(crate) start: Option<(Lsn, Vec<Row>)>,
+    /// Slots of files whose header could not be read: nobody knows which numbers they have.
+    pub(crate) unknown: Vec<u32>,
 }
 
 /// The frame that takes the place of a gap: `None` where it cannot be told or needs none.
@@ -151,6 +154,7 @@ impl Contents<'_> {
             geometry,
             life,
             start,
+            unknown: self.found.damaged,
         })
     }
 

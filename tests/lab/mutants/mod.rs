@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 78] = [
+const MUTANTS: [&str; 79] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -101,6 +101,7 @@ const MUTANTS: [&str; 78] = [
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",
+    "unknown-headers-stay",
     "unlogged-when-stopped",
     "unreadable-is-unwritten",
     "what-reads-well-is-trusted",

@@ -208,7 +208,7 @@ impl Contents<'_> {
     }
 }
 
-fn blank(store: &SegmentStore, geometry: Geometry, slot: u32) -> Result<()> {
+pub(crate) fn blank(store: &SegmentStore, geometry: Geometry, slot: u32) -> Result<()> {
     let zeros = AlignedBuf::zeroed(to_usize(geometry.data_begin()));
     let writer = store.writer(slot)?;
     perennial_failpoints::site!("wal::repair::blank");
