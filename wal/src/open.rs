@@ -9,7 +9,7 @@ use crate::core::{LogCore, Start};
 use crate::error::{Result, WalError};
 use crate::geometry::Geometry;
 use crate::lsn::{ALIGN, Lsn, SegmentId};
-use crate::repair::{Mended, blank};
+use crate::repair::Mended;
 use crate::scan::TailEvidence;
 use crate::segment::{Reserve, SegmentStore};
 use crate::tail::Tail;
@@ -84,7 +84,6 @@ impl Mended {
             geometry,
             life,
             start,
-            unknown,
         } = self;
         let (start, rows) = match start {
             Some(start) => start,
@@ -97,7 +96,6 @@ impl Mended {
                 Vec::new(),
             ),
         };
-        forget_unknown(&store, geometry, &unknown)?;
         let ring_bytes = tail.0.ring_bytes();
         let identity = TailIdentity {
             cache_id: life.cache_id,
@@ -121,18 +119,6 @@ impl Mended {
             buffer_bytes,
         })
     }
-}
-
-/// Headers that could not be read may be read again one day, with numbers that this life gives to others: the log of before
-/// would follow them, and go on where this recovery had given it up. So they are blanked; not before a durable header says
-/// where this life begins, for until then they are all that shows that the log's end is missing.
-fn forget_unknown(store: &SegmentStore, geometry: Geometry, unknown: &[u32]) -> Result<()> {
-    if perennial_failpoints::planted!("unknown-headers-stay") {
-        return Ok(());
-    }
-    // Others have been given a number since, or removed.
-    let mut left = unknown.iter().filter(|slot| store.is_free(**slot));
-    left.try_for_each(|slot| blank(store, geometry, *slot))
 }
 
 /// Prepares and takes a segment to begin in. Where every file is in use, the oldest is given up: a shorter log is right.

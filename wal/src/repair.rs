@@ -18,7 +18,6 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::Dir;
 
-pub(crate) use closing::blank;
 use going_on::numbers;
 
 use crate::aligned::AlignedBuf;
@@ -41,8 +40,6 @@ pub struct Mended {
     pub(crate) life: Life,
     /// Where to go on, and the rows before; `None`: in a new segment.
     pub(crate) start: Option<(Lsn, Vec<Row>)>,
-    /// Slots of files whose header could not be read: nobody knows which numbers they have.
-    pub(crate) unknown: Vec<u32>,
 }
 
 /// The frame that takes the place of a gap: `None` where it cannot be told or needs none.
@@ -101,8 +98,8 @@ impl Contents<'_> {
     /// log counts any more.
     ///
     /// # Errors
-    /// When something could not be read for a reason other than the media's, before anything is changed; or when
-    /// something cannot be written. It can be tried again: everything written so far only repeats what was there.
+    /// When something could not be read for a reason other than the media's, or no header at all, before anything is changed;
+    /// or when something cannot be written. It can be tried again: everything written so far only repeats what was there.
     pub fn mend(
         self,
         dir: Arc<dyn Dir>,
@@ -112,6 +109,7 @@ impl Contents<'_> {
         forget: bool,
     ) -> Result<Mended> {
         self.check_read()?;
+        self.found.check_bounded()?;
         // A file that the dead process had just made may have a name that is not durable yet.
         perennial_failpoints::site!("wal::repair::sync_dir");
         let synced = if perennial_failpoints::planted!("found-names-not-synced") {
@@ -154,7 +152,6 @@ impl Contents<'_> {
             geometry,
             life,
             start,
-            unknown: self.found.damaged,
         })
     }
 

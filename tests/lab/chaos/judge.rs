@@ -75,8 +75,14 @@ impl Judge {
         keys.iter().try_for_each(|key| self.look_at(cache, key))
     }
 
-    /// Looks at everything that a recovery found; what it shows stays. After `silence` nothing is known any more.
-    pub(super) fn look_at_recovered(&mut self, cache: &Cache, silence: bool) -> Result<(), String> {
+    /// Looks at everything that a recovery found; what it shows stays. After `silence` nothing is known any more. Where a
+    /// fault was `met` on the way, a miss says nothing: the entry may be there again when it can be read.
+    pub(super) fn look_at_recovered(
+        &mut self,
+        cache: &Cache,
+        silence: bool,
+        met: impl Fn() -> bool,
+    ) -> Result<(), String> {
         let keys = self.oracle().known_keys();
         self.fresh.clear();
         if silence {
@@ -87,7 +93,7 @@ impl Judge {
             let found = cache.get(&key).map_err(|e| format!("a read fails: {e}"))?;
             shown.push((key, found.map(|found| found.to_vec())));
         }
-        let strict = self.unknown.is_empty();
+        let (strict, met) = (self.unknown.is_empty(), met());
         let mut oracle = self.journal.lock().expect("nothing panics under it");
         if strict {
             oracle.check_clear(&shown, Crash::Kill)?;
@@ -97,7 +103,7 @@ impl Judge {
                 whole(key, found.as_deref())?;
                 // What the oracle knew of it is no more than that it is somebody's.
                 oracle.check_recovered(key, None, Crash::Kill)?;
-            } else {
+            } else if found.is_some() || !met || oracle.keeps() == Keeps::Everything {
                 self.strict += 1;
                 oracle.check_recovered(key, found.as_deref(), Crash::Kill)?;
             }

@@ -111,7 +111,8 @@ impl World {
         FaultFs::new(Arc::new(self.machine.clone()), plan)
     }
 
-    /// The process is gone. What was silent in its time has to be asked for at the next look.
+    /// The process is gone, and the machine is what it left: also where it was taken in the middle, with a full disk.
+    /// What was silent in its time has to be asked for at the next look.
     fn gone(&mut self) {
         let sky = std::mem::take(&mut *self.sky());
         self.met += sky.met;
@@ -141,8 +142,8 @@ impl World {
             let taken = self.sky().taken.take();
             if let Some((machine, _)) = taken {
                 drop(opened);
-                self.gone();
                 self.machine = machine;
+                self.gone();
                 self.crash(true);
                 continue;
             }
@@ -158,10 +159,18 @@ impl World {
             };
             let stats = cache.stats();
             self.say(format!(
-                "{} entries, {} replayed, {} holes, {} damaged, {} times all forgotten",
-                stats.entries, stats.replayed, stats.holes, stats.damaged, stats.forgotten_all
+                "{} entries, {} replayed, {} holes, {} damaged, {} times all forgotten, {} evicted",
+                stats.entries,
+                stats.replayed,
+                stats.holes,
+                stats.damaged,
+                stats.forgotten_all,
+                stats.evicted
             ));
-            self.judge.look_at_recovered(&cache, silence)?;
+            self.note_evictions(&cache);
+            let sky = &self.sky;
+            let met = || sky.lock().expect("nothing panics under it").met > 0;
+            self.judge.look_at_recovered(&cache, silence, met)?;
             // What was silent while it opened shows at the next look.
             self.silence = false;
             return Ok(Some((cache, mapped)));
@@ -183,14 +192,19 @@ impl World {
             let taken = self.sky().taken.take();
             if let Some((machine, oracle)) = taken {
                 self.say("taken in its middle");
+                let evicted = cache.stats().evicted > 0;
                 drop(cache);
-                self.gone();
                 self.machine = machine;
+                self.gone();
                 *self.judge.oracle() = oracle;
+                if evicted {
+                    self.judge.oracle().set_keeps(Keeps::WhatItLikes);
+                }
                 self.judge.take_back(known);
                 self.crash(mapped);
                 return Ok(());
             }
+            self.note_evictions(&cache);
             if let Then::OpenAgain = then {
                 drop(cache);
                 self.gone();
@@ -199,9 +213,6 @@ impl World {
                 };
                 (cache, mapped) = opened;
             }
-            if cache.stats().evicted > 0 {
-                self.judge.oracle().set_keeps(Keeps::WhatItLikes);
-            }
         }
         self.judge.look(&cache)?;
         self.machine_of_a_killed(cache);
@@ -209,12 +220,20 @@ impl World {
         Ok(())
     }
 
+    /// From now on absence is no loss.
+    fn note_evictions(&mut self, cache: &Cache) {
+        if cache.stats().evicted > 0 && self.judge.oracle().keeps() == Keeps::Everything {
+            self.say("evicted");
+            self.judge.oracle().set_keeps(Keeps::WhatItLikes);
+        }
+    }
+
     fn machine_of_a_killed(&mut self, cache: Cache) {
         let killed = self.machine.process_crash();
         // Its close goes to a machine that nobody looks at again.
         drop(cache);
-        self.gone();
         self.machine = killed;
+        self.gone();
     }
 
     fn do_it(&mut self, cache: &Cache, deed: Deed, mapped: bool) -> Result<Then, String> {
@@ -244,6 +263,7 @@ impl World {
                     capacity_bytes,
                 };
                 life.do_it(deed)?;
+                self.note_evictions(cache);
                 if self.rng.below(4) == 0 {
                     self.judge.look(cache)?;
                 }

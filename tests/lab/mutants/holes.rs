@@ -121,7 +121,7 @@ pub(super) const HOLES: [Hole; 45] = [
     hole(
         "hole_12_a_read_that_fails_says_nothing",
         hole_12_a_read_that_fails_says_nothing,
-        &["unknown-headers-stay"],
+        &["joined-below-the-stable", "unknown-numbers-given-again"],
     ),
     hole(
         "hole_13_only_lost_power_ends_the_log_at_a_hole",

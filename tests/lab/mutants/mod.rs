@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 79] = [
+const MUTANTS: [&str; 80] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -66,6 +66,7 @@ const MUTANTS: [&str; 79] = [
     "header-zone-not-blanked",
     "hole-ends-the-log",
     "holes-left-lying",
+    "joined-below-the-stable",
     "kept-not-synced",
     "key-not-compared",
     "last-sector-of-zeros",
@@ -101,7 +102,7 @@ const MUTANTS: [&str; 79] = [
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",
-    "unknown-headers-stay",
+    "unknown-numbers-given-again",
     "unlogged-when-stopped",
     "unreadable-is-unwritten",
     "what-reads-well-is-trusted",

@@ -46,12 +46,6 @@ impl SegmentStore {
         self.inner.lock().free.len() as u64
     }
 
-    /// True while the file of this slot may be used again.
-    #[must_use]
-    pub(crate) fn is_free(&self, slot: u32) -> bool {
-        self.inner.lock().free.contains(&slot)
-    }
-
     /// Files that are more than may be.
     #[must_use]
     pub fn surplus_files(&self) -> u64 {
