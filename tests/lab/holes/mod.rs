@@ -12,6 +12,7 @@ mod kept;
 mod on_disk;
 mod played;
 mod recovery;
+mod trailers;
 mod tricks;
 mod unreadable;
 mod write_path;
@@ -21,7 +22,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
     blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*, recovery::*,
-    unreadable::*, write_path::*,
+    trailers::*, unreadable::*, write_path::*,
 };
 use crate::effort;
 
