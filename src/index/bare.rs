@@ -4,6 +4,8 @@
     reason = "public for the measurements, behind the feature `model`"
 )]
 
+use std::convert::Infallible;
+
 use perennial_wal::Addr;
 
 use super::{ImageEntry, Index, IndexGeometry};
@@ -33,21 +35,22 @@ impl BareIndex {
     /// As an insert does it.
     pub fn insert(&self, number: u64) {
         let hash = hash(number);
-        let mut shard = self.0.lock(hash);
-        shard.prepare(hash);
-        shard.set(hash, addr(number), 7, &|_| true);
+        let reserve = |_: &mut ()| Ok::<_, Infallible>(((), addr(number)));
+        let entered = self.0.lock(hash).enter(hash, (7, 0), &|_| true, reserve);
+        entered.map_or_else(|never| match never {}, |_| ());
     }
 
     /// As an open does it with an entry of a checkpoint.
     pub fn load(&self, number: u64) {
+        let hash = hash(number);
         let entry = ImageEntry {
-            identity: hash(number) >> (64 - IDENTITY_BITS),
+            identity: hash >> (64 - IDENTITY_BITS),
             addr: addr(number),
             size_class: 7,
             visited: 0,
             pinned: false,
         };
-        self.0.load(entry, &|_| true);
+        self.0.lock(hash).load(entry, &|_| true);
     }
 
     pub fn remove(&self, number: u64) {

@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 78] = [
+const MUTANTS: [&str; 81] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -67,6 +67,7 @@ const MUTANTS: [&str; 78] = [
     "hole-ends-the-log",
     "holes-left-lying",
     "kept-not-synced",
+    "image-without-what-came-later",
     "key-not-compared",
     "last-sector-of-zeros",
     "low-is-kept",
@@ -95,12 +96,14 @@ const MUTANTS: [&str; 78] = [
     "resize-forgets-the-bound",
     "reuse-before-stable",
     "seed-without-incarnation",
+    "shard-published-before-it-is-whole",
     "shrink-unlinks-live-segment",
     "source-freed-before-move-is-stable",
     "stable-word-alone",
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",
+    "unloaded-image-reclaimed",
     "unlogged-when-stopped",
     "unreadable-is-unwritten",
     "what-reads-well-is-trusted",
