@@ -4,8 +4,6 @@
     reason = "public for the measurements, behind the feature `model`"
 )]
 
-use std::convert::Infallible;
-
 use perennial_wal::Addr;
 
 use super::{ImageEntry, Index, IndexGeometry};
@@ -35,9 +33,9 @@ impl BareIndex {
     /// As an insert does it.
     pub fn insert(&self, number: u64) {
         let hash = hash(number);
-        let reserve = |_: &mut ()| Ok::<_, Infallible>(((), addr(number)));
-        let entered = self.0.lock(hash).enter(hash, (7, 0), &|_| true, reserve);
-        entered.map_or_else(|never| match never {}, |_| ());
+        let mut shard = self.0.lock(hash);
+        shard.prepare(hash);
+        shard.set(hash, addr(number), 7, &|_| true);
     }
 
     /// As an open does it with an entry of a checkpoint.

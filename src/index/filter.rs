@@ -75,14 +75,13 @@ impl Filter {
     #[inline]
     pub(super) fn may_contain(&self, x: u64) -> bool {
         let block = self.block(x);
-        let (mut mixed, mut all) = (mix(x), 1);
-        for _ in 0..self.hashes {
-            let bit = mixed % u64::from(BLOCK_BITS);
+        let mixed = mix(x);
+        let there = |n: u32| {
+            let bit = mixed >> (n * BLOCK_BITS.ilog2()) & u64::from(BLOCK_BITS - 1);
             let word = block[to_usize(bit / WORD_BITS)].load(Ordering::Relaxed);
-            all &= word >> (bit % WORD_BITS);
-            mixed >>= BLOCK_BITS.ilog2();
-        }
-        all & 1 == 1
+            word >> (bit % WORD_BITS)
+        };
+        (0..self.hashes).fold(1, |all, n| all & there(n)) == 1
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -99,10 +98,9 @@ impl Filter {
     /// The key's bits in its block, as a word and a bit of it.
     #[inline]
     fn bits(&self, x: u64) -> impl Iterator<Item = (usize, u32)> + use<> {
-        let mut mixed = mix(x);
-        (0..self.hashes).map(move |_| {
-            let bit = mixed % u64::from(BLOCK_BITS);
-            mixed >>= BLOCK_BITS.ilog2();
+        let mixed = mix(x);
+        (0..self.hashes).map(move |n| {
+            let bit = mixed >> (n * BLOCK_BITS.ilog2()) & u64::from(BLOCK_BITS - 1);
             (to_usize(bit / WORD_BITS), 1 << (bit % WORD_BITS))
         })
     }
