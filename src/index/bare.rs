@@ -4,6 +4,8 @@
     reason = "public for the measurements, behind the feature `model`"
 )]
 
+use std::convert::Infallible;
+
 use perennial_wal::Addr;
 
 use super::{ImageEntry, Index, IndexGeometry};
@@ -33,9 +35,9 @@ impl BareIndex {
     /// As an insert does it.
     pub fn insert(&self, number: u64) {
         let hash = hash(number);
-        let mut shard = self.0.lock(hash);
-        shard.prepare(hash);
-        shard.set(hash, addr(number), 7, &|_| true);
+        let reserve = |_: &mut ()| Ok::<_, Infallible>(((), addr(number)));
+        let entered = self.0.lock(hash).enter(hash, (7, 0), &|_| true, reserve);
+        entered.map_or_else(|never| match never {}, |_| ());
     }
 
     /// As an open does it with an entry of a checkpoint.

@@ -75,13 +75,14 @@ impl Filter {
     #[inline]
     pub(super) fn may_contain(&self, x: u64) -> bool {
         let block = self.block(x);
-        let mixed = mix(x);
-        let there = |n: u32| {
-            let bit = mixed >> (n * BLOCK_BITS.ilog2()) & u64::from(BLOCK_BITS - 1);
+        let (mut mixed, mut all) = (mix(x), 1);
+        for _ in 0..self.hashes {
+            let bit = mixed % u64::from(BLOCK_BITS);
             let word = block[to_usize(bit / WORD_BITS)].load(Ordering::Relaxed);
-            word >> (bit % WORD_BITS)
-        };
-        (0..self.hashes).fold(1, |all, n| all & there(n)) == 1
+            all &= word >> (bit % WORD_BITS);
+            mixed >>= BLOCK_BITS.ilog2();
+        }
+        all & 1 == 1
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -98,9 +99,10 @@ impl Filter {
     /// The key's bits in its block, as a word and a bit of it.
     #[inline]
     fn bits(&self, x: u64) -> impl Iterator<Item = (usize, u32)> + use<> {
-        let mixed = mix(x);
-        (0..self.hashes).map(move |n| {
-            let bit = mixed >> (n * BLOCK_BITS.ilog2()) & u64::from(BLOCK_BITS - 1);
+        let mut mixed = mix(x);
+        (0..self.hashes).map(move |_| {
+            let bit = mixed % u64::from(BLOCK_BITS);
+            mixed >>= BLOCK_BITS.ilog2();
             (to_usize(bit / WORD_BITS), 1 << (bit % WORD_BITS))
         })
     }

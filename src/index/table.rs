@@ -59,11 +59,11 @@ impl TableShape {
         Filter::new(self.filter, slots.full(), self.place_bits)
     }
 
-    /// An empty filter for a table of so many buckets, and for what it grows to next, and then: a third of what it costs to
-    /// move an entry was to tell a new filter of it. Its bits are a tenth of an entry's memory, so that a tenth more of them
+    /// An empty filter for a table of so many buckets, and for what it grows to next, and then: half of what it costs to
+    /// move an entry was to tell a new filter of it. Its bits are a tenth of an entry's memory, so that a sixth more of them
     /// is little.
     fn filter_ahead(&self, buckets: u64) -> Filter {
-        let ahead = if buckets < LARGE {
+        let ahead = if buckets < AHEAD {
             buckets
         } else {
             let next = self.next_size(buckets, Phase::Spread);
@@ -127,6 +127,10 @@ pub(super) enum Phase {
 
 /// Below this a table doubles.
 pub(super) const SMALL: u64 = 64;
+
+/// From this on, some six hundred entries, a filter is made for more than its table holds. In a smaller one what a shard
+/// takes besides leaves nothing of the 16 bytes an entry.
+const AHEAD: u64 = 128;
 
 /// From this on, some ten thousand entries, a table grows by less at a time: the allocator's share has to fit in 16 bytes an
 /// entry, too. Below that it is not worth moving the entries more often.

@@ -297,12 +297,17 @@ impl LogCore {
     }
 
     /// Gives the frame at `lsn` to `read` if it is in the ring. What no frame of the ring has as its address is
-    /// [`TailRead::Other`].
+    /// [`TailRead::Other`], or, below all that is in the ring, [`TailRead::Gone`].
+    #[inline]
     pub fn read_tail<T>(
         &self,
         lsn: Lsn,
         read: impl FnOnce(&FrameHeader, &[u8]) -> T,
     ) -> TailRead<T> {
+        // Before anything else, such as the two divisions below.
+        if self.tail.is_gone(lsn) {
+            return TailRead::Gone;
+        }
         let offset = lsn.offset(self.geometry().segment_bytes);
         let seed = || self.life().seed_of(lsn, &self.geometry());
         self.tail.read(lsn, offset, seed, read)

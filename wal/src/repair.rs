@@ -98,8 +98,8 @@ impl Contents<'_> {
     /// log counts any more.
     ///
     /// # Errors
-    /// When something could not be read for a reason other than the media's, before anything is changed; or when
-    /// something cannot be written. It can be tried again: everything written so far only repeats what was there.
+    /// When something could not be read for a reason other than the media's, or no header at all, before anything is changed;
+    /// or when something cannot be written. It can be tried again: everything written so far only repeats what was there.
     pub fn mend(
         self,
         dir: Arc<dyn Dir>,
@@ -109,6 +109,7 @@ impl Contents<'_> {
         forget: bool,
     ) -> Result<Mended> {
         self.check_read()?;
+        self.found.check_bounded()?;
         // A file that the dead process had just made may have a name that is not durable yet.
         perennial_failpoints::site!("wal::repair::sync_dir");
         let synced = if perennial_failpoints::planted!("found-names-not-synced") {

@@ -3,6 +3,8 @@
 //! Every log segment names its predecessor. The chain runs from the newest number back to the oldest segment that
 //! counts; what is not in it is free, except files of others, which are left alone.
 
+mod unread;
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -15,6 +17,7 @@ use crate::segment::{
     FIXED_BYTES, HeaderFound, Join, ROW_BYTES, SegmentHeader, Trailer, TrailerRows, slot_of,
 };
 use crate::tail_head::TailHead;
+use unread::Unread;
 
 /// A segment of the chain.
 #[derive(Debug, Clone)]
@@ -53,13 +56,15 @@ pub struct Found {
     pub foreign: Vec<(String, u64)>,
     /// Files that were written to and whose header is damaged; they are among the free.
     pub damaged: Vec<u32>,
+    /// Of these, how many headers the media did not give, and the first reason.
+    pub(crate) unread: Unread,
     /// The chain breaks off before the oldest segment that counted: what lay there is missing.
     pub broken: bool,
     /// There is evidence of a newer segment than any found: the log's end is missing.
     pub end_missing: bool,
     /// The first slot number that no file of the cache has.
     pub next_slot: u32,
-    /// The largest segment number seen anywhere.
+    /// The largest segment number seen anywhere, or that a header may have which the media did not give.
     pub max_number: u64,
 }
 
@@ -84,7 +89,8 @@ pub(crate) fn find(
             continue;
         };
         let strangers = found.foreign.len();
-        match read_header(dir, &entry.name, geometry)? {
+        let (header, lost) = read_header(dir, &entry.name, geometry)?;
+        match header {
             HeaderFound::Good(header) if header.cache_id == cache_id && fits(&header, geometry) => {
                 found.max_number = found
                     .max_number
@@ -116,6 +122,7 @@ pub(crate) fn find(
             // Its header is written only once it has its full size: lost power left it as it was being made.
             HeaderFound::Damaged if entry.len < geometry.segment_bytes => found.free.push(slot),
             HeaderFound::Damaged => {
+                found.unread.count(lost);
                 found.damaged.push(slot);
                 found.free.push(slot);
             }
@@ -129,6 +136,7 @@ pub(crate) fn find(
         }
     }
     found.kept = kept.into_values().collect();
+    found.max_number = found.unread.leave_room(found.max_number, geometry);
     link(&mut found, good, geometry);
     look_for_a_missing_end(&mut found, geometry, tail);
     Ok(found)
@@ -214,7 +222,8 @@ fn look_for_a_missing_end(found: &mut Found, geometry: Geometry, tail: &TailEvid
         .chain(head.stable.map(segment_of))
         .max()
         .unwrap_or_default();
-    found.max_number = found.max_number.max(newest_used.0);
+    let newest_number = found.unread.leave_room(newest_used.0, geometry);
+    found.max_number = found.max_number.max(newest_number);
     found.end_missing = newest_used > newest;
 }
 
@@ -232,25 +241,38 @@ pub(crate) fn is_medias(error: &io::Error) -> bool {
         )
 }
 
-fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> Result<HeaderFound> {
+/// A file's header, and why the media did not give it, or not whole where what it gave is none.
+fn read_header(
+    dir: &dyn Dir,
+    name: &str,
+    geometry: Geometry,
+) -> Result<(HeaderFound, Option<WalError>)> {
     let failed = |source| {
         let path = dir.path().join(name).display().to_string();
         WalError::io("read the header of", path, 0, source)
     };
-    match dir.open(name, OpenMode::Read) {
-        Ok(file) => read_zone(&*file, name, geometry).map_err(failed),
-        Err(error) if is_medias(&error) => Ok(unreadable(name, &error)),
-        Err(error) => Err(failed(error)),
+    let read = match dir.open(name, OpenMode::Read) {
+        Ok(file) => read_zone(&*file, geometry),
+        Err(error) if is_medias(&error) => Ok(Err(error)),
+        Err(error) => Err(error),
+    };
+    match read.map_err(failed)? {
+        Ok(header) => Ok((header, None)),
+        Err(lost) => {
+            tracing::warn!(name, error = %lost, "segment header cannot be read");
+            Ok((HeaderFound::Damaged, Some(failed(lost))))
+        }
     }
 }
 
-/// The header of a file of which the media may not give all: each copy lies in half of the zone.
-fn read_zone(file: &dyn File, name: &str, geometry: Geometry) -> io::Result<HeaderFound> {
+/// The header of a file of which the media may not give all: each copy lies in half of the zone. The inner error: what it
+/// gave is no header, and what it did not give may be one.
+fn read_zone(file: &dyn File, geometry: Geometry) -> io::Result<io::Result<HeaderFound>> {
     let zone_bytes = to_usize(geometry.data_begin());
     let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
     let mut zone = vec![0; len.min(zone_bytes)];
     let lost = match read_exact_at(file, &mut zone, 0) {
-        Ok(()) => return Ok(SegmentHeader::decode(&zone)),
+        Ok(()) => return Ok(Ok(SegmentHeader::decode(&zone))),
         Err(error) if is_medias(&error) => error,
         Err(error) => return Err(error),
     };
@@ -262,18 +284,13 @@ fn read_zone(file: &dyn File, name: &str, geometry: Geometry) -> io::Result<Head
         }
     }
     Ok(match SegmentHeader::decode(&zone) {
-        // What was not read is not blank.
-        HeaderFound::Blank => unreadable(name, &lost),
-        found => found,
+        HeaderFound::Blank | HeaderFound::Damaged => Err(lost),
+        found => Ok(found),
     })
 }
 
-fn unreadable(name: &str, error: &io::Error) -> HeaderFound {
-    tracing::warn!(name, %error, "segment header cannot be read");
-    HeaderFound::Damaged
-}
-
-/// Reads a segment's trailer, if it has a good one of the chain's incarnation.
+/// Reads a segment's trailer, if it has a good one of the life that joined it last. One of a life before it, which that life
+/// could not read, says nothing of what was written since.
 pub(crate) fn read_trailer(
     file: &dyn File,
     header: &SegmentHeader,
@@ -302,8 +319,8 @@ pub(crate) fn read_trailer(
             && trailer.number == header.number
             && header
                 .joins
-                .iter()
-                .any(|join| join.incarnation == trailer.incarnation)
+                .last()
+                .is_some_and(|join| join.incarnation == trailer.incarnation)
     };
     Ok(read.finish(&fixed).filter(ours))
 }

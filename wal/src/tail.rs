@@ -369,6 +369,14 @@ impl Tail {
         header
     }
 
+    /// True when what lies at `lsn` is not in the ring any more. The floor never falls: what is below it before the pin is
+    /// below it behind. Most reads end with this, without the fence of a pin.
+    #[inline]
+    pub(crate) fn is_gone(&self, lsn: Lsn) -> bool {
+        let gone = lsn.0 < self.floor.load(Ordering::Acquire);
+        gone && !perennial_failpoints::planted!("recycling-not-checked")
+    }
+
     /// Gives the frame at `lsn` to `read` if it is here and complete. Never blocks. An `lsn` at which this life reserved
     /// no frame of the ring gets nothing: no header there proves itself.
     pub(crate) fn read<T>(
@@ -380,12 +388,6 @@ impl Tail {
     ) -> TailRead<T> {
         if !self.can_begin(lsn, offset) {
             return TailRead::Other;
-        }
-        // The floor never falls: what is below it before the pin is below it behind. Most reads end here, without the fence
-        // of a pin.
-        let gone = lsn.0 < self.floor.load(Ordering::Acquire);
-        if gone && !perennial_failpoints::planted!("recycling-not-checked") {
-            return TailRead::Gone;
         }
         let _guard = epoch::pin();
         // SeqCst: pairs with the fetch_max in `advance`: either this load sees the new floor, or the pin was before the

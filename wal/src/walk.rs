@@ -162,7 +162,7 @@ impl<'a> SegmentBytes<'a> {
                             if at < self.reserved_to {
                                 self.next_frame(at, limit)
                             } else {
-                                limit
+                                self.next_life(at, limit)
                             }
                         },
                         |h| at + h.frame_bytes(self.sector()),
@@ -211,6 +211,14 @@ impl<'a> SegmentBytes<'a> {
             && !perennial_failpoints::planted!("unreadable-is-unwritten")
     }
 
+    /// Where the next life begins, whatever is said to be reserved: a join that was put before an earlier one's place would
+    /// make damage of the whole header.
+    fn next_life(&self, at: u64, limit: u64) -> u64 {
+        let begins = self.header.joins.iter().map(|join| u64::from(join.begin));
+        let mut later = begins.filter(|begin| *begin > at);
+        later.next().unwrap_or(limit)
+    }
+
     /// The next offset behind `at` at which a frame or the next life begins.
     fn next_frame(&self, at: u64, limit: u64) -> u64 {
         let mut at = at + ALIGN;
@@ -221,7 +229,12 @@ impl<'a> SegmentBytes<'a> {
             // Never-written space is skipped a sector at a time.
             let sector = self.in_file(at).get(..to_usize(self.sector()));
             if self.ring.is_empty() && sector.is_some_and(|s| s.iter().all(|b| *b == 0)) {
-                at = align_up(at + 1, self.sector());
+                let next = align_up(at + 1, self.sector());
+                let begin = self.next_life(at, limit);
+                if next >= begin {
+                    return begin;
+                }
+                at = next;
                 continue;
             }
             if self.frame_at(at).is_ok() {
@@ -280,6 +293,33 @@ mod tests {
                 let found = found.iter().filter(|item| matches!(item, Item::Frame(_)));
                 assert_eq!(found.count(), frames, "{kind:?} over {filler} bytes");
             }
+        }
+    }
+
+    #[test]
+    fn a_gap_ends_where_the_next_life_began() {
+        let later = |begin, end| Join {
+            begin,
+            end,
+            incarnation: 4,
+            void_through: 0,
+        };
+        let mut header = header();
+        header.joins.extend([later(4096, 3600), later(5120, 4608)]);
+        for reserved_to in [0, 1024, 4096, u64::MAX] {
+            let segment = SegmentBytes {
+                header: &header,
+                file: &[0; 8192],
+                unread: &[],
+                ring: &[],
+                reserved_to,
+            };
+            let begins: Vec<u64> = segment
+                .walk()
+                .iter()
+                .map(|item| item.lsn().offset(8192))
+                .collect();
+            assert_eq!(begins, [1024, 4096, 5120], "{reserved_to}");
         }
     }
 

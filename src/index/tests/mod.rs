@@ -3,9 +3,11 @@ mod measures;
 mod model;
 mod races;
 
+use std::convert::Infallible;
+
 use perennial_wal::Addr;
 
-use super::{Index, IndexGeometry};
+use super::{Entry, Index, IndexGeometry, Live, ShardGuard};
 
 fn index(shards_log2: u8, identity_bits: u8) -> Index<()> {
     let index = Index::new(IndexGeometry {
@@ -33,7 +35,17 @@ fn all_live(_: Addr) -> bool {
 }
 
 fn put(index: &Index<()>, hash: u64, addr: Addr, class: u8) {
-    let mut shard = index.lock(hash);
-    shard.prepare(hash);
-    shard.set(hash, addr, class, &all_live);
+    enter(&mut index.lock(hash), hash, (addr, class), &all_live);
+}
+
+/// As a plain insert does it; returns what was replaced.
+fn enter(
+    shard: &mut ShardGuard<'_, ()>,
+    hash: u64,
+    (addr, class): (Addr, u8),
+    live: Live<'_>,
+) -> Option<Entry> {
+    let reserve = |_: &mut ()| Ok::<_, Infallible>(((), addr));
+    let entered = shard.enter(hash, (class, 1), live, reserve);
+    entered.unwrap().1
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use perennial_wal::Addr;
 use quickcheck::{Arbitrary, Gen, quickcheck};
 
-use super::{addr, hash, index};
+use super::{addr, enter, hash, index};
 use crate::index::{Entry, Index};
 
 /// Few keys, so that operations meet; half of them share all but the last bits of their hash.
@@ -107,8 +107,14 @@ impl Model {
         let units = units.max(self.dead);
         let entry = fresh(units);
         let mut shard = self.index.lock(key.0);
-        shard.prepare(key.0);
-        let replaced = shard.set(key.0, entry.addr, entry.size_class, &self.is_live());
+        // Either way, in turn.
+        let replaced = if entry.addr.units().is_multiple_of(2) {
+            let new = (entry.addr, entry.size_class);
+            enter(&mut shard, key.0, new, &self.is_live())
+        } else {
+            shard.prepare(key.0);
+            shard.set(key.0, entry.addr, entry.size_class, &self.is_live())
+        };
         drop(shard);
         self.agree(key, replaced);
         self.map.insert(identity(key), entry);

@@ -5,7 +5,7 @@ use std::thread;
 
 use perennial_wal::Addr;
 
-use super::{addr, all_live, hash, index, put};
+use super::{addr, all_live, enter, hash, index, put};
 use crate::index::{Entry, Index};
 
 /// Every address and class written here follows from the other, so a torn slot shows.
@@ -161,9 +161,8 @@ fn a_touch_never_brings_an_old_address_back() {
     look_while(touch, || {
         for n in 0..300_000 {
             let mut shard = index.lock(key);
-            shard.prepare(key);
             let (addr, class) = whole(n);
-            shard.set(key, addr, class, &all_live);
+            enter(&mut shard, key, (addr, class), &all_live);
             let now = shard.get(key).unwrap();
             assert_eq!((now.addr, now.size_class), (addr, class));
             if n % 8 == 0 {

@@ -11,47 +11,57 @@ use super::failing_syncs::{WRITES, play};
 use crate::driver::{Perennial, small};
 
 const EIO: i32 = 5;
+const LIFE: &[u8] = b"life";
 const SECTOR: u64 = 512;
 
 fn driver() -> Perennial {
     Perennial(small(1 << 20))
 }
 
-/// The script up to each of its steps, with the power lost then.
-fn dark() -> Result<Vec<(SimFs, Oracle)>, String> {
-    let one = |steps: usize| {
+/// The machine after each step of the script: killed, and without power.
+fn crashed() -> Result<Vec<(SimFs, Oracle, Crash)>, String> {
+    let mut all = Vec::new();
+    for steps in 1..=WRITES.len() {
         let machine = SimFs::new(1);
         let mut oracle = Oracle::new(Keeps::WhatItLikes);
         let store = driver().open(Arc::new(machine.clone()))?;
         play(&store, &mut oracle, &WRITES[..steps])?;
+        let killed = machine.process_crash();
         // The process ends here; it closes nothing.
         std::mem::forget(store);
-        Ok((machine.power_loss(steps as u64), oracle))
-    };
-    (1..=WRITES.len()).map(one).collect()
+        let dark = machine.power_loss(steps as u64);
+        all.push((killed, oracle.clone(), Crash::Kill));
+        all.push((dark, oracle, Crash::Power));
+    }
+    Ok(all)
 }
 
 /// Opens the machine through `plan`, and then, whatever came of it, as it is; the power fails in between.
-fn judge(machine: &SimFs, oracle: &Oracle, plan: Plan) -> Result<(), String> {
+fn judge(machine: &SimFs, oracle: &Oracle, crash: Crash, plan: Plan) -> Result<(), String> {
     let (machine, mut oracle) = (machine.process_crash(), oracle.clone());
     let fs = FaultFs::new(Arc::new(machine.clone()), plan);
+    let mut goes_on = false;
     if let Ok(store) = driver().open(Arc::new(fs)) {
-        look(&store, &mut oracle)?;
-        store.put(b"life", b"goes on", true)?;
+        look(&store, &mut oracle, crash)?;
+        store.put(LIFE, b"goes on", true)?;
+        goes_on = true;
         std::mem::forget(store);
     }
     for seed in 0..2 {
         let store = driver().open(Arc::new(machine.power_loss(seed)))?;
-        look(&store, &mut oracle.clone())?;
+        look(&store, &mut oracle.clone(), Crash::Power)?;
+        if goes_on && store.get(LIFE)?.is_none() {
+            return Err("what was durable after the recovery is gone".to_owned());
+        }
         std::mem::forget(store);
     }
     Ok(())
 }
 
-fn look(store: &impl Store, oracle: &mut Oracle) -> Result<(), String> {
+fn look(store: &impl Store, oracle: &mut Oracle, crash: Crash) -> Result<(), String> {
     for key in oracle.known_keys() {
         let found = store.get(&key)?;
-        oracle.check_recovered(&key, found.as_deref(), Crash::Power)?;
+        oracle.check_recovered(&key, found.as_deref(), crash)?;
     }
     Ok(())
 }
@@ -72,12 +82,13 @@ fn bad_sector(name: String, place: Range<u64>) -> Plan {
     })
 }
 
-/// After lost power each sector of each segment is unreadable in turn, that of the newest durable entry among them: what the
+/// After a kill and after lost power each sector of each segment is unreadable in turn, that of the newest durable entry among them: what the
 /// entry replaced does not show.
 #[test]
 pub(crate) fn hole_12_a_bad_sector_was_written() -> Result<(), String> {
     let mut tried = 0;
-    for (steps, (machine, oracle)) in (1..).zip(dark()?) {
+    for (nth, (machine, oracle, crash)) in (0..).zip(crashed()?) {
+        let steps = 1 + nth / 2;
         for name in machine.file_names(Path::new("/cache")) {
             let content = machine.read_file(&Path::new("/cache").join(&name));
             let written = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
@@ -87,9 +98,10 @@ pub(crate) fn hole_12_a_bad_sector_was_written() -> Result<(), String> {
                     continue;
                 }
                 let plan = bad_sector(name.clone(), n * SECTOR..(n + 1) * SECTOR);
-                let judged = judge(&machine, &oracle, plan);
-                judged
-                    .map_err(|why| format!("seed 1, {steps} steps, sector {n} of {name}: {why}"))?;
+                let judged = judge(&machine, &oracle, crash, plan);
+                judged.map_err(|why| {
+                    format!("seed 1, {steps} steps, {crash:?}, sector {n} of {name}: {why}")
+                })?;
                 tried += 1;
             }
         }
@@ -101,7 +113,8 @@ pub(crate) fn hole_12_a_bad_sector_was_written() -> Result<(), String> {
 /// The recovery's reads fail, one of them or all from one on.
 #[test]
 pub(crate) fn hole_12_a_read_that_fails_says_nothing() -> Result<(), String> {
-    for (steps, (machine, oracle)) in (1..).zip(dark()?) {
+    for (nth, (machine, oracle, crash)) in (0..).zip(crashed()?) {
+        let steps = 1 + nth / 2;
         for for_good in [false, true] {
             for n in 1..=reads(&machine)? {
                 let mut nth = 0;
@@ -114,9 +127,9 @@ pub(crate) fn hole_12_a_read_that_fails_says_nothing() -> Result<(), String> {
                         Action::Pass
                     }
                 });
-                let judged = judge(&machine, &oracle, plan);
+                let judged = judge(&machine, &oracle, crash, plan);
                 judged.map_err(|why| {
-                    format!("seed 1, {steps} steps, read {n} fails, for good: {for_good}: {why}")
+                    format!("seed 1, {steps} steps, {crash:?}, read {n} fails, for good: {for_good}: {why}")
                 })?;
             }
         }

@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 47] = [
+pub(super) const HOLES: [Hole; 48] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -134,6 +134,11 @@ pub(super) const HOLES: [Hole; 47] = [
         "hole_12_a_bad_sector_was_written",
         hole_12_a_bad_sector_was_written,
         &["unreadable-is-unwritten"],
+    ),
+    hole(
+        "hole_12_a_read_that_fails_says_nothing",
+        hole_12_a_read_that_fails_says_nothing,
+        &["joined-below-the-stable", "unknown-numbers-given-again"],
     ),
     hole(
         "hole_13_only_lost_power_ends_the_log_at_a_hole",

@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 81] = [
+const MUTANTS: [&str; 83] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -66,8 +66,9 @@ const MUTANTS: [&str; 81] = [
     "header-zone-not-blanked",
     "hole-ends-the-log",
     "holes-left-lying",
-    "kept-not-synced",
     "image-without-what-came-later",
+    "joined-below-the-stable",
+    "kept-not-synced",
     "key-not-compared",
     "last-sector-of-zeros",
     "low-is-kept",
@@ -103,6 +104,7 @@ const MUTANTS: [&str; 81] = [
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",
+    "unknown-numbers-given-again",
     "unloaded-image-reclaimed",
     "unlogged-when-stopped",
     "unreadable-is-unwritten",

@@ -16,9 +16,8 @@ use crate::segment::{
 const WORTH_JOINING: u64 = 16;
 
 impl OpenEnd {
-    /// True when a life can go on in the segment.
-    pub(super) fn has_room(&self, rows: &[Row], geometry: Geometry) -> bool {
-        let begin = align_up(self.end, geometry.sector);
+    /// True when a life can go on in the segment from `begin` on.
+    pub(super) fn has_room(&self, begin: u64, rows: &[Row], geometry: Geometry) -> bool {
         let taken = begin + FIXED_BYTES + geometry.sector + rows.len() as u64 * ROW_BYTES;
         let room = geometry.segment_bytes.saturating_sub(taken);
         !self.finished && room >= geometry.segment_bytes / WORTH_JOINING
@@ -26,6 +25,24 @@ impl OpenEnd {
 }
 
 impl Contents<'_> {
+    /// Where the next life's frames may begin in the last segment; behind its end: in another one.
+    ///
+    /// Never below the stable LSN. Where damage took the log's last frames, the accepted ones end before it, and what attests
+    /// it, be it only a tail's head that lost power brings back, would make damage of the unwritten rest behind what the next
+    /// life wrote below it: all that was durable in it was forgotten.
+    pub(super) fn next_begin(&self, end: &OpenEnd) -> u64 {
+        let segment_bytes = self.geometry.segment_bytes;
+        let header = &self.segment(end).header;
+        let attested = if perennial_failpoints::planted!("joined-below-the-stable") {
+            0
+        } else {
+            let begin = Lsn::new(header.number, 0, segment_bytes);
+            self.stable.0.saturating_sub(begin.0).min(segment_bytes)
+        };
+        let begin = align_up(end.end.max(attested), self.geometry.sector);
+        begin.max(last_begin(header))
+    }
+
     /// The mark that ends a segment behind its last accepted frame, or a sector that a life began and left empty. Returns
     /// where the frames end now. Where there is no room for it, or the sector cannot be read, the trailer must do.
     pub(super) fn finish(
@@ -128,7 +145,7 @@ impl Contents<'_> {
         let segment = self.segment(end);
         let mut header = segment.header.clone();
         let rows = end.rows();
-        let (mut data_end, mut begin) = (end.end, align_up(end.end, geometry.sector));
+        let (mut data_end, mut begin) = (end.end, self.next_begin(end));
         // A life that left nothing gives up its place, or opening and closing alone would fill segment after segment.
         let gives_up = |last: &mut Join, begin: u64| u64::from(last.begin) == begin;
         let kept = header.joins.len()
@@ -142,8 +159,12 @@ impl Contents<'_> {
             let start = Lsn::new(header.number, begin, geometry.segment_bytes);
             return Ok(Some((start, rows)));
         }
-        let has_room = end.has_room(&rows, geometry);
+        let has_room = end.has_room(begin, &rows, geometry);
         let go_on = has_room && kept + 1 < MAX_JOINS;
+        if !go_on {
+            // What is stable behind it lies in no sector of this segment.
+            begin = align_up(data_end, geometry.sector).max(last_begin(&header));
+        }
         let void = self.found.max_number > header.number.0;
         // Also where nothing will follow here: frames behind a cut must not count again if the trailer rots.
         let cut = !end.finished;
@@ -154,10 +175,12 @@ impl Contents<'_> {
                 self.blank_cut_segments(store, geometry)?;
             }
             data_end = self.finish(store, geometry, end)?;
-            begin = align_up(data_end, geometry.sector);
+            begin = align_up(data_end, geometry.sector).max(last_begin(&header));
         }
         header.joins.pop_if(|last| gives_up(last, begin));
-        if (go_on || void || cut) && header.joins.len() < MAX_JOINS {
+        // In the last sector no life can begin any more: a join behind it would make damage of the whole header.
+        let has_place = header.joins.len() < MAX_JOINS && begin < geometry.segment_bytes;
+        if (go_on || void || cut) && has_place {
             header.joins.push(Join {
                 begin: to_u32(to_usize(begin)),
                 end: to_u32(to_usize(data_end)),
@@ -206,6 +229,11 @@ impl Contents<'_> {
             .copied()
             .try_for_each(|slot| blank(store, geometry, slot))
     }
+}
+
+/// Where the newest life of a segment began: none that follows it begins before.
+fn last_begin(header: &SegmentHeader) -> u64 {
+    header.joins.last().map_or(0, |last| u64::from(last.begin))
 }
 
 fn blank(store: &SegmentStore, geometry: Geometry, slot: u32) -> Result<()> {

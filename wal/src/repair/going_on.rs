@@ -24,11 +24,12 @@ impl Contents<'_> {
         // would prove themselves to the next recovery.
         let same_boot =
             self.tail.same_boot || perennial_failpoints::planted!("gone-on-after-a-reboot");
-        let sound = same_boot && !self.found.broken && !self.found.end_missing;
+        let found = &self.found;
+        let sound = same_boot && !found.broken && !found.end_missing && found.unread.is_empty();
         let last = self.ends.last().filter(|_| sound && self.clean)?;
         // A life that does not go on here closes the segment, and it is the join that says where its frames end while
         // the trailer is not on the disk yet.
-        if !last.has_room(&last.rows(), self.geometry) {
+        if !last.has_room(self.next_begin(last), &last.rows(), self.geometry) {
             return None;
         }
         let incarnation = last_incarnation(self.segment(last))?;

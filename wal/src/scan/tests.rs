@@ -311,6 +311,43 @@ fn only_the_medias_errors_are_damage() {
     assert!(matches!(failing(24), Err(WalError::Io { .. })));
 }
 
+/// What is found where the media does not give the headers of `lost`.
+fn found_without(lost: &'static [&str], tail: &TailEvidence<'_>) -> Found {
+    let files: Vec<_> = (1..4)
+        .map(|n| (u32::try_from(n).unwrap(), header(n, n.max(2) - 1).encode()))
+        .collect();
+    let plan = Plan::new(|call| match call.kind {
+        CallKind::Read if lost.contains(&call.name) => Action::FailRaw(5),
+        _ => Action::Pass,
+    });
+    found_with(&FaultFs::new(Arc::new(machine(&files)), plan), tail).unwrap()
+}
+
+/// Two lives gave the same numbers where a header could not be read in between.
+#[test]
+fn numbers_begin_beyond_those_that_could_not_be_read() {
+    let none = TailEvidence::default();
+    assert_eq!(found_without(&[], &none).max_number, 3);
+    for lost in [&["seg-000003"][..], &["seg-000001", "seg-000003"]] {
+        let found = found_without(lost, &none);
+        assert!(found.max_number > REACH_BYTES / 64 / SEGMENT, "{found:?}");
+        assert!(found.check_bounded().is_ok());
+    }
+    // Rot stays what it is.
+    let rotten = found(&[(1, header(1, 1).encode()), (2, vec![7; 1024])]);
+    assert_eq!((rotten.damaged, rotten.max_number), (vec![2], 1));
+}
+
+#[test]
+fn where_no_header_can_be_read_only_a_tail_bounds_the_numbers() {
+    let lost = &["seg-000001", "seg-000002", "seg-000003"];
+    let nothing = found_without(lost, &TailEvidence::default());
+    assert!(matches!(nothing.check_bounded(), Err(WalError::Io { .. })));
+    let bounded = found_without(lost, &tail(3 * SEGMENT + 1024, 0, 0, false));
+    assert!(bounded.check_bounded().is_ok() && bounded.end_missing);
+    assert!(bounded.max_number > REACH_BYTES / 64 / SEGMENT);
+}
+
 fn trailer(rows: u64) -> Trailer {
     let row = |n: u64| Row {
         hash: n,
@@ -344,7 +381,13 @@ fn read_back(trailer: &Trailer, segment_bytes: u64) -> Option<Trailer> {
         sector: 512,
     };
     let header = SegmentHeader {
-        joins: vec![join(1024, 0), join(2048, 0)],
+        joins: vec![
+            Join {
+                incarnation: 76,
+                ..join(1024, 0)
+            },
+            join(2048, 0),
+        ],
         ..header(1, 1)
     };
     read_trailer(&*file, &header, geometry).unwrap()
@@ -383,6 +426,12 @@ fn a_trailer_of_another_cache_segment_or_life_does_not_count() {
     for other in others {
         assert_eq!(read_back(&other, SEGMENT), None, "{other:?}");
     }
+    // Another life has gone on behind it.
+    let first = Trailer {
+        incarnation: 76,
+        ..trailer(3)
+    };
+    assert_eq!(read_back(&first, SEGMENT), None);
 }
 
 #[test]

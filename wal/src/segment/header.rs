@@ -201,7 +201,7 @@ impl SegmentHeader {
     }
 
     /// False for what no life of any log writes: its positions would be calculated with.
-    fn is_sound(&self) -> bool {
+    pub(crate) fn is_sound(&self) -> bool {
         let segment_bytes = u64::from(self.segment_bytes);
         let numbers = (END_OF_POSITIONS.checked_div(segment_bytes)).unwrap_or(0);
         let number = self.number.0;

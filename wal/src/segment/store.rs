@@ -211,6 +211,7 @@ impl SegmentStore {
 
     /// The oldest log segment that counts. LogCore addresses below it are free space.
     #[must_use]
+    #[inline]
     pub fn oldest(&self) -> SegmentId {
         SegmentId(self.oldest.load(Ordering::Acquire))
     }

@@ -179,6 +179,7 @@ impl SegmentStore {
 
     /// Writes a segment's header zone and syncs it.
     pub(crate) fn write_header_durably(&self, slot: u32, header: &SegmentHeader) -> Result<()> {
+        debug_assert!(header.is_sound(), "{header:?} would be damage");
         let writer = self.writer(slot)?;
         perennial_failpoints::site!("wal::segment::header_write");
         writer.write(&AlignedBuf::copied_from(&header.encode()), 0)?;
