@@ -304,7 +304,7 @@ pub(crate) fn read_trailer(
     }
     let end = geometry.segment_bytes - FIXED_BYTES;
     let mut read = TrailerRows::with_capacity(to_usize(rows));
-    let mut piece = [0; to_usize(ROW_BYTES) * 2048];
+    let mut piece = vec![0; to_usize(ROW_BYTES * rows.min(2048))];
     let mut at = end - rows * ROW_BYTES;
     while at < end {
         let bytes = to_usize(end - at).min(piece.len());

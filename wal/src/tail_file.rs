@@ -49,7 +49,7 @@ fn give_full_size(dir: &dyn Dir, file: &dyn File, len: u64) -> std::io::Result<(
     if had < len {
         perennial_failpoints::site!("wal::tail_file::allocate");
         file.allocate(len)?;
-        let zeros = vec![0; 1 << 20];
+        let zeros = vec![0; to_usize((len - had).min(1 << 20))];
         let mut at = had;
         while at < len {
             let n = (len - at).min(zeros.len() as u64);

@@ -124,6 +124,25 @@ impl Memory {
         self.read_bytes(at, words.into_remainder());
     }
 
+    /// The same bytes in memory of its own; what a thread stores meanwhile may be torn, as in [`Memory::read`].
+    pub(super) fn copy(&self) -> Self {
+        let copy = Self::new(self.len);
+        // SAFETY: `len` bytes of an allocation that is initialised and that nobody else has the address of yet.
+        let out = unsafe { std::slice::from_raw_parts_mut(copy.start.as_ptr(), copy.len) };
+        self.read(0, out);
+        copy
+    }
+
+    /// True when `[at, at + bytes.len())` holds just that.
+    pub(super) fn holds(&self, at: usize, bytes: &[u8]) -> bool {
+        let mut here = [0; 512];
+        bytes.chunks(here.len()).zip(0usize..).all(|(piece, n)| {
+            let here = &mut here[..piece.len()];
+            self.read(at + n * 512, here);
+            *here == *piece
+        })
+    }
+
     fn read_bytes(&self, at: usize, out: &mut [u8]) {
         for (i, byte) in out.iter_mut().enumerate() {
             // SAFETY: in bounds: only called from `read`, after its check.

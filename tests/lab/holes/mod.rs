@@ -13,6 +13,7 @@ mod loaded;
 mod on_disk;
 mod played;
 mod recovery;
+mod trailers;
 mod tricks;
 mod unreadable;
 mod write_path;
@@ -22,7 +23,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
     blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*, loaded::*,
-    recovery::*, unreadable::*, write_path::*,
+    recovery::*, trailers::*, unreadable::*, write_path::*,
 };
 use crate::effort;
 

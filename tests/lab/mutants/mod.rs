@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 83] = [
+const MUTANTS: [&str; 84] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -104,6 +104,7 @@ const MUTANTS: [&str; 83] = [
     "tail-not-in-the-capacity",
     "tier-by-key",
     "trailer-before-data",
+    "trailer-of-no-boot-trusted",
     "unknown-numbers-given-again",
     "unloaded-image-reclaimed",
     "unlogged-when-stopped",

@@ -360,13 +360,7 @@ impl Inode {
 
     /// The same file in another image: no handles, no maps, the same unsynced changes.
     pub(super) fn copy(&self) -> Self {
-        let memory = self.memory.as_ref().map(|memory| {
-            let copy = Memory::new(memory.len());
-            let mut bytes = vec![0; memory.len()];
-            memory.read(0, &mut bytes);
-            copy.write(0, &bytes);
-            Arc::new(copy)
-        });
+        let memory = self.memory.as_ref().map(|memory| Arc::new(memory.copy()));
         Self {
             content: self.content.clone(),
             pending: self.pending.clone(),
@@ -382,14 +376,12 @@ impl Inode {
 
 /// Where `memory` differs from the content beneath it.
 fn dirty_pieces(content: &[u8], memory: &Memory) -> Vec<(Range<usize>, Vec<u8>)> {
-    let mut dirty = Vec::new();
-    let mut bytes = [0; MAP_ALIGN];
-    for piece in pieces(0..memory.len(), MAP_ALIGN) {
-        let bytes = &mut bytes[..piece.len()];
-        memory.read(piece.start, bytes);
-        if *bytes != content[piece.clone()] {
-            dirty.push((piece, bytes.to_vec()));
-        }
-    }
-    dirty
+    let differs = |piece: &Range<usize>| !memory.holds(piece.start, &content[piece.clone()]);
+    let bytes_of = |piece: Range<usize>| {
+        let mut bytes = vec![0; piece.len()];
+        memory.read(piece.start, &mut bytes);
+        (piece, bytes)
+    };
+    let dirty = pieces(0..memory.len(), MAP_ALIGN).filter(differs);
+    dirty.map(bytes_of).collect()
 }

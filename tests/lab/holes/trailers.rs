@@ -1,0 +1,38 @@
+//! What says where a segment ends.
+
+use perennial_failpoints::lab::{Keeps, Options, Step};
+
+use super::run_as;
+use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
+
+/// After a power loss the last segment has no room for its ending mark, so its trailer says where it ends. The recovery is killed
+/// before it syncs that; the next one reads it well, and the tail says nothing of this boot: the first had not come to
+/// write one. Where the log goes on behind a trailer that is on no disk, and power is lost again, all is given up.
+#[test]
+pub(crate) fn hole_15_a_trailer_is_written_again_whatever_the_tail_says() -> Result<(), String> {
+    let driver = Undamaged(Perennial(small(1 << 20)));
+    let script = [
+        Step::Abandon { key: 1, len: 1440 },
+        Step::Other(CHECKPOINT),
+        Step::Reopen,
+        Step::put(2, 1016),
+        Step::put(3, 94),
+        Step::put(2, 2963),
+        Step::Other(CHECKPOINT),
+        Step::put(2, 393),
+        Step::put(0, 1000),
+        Step::Flush,
+        Step::put(3, 4566),
+        Step::Reopen,
+        Step::put(5, 173),
+        Step::Flush,
+        Step::Reopen,
+    ];
+    let options = Options {
+        crash_one_recovery_in: 16,
+        depth: 2,
+        ..Options::new(Keeps::Everything)
+    };
+    let last = script.len() - 2;
+    run_as("hole 15, trailers", &driver, options, (&script, last))
+}
