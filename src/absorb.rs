@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 
-use perennial_recovery::{Entry, Left, Machine, Moved};
+use perennial_recovery::{Entry, Head, Left, Machine, Moved, PartRef};
 use perennial_wal::segment::Row;
 use perennial_wal::{ALIGN, Addr, Contents, Geometry, Lsn, SegmentId};
 
 use crate::fetch::Flights;
-use crate::index::{Index, size_class};
+use crate::index::{Index, ShardGuard, size_class};
+use crate::later::{Later, What};
 use crate::ledger::Ledger;
 use crate::pins::{Pins, is_pinned};
 
@@ -15,42 +16,173 @@ use crate::pins::{Pins, is_pinned};
 ///
 /// An entry may be loaded from a checkpoint at an address whose segment is gone: a `Move` behind says where it is now. So
 /// all addresses count while the log is replayed, and [`settle`](Self::settle) drops what is nowhere.
+///
+/// The image of a large checkpoint is not loaded here: what the log says behind it is kept, shard by shard, for whoever
+/// [loads](crate::loading) the shard.
 pub(crate) struct Absorb<'a> {
     index: &'a Index<Flights>,
     ledger: &'a Ledger,
     pins: &'a Pins,
+    places: Places,
+    /// Images of more entries are left for later.
+    at_once: u64,
+    unloaded: Option<Unloaded>,
+    /// Operations whose part of the index is being loaded.
+    pending: VecDeque<(u64, What)>,
+}
+
+/// Which addresses there are.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
     oldest: SegmentId,
     /// Numbers of the kept segments, ascending.
     kept: Vec<SegmentId>,
-    segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
     /// Where the newest segment ends, in units: no address lies behind.
     end_units: u64,
-    /// Operations whose part of the index is being loaded.
-    pending: VecDeque<Operation>,
 }
 
-struct Operation {
-    hash: u64,
-    what: What,
+/// Shards whose entries are still in a checkpoint, and what happened to these behind it.
+#[derive(Debug)]
+pub(crate) struct Unloaded {
+    pub(crate) shards: Vec<UnloadedShard>,
+    /// Some of the entries are pinned.
+    pub(crate) pinned: bool,
+    pub(crate) places: Places,
 }
 
-enum What {
-    Put { addr: Addr, class: u8, pinned: bool },
-    Remove,
-    Move { old: Addr, new: Addr, class: u8 },
+impl Unloaded {
+    /// True when some entries are pinned, or were.
+    pub(crate) fn has_pinned(&self) -> bool {
+        self.pinned || self.shards.iter().any(|shard| shard.later.has_pinned())
+    }
+}
+
+/// One of them.
+#[derive(Debug, Default)]
+pub(crate) struct UnloadedShard {
+    pub(crate) parts: Vec<PartRef>,
+    pub(crate) later: Later,
+}
+
+/// Counts what lives where.
+pub(crate) trait Count {
+    fn add(&mut self, addr: Addr);
+    fn subtract(&mut self, addr: Addr);
+}
+
+impl Count for &Ledger {
+    fn add(&mut self, addr: Addr) {
+        Ledger::add(self, addr);
+    }
+
+    fn subtract(&mut self, addr: Addr) {
+        Ledger::subtract(self, addr);
+    }
 }
 
 /// How many operations wait for their part of the index to come into the processor's caches: more than go by while one
 /// line comes from memory, fewer than push each other's lines out.
 const AHEAD: usize = 16;
 
+impl Places {
+    /// False for what a row may say and no log has.
+    pub(crate) fn is_possible(&self, addr: Addr) -> bool {
+        addr.units() < self.end_units
+    }
+
+    pub(crate) fn counts(&self, addr: Addr) -> bool {
+        let segment = addr.position().segment(self.segment_bytes);
+        if addr.is_kept() {
+            self.kept.binary_search(&segment).is_ok()
+        } else {
+            segment >= self.oldest
+        }
+    }
+
+    /// The lowest number that counts.
+    pub(crate) fn first(&self) -> SegmentId {
+        let kept = self.kept.first().copied();
+        kept.map_or(self.oldest, |kept| kept.min(self.oldest))
+    }
+
+    /// Does in a shard what the log says happened.
+    pub(crate) fn apply(
+        &self,
+        shard: &mut ShardGuard<'_, Flights>,
+        (hash, what): (u64, What),
+        counts: &mut impl Count,
+        pins: &Pins,
+    ) {
+        let possible = |addr| self.is_possible(addr);
+        let old = match what {
+            What::Put {
+                addr,
+                class,
+                pinned,
+            } => {
+                // Also of what is in the image: which were pinned was looked up a moment after it was taken.
+                let pinned = pinned && !perennial_failpoints::planted!("pin-not-replayed");
+                pins.replay(hash, pinned, class);
+                if shard.points_at(hash, addr) {
+                    // The image knows how often it was read.
+                    None
+                } else {
+                    shard.prepare(hash);
+                    counts.add(addr);
+                    shard.set(hash, addr, class, &possible)
+                }
+            }
+            What::Remove => {
+                pins.forget(hash);
+                shard.remove(hash)
+            }
+            What::Move { old, new, class } => {
+                if perennial_failpoints::planted!("replayed-move-unconditional") {
+                    shard.prepare(hash);
+                    counts.add(new);
+                    shard.set(hash, new, class, &possible)
+                } else {
+                    if shard.replace_if(hash, old, new, class) {
+                        counts.subtract(old);
+                        counts.add(new);
+                    }
+                    None
+                }
+            }
+        };
+        if let Some(old) = old {
+            counts.subtract(old.addr);
+        }
+    }
+
+    /// Stores an entry of an image.
+    pub(crate) fn load(
+        &self,
+        shard: &mut ShardGuard<'_, Flights>,
+        entry: Entry,
+        counts: &mut impl Count,
+        pins: &Pins,
+    ) {
+        if self.is_possible(entry.addr) && entry.size_class != 0 {
+            shard.load(entry, &|addr| self.is_possible(addr));
+            counts.add(entry.addr);
+            if entry.pinned {
+                pins.load(entry.identity, entry.size_class);
+            }
+        }
+    }
+}
+
 impl<'a> Absorb<'a> {
+    /// Images of more than `at_once` entries are left for later.
     pub(crate) fn new(
         index: &'a Index<Flights>,
         ledger: &'a Ledger,
         pins: &'a Pins,
         contents: &Contents<'_>,
         geometry: Geometry,
+        at_once: u64,
     ) -> Self {
         let segments = contents.segments();
         // Every address that will come lies below the end of the newest segment ever seen.
@@ -63,92 +195,57 @@ impl<'a> Absorb<'a> {
             index,
             ledger,
             pins,
-            oldest,
-            kept: kept.collect(),
-            segment_bytes: geometry.segment_bytes,
-            end_units: end,
+            places: Places {
+                oldest,
+                kept: kept.collect(),
+                segment_bytes: geometry.segment_bytes,
+                end_units: end,
+            },
+            at_once,
+            unloaded: None,
             pending: VecDeque::with_capacity(AHEAD + 1),
         }
     }
 
     fn push(&mut self, hash: u64, what: What) {
+        if let Some(unloaded) = &mut self.unloaded {
+            return unloaded.shards[self.index.shard_of(hash)]
+                .later
+                .push(hash, what);
+        }
         self.index.prefetch(hash);
-        self.pending.push_back(Operation { hash, what });
+        self.pending.push_back((hash, what));
         if self.pending.len() > AHEAD
             && let Some(operation) = self.pending.pop_front()
         {
-            self.apply(&operation);
+            self.apply(operation);
         }
     }
 
-    fn apply(&self, operation: &Operation) {
-        let mut shard = self.index.lock(operation.hash);
-        let old = match operation.what {
-            What::Put {
-                addr,
-                class,
-                pinned,
-            } => {
-                // Also of what is in the image: which were pinned was looked up a moment after it was taken.
-                let pinned = pinned && !perennial_failpoints::planted!("pin-not-replayed");
-                self.pins.replay(operation.hash, pinned, class);
-                if shard.points_at(operation.hash, addr) {
-                    // The image knows how often it was read.
-                    None
-                } else {
-                    shard.prepare(operation.hash);
-                    self.ledger.add(addr);
-                    shard.set(operation.hash, addr, class, &|addr| self.is_possible(addr))
-                }
-            }
-            What::Remove => {
-                self.pins.forget(operation.hash);
-                shard.remove(operation.hash)
-            }
-            What::Move { old, new, class } => {
-                if perennial_failpoints::planted!("replayed-move-unconditional") {
-                    shard.prepare(operation.hash);
-                    self.ledger.add(new);
-                    shard.set(operation.hash, new, class, &|addr| self.is_possible(addr))
-                } else {
-                    if shard.replace_if(operation.hash, old, new, class) {
-                        self.ledger.subtract(old);
-                        self.ledger.add(new);
-                    }
-                    None
-                }
-            }
-        };
-        if let Some(old) = old {
-            self.ledger.subtract(old.addr);
-        }
-    }
-
-    /// False for what a row may say and no log has.
-    fn is_possible(&self, addr: Addr) -> bool {
-        addr.units() < self.end_units
-    }
-
-    fn counts(&self, addr: Addr) -> bool {
-        let segment = addr.position().segment(self.segment_bytes);
-        if addr.is_kept() {
-            self.kept.binary_search(&segment).is_ok()
-        } else {
-            segment >= self.oldest
-        }
+    fn apply(&self, operation: (u64, What)) {
+        let (mut shard, mut counts) = (self.index.lock(operation.0), self.ledger);
+        self.places
+            .apply(&mut shard, operation, &mut counts, self.pins);
     }
 
     /// The oldest segment of the log whose entries count.
     pub(crate) fn oldest(&self) -> SegmentId {
-        self.oldest
+        self.places.oldest
+    }
+
+    /// What is left to be loaded; `None`: nothing, the index is whole.
+    pub(crate) fn unloaded(self) -> Option<Unloaded> {
+        let places = self.places;
+        self.unloaded
+            .map(|unloaded| Unloaded { places, ..unloaded })
     }
 
     /// What points at segments that are gone counts no more.
     fn settle(&self) {
         let before = self.ledger.live();
         self.ledger.retain(|segment, kept| {
-            let begin = Lsn(segment.0 * self.segment_bytes);
-            self.counts(if kept {
+            let begin = Lsn(segment.0 * self.places.segment_bytes);
+            self.places.counts(if kept {
                 Addr::kept(begin)
             } else {
                 Addr::log(begin)
@@ -159,7 +256,7 @@ impl<'a> Absorb<'a> {
             .note_evicted(before.saturating_sub(self.ledger.live()));
         let there = |identity| self.index.get_identity(identity);
         self.pins
-            .retain(|identity| there(identity).is_some_and(|entry| self.counts(entry.addr)));
+            .retain(|identity| there(identity).is_some_and(|entry| self.places.counts(entry.addr)));
     }
 }
 
@@ -169,13 +266,35 @@ impl Machine for Absorb<'_> {
     }
 
     fn load(&mut self, entry: Entry) {
-        if self.is_possible(entry.addr) && entry.size_class != 0 {
-            self.index.load(entry, &|addr| self.is_possible(addr));
-            self.ledger.add(entry.addr);
-            if entry.pinned {
-                self.pins.load(entry.identity, entry.size_class);
-            }
+        let mut shard = self.index.lock(self.index.hash_of(entry.identity));
+        self.places
+            .load(&mut shard, entry, &mut self.ledger, self.pins);
+    }
+
+    /// An image of other shards than the index has cannot be taken in shard by shard.
+    fn reads_parts_later(&self, head: &Head) -> bool {
+        let same = |(shards, _)| shards == self.index.shards() as u64;
+        head.entries > self.at_once
+            && head.shards_and_pinned().is_some_and(same)
+            && head
+                .parts
+                .iter()
+                .all(|part| u64::from(part.shard) < self.index.shards() as u64)
+    }
+
+    fn image(&mut self, head: &Head) {
+        let mut shards = Vec::new();
+        shards.resize_with(self.index.shards(), UnloadedShard::default);
+        for part in &head.parts {
+            shards[part.shard as usize].parts.push(*part);
         }
+        self.unloaded = Some(Unloaded {
+            shards,
+            pinned: head
+                .shards_and_pinned()
+                .is_some_and(|(_, pinned)| pinned > 0),
+            places: self.places.clone(),
+        });
     }
 
     fn put(&mut self, row: &Row) {
@@ -184,7 +303,7 @@ impl Machine for Absorb<'_> {
             class: size_class::class_of(row.bytes),
             pinned: is_pinned(row),
         };
-        let possible = self.is_possible(row.target) && !row.target.is_kept();
+        let possible = self.places.is_possible(row.target) && !row.target.is_kept();
         self.push(row.hash, if possible { put } else { What::Remove });
     }
 
@@ -194,7 +313,7 @@ impl Machine for Absorb<'_> {
 
     fn relocate(&mut self, moved: &Moved) {
         let (old, new) = (moved.old, moved.new);
-        if new.is_kept() && self.is_possible(old) && self.is_possible(new) {
+        if new.is_kept() && self.places.is_possible(old) && self.places.is_possible(new) {
             let class = size_class::class_of(moved.bytes);
             self.push(moved.hash, What::Move { old, new, class });
         }
@@ -202,12 +321,13 @@ impl Machine for Absorb<'_> {
 
     fn keep_only(&mut self, left: &Left) {
         // No entry comes to such an address again, so that it counts no more can wait for the end.
-        self.oldest = self.oldest.max(left.oldest);
-        self.kept.retain(|id| !left.is_gone(*id));
+        self.places.oldest = self.places.oldest.max(left.oldest);
+        self.places.kept.retain(|id| !left.is_gone(*id));
     }
 
     fn forget_all(&mut self) {
         self.pending.clear();
+        self.unloaded = None;
         self.index.clear();
         self.ledger.clear();
         self.pins.clear();
@@ -215,8 +335,10 @@ impl Machine for Absorb<'_> {
 
     fn finish(&mut self) {
         for operation in std::mem::take(&mut self.pending) {
-            self.apply(&operation);
+            self.apply(operation);
         }
-        self.settle();
+        if self.unloaded.is_none() {
+            self.settle();
+        }
     }
 }

@@ -21,6 +21,10 @@ use crate::upkeep::RESERVE;
 /// Checkpoints should cost at most this fraction of what is written.
 const MAX_COST: u64 = 20;
 
+/// A checkpoint comes after so many operations, or half as many as there are entries: what has to be replayed for each of
+/// them is the same, however small it is, and an open must not take longer than two seconds.
+const LEAST_OPERATIONS: u64 = 1_000_000;
+
 /// A log behind a checkpoint is little below this fraction of the checkpoint's bytes.
 const LITTLE: u64 = 4;
 
@@ -36,6 +40,8 @@ pub(crate) struct CheckpointState {
     pub(crate) generation: u64,
     /// Bytes the newest one took.
     pub(crate) bytes: u64,
+    /// Operations behind its C.
+    pub(crate) behind: Behind,
     /// How often visited bits had been raised when its images were taken.
     pub(crate) visits: u64,
     /// A checkpoint whose head has to wait.
@@ -50,10 +56,21 @@ pub(crate) struct CheckpointState {
     pub(crate) policy: Box<dyn Policy>,
     /// The kept segments that are being filled.
     pub(crate) open: Open,
+    /// The index is loaded, and kept segments that nothing points at are free: see `Engine::make_whole`.
+    pub(crate) whole: bool,
     /// Pinned segments had their turn: the policy is next.
     pub(crate) pinned_turn: bool,
     /// Where each kept segment comes in the order of the policy.
     pub(crate) orders: BTreeMap<SegmentId, u64>,
+}
+
+/// Operations behind a place in the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Behind {
+    /// So many were replayed at open.
+    pub(crate) replayed: u64,
+    /// So many of this life came before.
+    pub(crate) before: u64,
 }
 
 /// A checkpoint without its head.
@@ -105,7 +122,14 @@ impl Engine {
         let logged = self.log.reserved_end().0.saturating_sub(state.newest_c.0);
         let half = self.log_population() * self.log.geometry().segment_bytes / 2;
         let every = self.plan.checkpoint_every_bytes.max(MAX_COST * state.bytes);
-        logged >= every.min(half) && !perennial_failpoints::planted!("checkpoint-never-due")
+        let due = logged >= every.min(half) || self.much_is_to_be_replayed(state);
+        due && !perennial_failpoints::planted!("checkpoint-never-due")
+    }
+
+    fn much_is_to_be_replayed(&self, state: &CheckpointState) -> bool {
+        let of_this_life = self.counters.logged_operations() - state.behind.before;
+        let operations = state.behind.replayed + of_this_life;
+        operations >= LEAST_OPERATIONS && operations >= self.entries() / 2
     }
 
     /// How many segments the log has: with kept segments it must reach back to the newest checkpoint with its share.
@@ -131,7 +155,7 @@ impl Engine {
     /// what there is. Visits are in the images and nowhere else.
     fn visits_are_new(&self, state: &CheckpointState) -> bool {
         let raised = self.index.visits() - state.visits;
-        state.policy.is_selective() && raised > 0 && raised * MAX_COST >= self.ledger.live()
+        state.policy.is_selective() && raised > 0 && raised * MAX_COST >= self.entries()
     }
 
     /// Writes a checkpoint, and waits for every insert that is under way. It counts once the log is stable up to its head.
@@ -177,6 +201,11 @@ impl Engine {
 
     fn append_parts(&self, state: &mut CheckpointState) -> Result<Begun> {
         perennial_failpoints::site!("checkpoint::begin");
+        self.make_whole(state);
+        state.behind = Behind {
+            replayed: 0,
+            before: self.counters.logged_operations(),
+        };
         let c = self.log.reserved_end();
         state.visits = self.index.visits();
         let mut head = Head {
@@ -189,10 +218,10 @@ impl Engine {
             time_seen_s: self.now_s(),
             parts: Vec::new(),
             policy: Vec::new(),
-            kept: Vec::new(),
+            shape: Vec::new(),
             hand: 0,
         };
-        let mut bytes = 0;
+        let (mut bytes, mut pinned) = (0, 0);
         let mut image = Vec::new();
         // A head that claims what is in no image: it was published before its time.
         let missing = |addr: Addr| {
@@ -209,6 +238,7 @@ impl Engine {
             // Whatever changes between the image and this is replayed.
             for entry in &mut image {
                 entry.pinned = self.pins.has(entry.identity);
+                pinned += u64::from(entry.pinned);
             }
             for entries in image.chunks(self.entries_per_part()) {
                 let part = self.append_part(state, to_u32(shard), entries)?;
@@ -217,6 +247,7 @@ impl Engine {
                 head.parts.push(part);
             }
         }
+        head.shape = vec![self.index.shards() as u64, pinned];
         head.policy = self.append_policy(state)?;
         head.e = self.log.reserved_end();
         Ok(Begun { head, bytes })
@@ -343,3 +374,6 @@ pub(crate) fn meta_spec(kind: FrameKind, body_bytes: usize) -> FrameSpec {
         flags: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

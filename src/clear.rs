@@ -97,6 +97,7 @@ impl Engine {
     /// Gives up the segments of the log before the one that a clear is in, and all kept ones.
     fn free_everything_before(&self, state: &mut CheckpointState, at: Lsn) {
         let store = self.log.store();
+        state.whole = true;
         // An image of what was there is of no use.
         state.begun = None;
         state.open = Open::default();

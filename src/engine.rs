@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fetch::Flights;
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
+use crate::loading::Loading;
 use crate::options::Plan;
 use crate::pace::Pace;
 use crate::pins::Pins;
@@ -30,7 +31,7 @@ pub(crate) struct Engine {
     pub(crate) log: Arc<LogCore>,
     pub(crate) index: Index<Flights>,
     pub(crate) tier: Tier,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) counters: Counters,
     /// Who of the policy wants to hear of reads and inserts.
     pub(crate) sampler: Option<Arc<Duel>>,
@@ -39,7 +40,9 @@ pub(crate) struct Engine {
     /// every insert asks.
     pub(crate) ring_frame: u64,
     pub(crate) clock: Clock,
-    pub(crate) pins: Pins,
+    pub(crate) pins: Arc<Pins>,
+    /// What the open left to be loaded.
+    pub(crate) loading: Option<Arc<Loading>>,
     pub(crate) hash_seed: u64,
     /// One at a time: preparing segments, reclaiming them, checkpoints.
     pub(crate) upkeep: Mutex<CheckpointState>,
@@ -228,6 +231,13 @@ impl Engine {
         self.index.refresh_filters(&|addr| self.is_live(addr));
     }
 
+    /// Entries that count. Of shards that are still to be loaded, those of their images: some of these may have been replaced
+    /// or removed since.
+    pub(crate) fn entries(&self) -> u64 {
+        let waiting = self.loading.as_ref().map_or(0, |loading| loading.waiting());
+        self.ledger.live() + waiting
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let filter = self.index.filter_stats();
         let counted = self.counters.snapshot(&self.opened);
@@ -236,7 +246,9 @@ impl Engine {
             inserts: counted.inserts + plain.entries,
             insert_bytes: counted.insert_bytes + plain.bytes,
             stored_bytes: counted.stored_bytes + plain.bytes,
-            entries: self.ledger.live(),
+            entries: self.entries(),
+            entries_to_load: self.loading.as_ref().map_or(0, |loading| loading.waiting()),
+            lost_in_loading: self.loading.as_ref().map_or(0, |loading| loading.lost()),
             pinned_entries: self.pins.entries(),
             pinned_bytes: self.pins.bytes(),
             segments: self.log.store().live().len() as u64,

@@ -122,6 +122,18 @@ impl Ledger {
         counted
     }
 
+    /// So many entries more lie in the segment of `addr`. False: it is gone already.
+    pub(crate) fn add_many(&self, addr: Addr, entries: u64) -> bool {
+        let (counts, id) = self.of(addr);
+        counts.whole(|list| {
+            let there = list.counts(id);
+            if there {
+                list.raise(id, entries);
+            }
+            there
+        })
+    }
+
     /// The entry at `addr` was replaced, removed or moved.
     pub(crate) fn subtract(&self, addr: Addr) {
         let (counts, id) = self.of(addr);

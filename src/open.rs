@@ -12,14 +12,15 @@ use perennial_recovery::{Identity, Machine, Outcome, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
 use perennial_wal::{Addr, Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
-use crate::absorb::Absorb;
-use crate::checkpoint::CheckpointState;
+use crate::absorb::{Absorb, Unloaded};
+use crate::checkpoint::{Behind, CheckpointState};
 use crate::clock::Clock;
 use crate::engine::{Engine, largest_ring_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
 use crate::index::Index;
 use crate::ledger::Ledger;
+use crate::loading::{Loading, LoadingFrom};
 use crate::options::{IDENTITY_BYTES, MIN_SEGMENTS, Options, Plan};
 use crate::pace::Pace;
 use crate::packing::Open;
@@ -158,6 +159,17 @@ pub(crate) struct Opening {
     pub(crate) locks: Vec<Box<dyn LockGuard>>,
 }
 
+/// The index, and what is counted with it.
+struct Loaded {
+    index: Index<Flights>,
+    ledger: Arc<Ledger>,
+    pins: Arc<Pins>,
+    /// What was left to be loaded.
+    loading: Option<Arc<Loading>>,
+    /// Nothing is.
+    whole: bool,
+}
+
 impl Opening {
     fn run(&mut self) -> Result<Engine> {
         let mut recorded = self.identity.tail.clone();
@@ -171,8 +183,8 @@ impl Opening {
         let mut old_tail = self.recorded_tail(&recorded, wanted == recorded)?;
         let boot_id = self.fs.boot_id();
         let geometry = self.plan.geometry;
-        let index = Index::new(self.plan.index);
-        let ledger = Ledger::new(geometry.segment_bytes);
+        let mut index = Index::new(self.plan.index);
+        let ledger = Arc::new(Ledger::new(geometry.segment_bytes));
         let life = Life {
             cache_id: self.identity.cache_id,
             incarnation: self.fs.random_u64(),
@@ -180,8 +192,12 @@ impl Opening {
 
         let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
         let mut contents = Contents::read(&*self.dir, self.identity.cache_id, geometry, evidence)?;
-        let pins = Pins::new(self.identity.identity_bits, geometry.segment_bytes);
-        let mut machine = Absorb::new(&index, &ledger, &pins, &contents, geometry);
+        let pins = Arc::new(Pins::new(
+            self.identity.identity_bits,
+            geometry.segment_bytes,
+        ));
+        let at_once = self.plan.load_at_open_entries;
+        let mut machine = Absorb::new(&index, &ledger, &pins, &contents, geometry, at_once);
         let outcome = replay(
             &mut contents,
             geometry.segment_bytes,
@@ -192,6 +208,9 @@ impl Opening {
             machine.forget_all();
         }
         let oldest = machine.oldest();
+        let unloaded = machine.unloaded();
+        let pinned = unloaded.as_ref().is_some_and(Unloaded::has_pinned);
+        let loading = unloaded.map(|left| Arc::new(Loading::new(left, &ledger, &pins)));
         let mut opened = report(&contents, &outcome);
         let foreign: u64 = contents.found.foreign.iter().map(|(_, bytes)| bytes).sum();
         let max_files = self.plan.max_segments(foreign);
@@ -205,8 +224,15 @@ impl Opening {
         )?;
 
         perennial_failpoints::site!("open::mended");
+        let now = gives_something_up(mended.store(), oldest);
+        if let Some(loading) = loading.as_ref().filter(|_| now) {
+            loading.load_all(mended.store(), &index);
+        }
+        let whole = now || loading.is_none();
         // Before another tail is made: it may be larger than the one it follows.
-        free_what_nothing_points_at(mended.store(), &ledger);
+        if whole {
+            free_what_nothing_points_at(mended.store(), &ledger);
+        }
         free_what_is_not_left(mended.store(), oldest);
         let evicted = fit(mended.store(), &ledger)?;
         let tail = if wanted == recorded {
@@ -217,20 +243,34 @@ impl Opening {
         let log = mended.start(tail, self.identity.tail.tail_id, boot_id)?;
         log.store().set_reserve(RESERVE);
         opened.open_us = 0;
-        let found = (index, ledger, pins);
-        let engine = self.engine(Arc::new(log), found, &outcome, opened, foreign);
+        let log = Arc::new(log);
+        if let Some(loading) = loading.as_ref().filter(|_| !whole) {
+            index.defer(Arc::new(LoadingFrom {
+                loading: Arc::clone(loading),
+                log: Arc::clone(&log),
+            }));
+        }
+        let found = Loaded {
+            index,
+            ledger,
+            pins,
+            loading,
+            whole,
+        };
+        let engine = self.engine(log, found, &outcome, opened, foreign);
         engine.counters.evicted.add(evicted);
         engine.index.note_evicted(evicted);
-        engine.take_up_pins();
+        engine.take_up_pins(pinned);
         // Before the first frame, not after: see `RESERVE`.
-        engine.upkeep_step()?;
+        // A checkpoint is for the thread to write that does the upkeep: whoever opens the cache does not wait for it.
+        engine.upkeep_round(!self.plan.background)?;
         Ok(engine)
     }
 
     fn engine(
         &mut self,
         log: Arc<perennial_wal::LogCore>,
-        (index, ledger, pins): (Index<Flights>, Ledger, Pins),
+        found: Loaded,
         outcome: &Outcome,
         opened: Stats,
         foreign: u64,
@@ -242,6 +282,10 @@ impl Opening {
             newest_c: outcome.checkpoint.map_or(Lsn(0), |(_, c)| c),
             newest_head: outcome.checkpoint.map_or(Lsn(0), |(head, _)| head),
             bytes: outcome.checkpoint_bytes,
+            behind: Behind {
+                replayed: outcome.replayed_operations,
+                before: 0,
+            },
             visits: 0,
             generation: outcome.generation,
             unstable_head: None,
@@ -250,6 +294,7 @@ impl Opening {
             busy: false,
             writing: false,
             policy,
+            whole: found.whole,
             open: Open::default(),
             pinned_turn: false,
             orders: orders(log.store()),
@@ -260,12 +305,12 @@ impl Opening {
         let tail_bytes = bytes_here(&self.identity.tail);
         Engine {
             fs: Arc::clone(&self.fs),
-            index,
+            index: found.index,
             tier: Tier::new(
                 self.plan.memory_tier_bytes,
                 self.plan.memory_tier_max_value_bytes,
             ),
-            ledger,
+            ledger: found.ledger,
             counters: Counters::default(),
             sampler,
             hash_seed: self.identity.hash_seed,
@@ -276,7 +321,8 @@ impl Opening {
             horizon: AtomicU64::new(0),
             young_from: AtomicU64::new(u64::MAX),
             closed: AtomicBool::new(false),
-            pins,
+            pins: found.pins,
+            loading: found.loading,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),
             dropped_unread: Mutex::new(Vec::new()),
             references: References::new(start.segment(log.geometry().segment_bytes)),
@@ -363,6 +409,12 @@ fn leave_the_log_room(store: &SegmentStore, ledger: &Ledger) -> u64 {
     evicted
 }
 
+/// True when a segment of the log goes before the log is started: images may lie there, and what went is to be counted.
+fn gives_something_up(store: &SegmentStore, oldest: SegmentId) -> bool {
+    let no_file = store.prepared() == 0 && store.spare_files() == 0;
+    no_file || store.surplus_files() > 0 || last_that_is_not_left(store, oldest).is_some()
+}
+
 /// A kept segment that a crash left without the frame that says what it holds, or whose entries were all replaced.
 fn free_what_nothing_points_at(store: &SegmentStore, ledger: &Ledger) {
     for segment in store.kept() {
@@ -375,16 +427,19 @@ fn free_what_nothing_points_at(store: &SegmentStore, ledger: &Ledger) {
 
 /// Segments of the log that were reclaimed before a frame said what is left: they count no more, whatever their files hold.
 fn free_what_is_not_left(store: &SegmentStore, oldest: SegmentId) {
+    if let Some(through) = last_that_is_not_left(store, oldest) {
+        store.release_through(through);
+    }
+}
+
+fn last_that_is_not_left(store: &SegmentStore, oldest: SegmentId) -> Option<SegmentId> {
     let live = store.live();
     // Not the one that the log goes on in.
     let going = live.len().saturating_sub(store.prepared() + 1);
-    let gone = live[..going]
+    live[..going]
         .iter()
         .map(|segment| segment.header.number)
-        .rfind(|number| *number < oldest);
-    if let Some(through) = gone {
-        store.release_through(through);
-    }
+        .rfind(|number| *number < oldest)
 }
 
 /// How many entries an open would find. Changes nothing.
@@ -396,8 +451,9 @@ pub(crate) fn entries(contents: &mut Contents<'_>, identity: &Identity) -> Resul
     let mut shape = Options::new().plan()?.index;
     shape.identity_bits = identity.identity_bits;
     let (index, ledger) = (Index::new(shape), Ledger::new(geometry.segment_bytes));
+    let everything = u64::MAX;
     let pins = Pins::new(identity.identity_bits, geometry.segment_bytes);
-    let mut machine = Absorb::new(&index, &ledger, &pins, contents, geometry);
+    let mut machine = Absorb::new(&index, &ledger, &pins, contents, geometry, everything);
     let outcome = replay(
         contents,
         geometry.segment_bytes,

@@ -40,6 +40,7 @@ impl Engine {
             });
         }
         if !perennial_failpoints::planted!("evicted-keys-outlive-a-prefix") {
+            self.remove_what_was_lost()?;
             self.forget_the_evicted()?;
         }
         Ok(removed)

@@ -204,3 +204,77 @@ fn shuttle_a_filter_built_anew_forgets_nothing() {
         assert!(cache.stats().bloom_rebuilds > 0);
     });
 }
+
+/// What a checkpoint says, and what the log says behind it, on a machine whose cache was killed then.
+fn killed_behind_a_checkpoint() -> SimFs {
+    let fs = SimFs::new(6);
+    let cache = open(&fs, false);
+    for key in ["stays", "removed", "replaced"] {
+        put(&cache, key, 1, 50);
+    }
+    cache.checkpoint().expect("checkpoint");
+    cache.remove("removed").expect("remove");
+    put(&cache, "replaced", 2, 50);
+    fs.process_crash()
+}
+
+/// The first touches of a shard that is to be loaded, by readers, a writer, a remover, and one whose inserts give up the
+/// segments that its image lies in: nobody sees a part of it, or what the log has replaced.
+#[test]
+fn shuttle_the_first_touch_of_a_shard_shows_all_of_it() {
+    check(1_500, || {
+        let fs = killed_behind_a_checkpoint();
+        let later = options(false).load_at_open_entries(0);
+        let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", later).expect("it opens");
+        assert_eq!(cache.stats().entries_to_load, 3);
+        let others: [fn(&Cache); 3] = [
+            |cache| put(cache, "replaced", 3, 60),
+            |cache| cache.remove("stays").expect("remove"),
+            |cache| (1..=12).for_each(|op| put(cache, "filler", op, 1_500)),
+        ];
+        let others = others.map(|act| {
+            let cache = cache.clone();
+            thread::spawn(move || act(&cache))
+        });
+        let mut newest = 0;
+        for _ in 0..3 {
+            assert_eq!(shown(&cache, "removed"), 0);
+            let now = shown(&cache, "replaced");
+            assert!(now == 0 || now >= newest.max(2), "{now} after {newest}");
+            newest = newest.max(now);
+            assert!([0, 1].contains(&shown(&cache, "stays")));
+        }
+        for other in others {
+            other.join().expect("no panic");
+        }
+        assert_eq!(cache.stats().lost_in_loading, 0);
+        let after = open(&fs.process_crash(), false);
+        assert_eq!((shown(&after, "removed"), shown(&after, "stays")), (0, 0));
+        assert!([0, 3].contains(&shown(&after, "replaced")));
+    });
+}
+
+/// The same while the cache's own thread loads, and a checkpoint and a close come meanwhile: nothing is lost.
+#[test]
+fn shuttle_a_checkpoint_of_a_cache_that_is_being_loaded_has_everything() {
+    check(700, || {
+        let fs = killed_behind_a_checkpoint();
+        let later = options(true).index_shards(2).load_at_open_entries(0);
+        // The shards of the checkpoint, or it is loaded at once.
+        drop(Cache::open_with(
+            Arc::new(fs.clone()),
+            "/cache",
+            later.clone(),
+        ));
+        let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", later).expect("it opens");
+        let writer = cache.clone();
+        let writer = thread::spawn(move || put(&writer, "new", 4, 50));
+        cache.checkpoint().expect("checkpoint");
+        assert_eq!(shown(&cache, "replaced"), 2);
+        writer.join().expect("no panic");
+        cache.close().expect("close");
+        let after = open(&fs, false);
+        let all = ["stays", "removed", "replaced", "new"].map(|key| shown(&after, key));
+        assert_eq!(all, [1, 0, 2, 4]);
+    });
+}

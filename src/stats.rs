@@ -17,8 +17,13 @@ macro_rules! counters {
         #[non_exhaustive]
         pub struct Stats {
             $($(#[$doc])* pub $name: u64,)*
-            /// Entries in the index.
+            /// Entries in the index. While a large index is still being loaded (`entries_to_load`) some that were replaced or
+            /// removed shortly before the open may be counted, and some that were new then not.
             pub entries: u64,
+            /// Of these, entries that are not loaded yet: a lookup loads them, and a thread of its own does meanwhile.
+            pub entries_to_load: u64,
+            /// Entries that are forgotten because their part of the checkpoint could not be read when it was to be loaded.
+            pub lost_in_loading: u64,
             /// Of these, pinned ones.
             pub pinned_entries: u64,
             /// What they count for against `Options::pinned_percent`, in bytes.
@@ -126,6 +131,20 @@ counters! {
     checkpoints,
     /// Bytes of checkpoints written.
     checkpoint_bytes,
+}
+
+impl Counters {
+    /// About how many operations a replay would come upon.
+    pub(crate) fn logged_operations(&self) -> u64 {
+        let logged = [
+            &self.inserts,
+            &self.removes,
+            &self.rejected,
+            &self.expired,
+            &self.moved,
+        ];
+        logged.into_iter().map(Counter::get).sum()
+    }
 }
 
 /// A count that only grows.

@@ -35,6 +35,11 @@ impl Engine {
 
     /// One round of upkeep.
     pub(crate) fn upkeep_step(&self) -> Result<()> {
+        self.upkeep_round(true)
+    }
+
+    /// The same, with or without a checkpoint, where one is due.
+    pub(crate) fn upkeep_round(&self, checkpoints: bool) -> Result<()> {
         self.make_wanted_room()?;
         let mut state = self.lock_upkeep()?;
         self.pace.set_background(self.plan.background);
@@ -49,6 +54,11 @@ impl Engine {
         }
         self.note_young(&state);
         self.publish_checkpoint(&mut state);
+        // It needs all of the index: it comes once the thread that loads is done.
+        let later = self.plan.background && !self.index.is_whole();
+        if later || !checkpoints {
+            return Ok(());
+        }
         self.checkpoint_when_due(&mut state)
     }
 
@@ -120,6 +130,7 @@ impl Engine {
 
     /// Reclaims what the policy chooses. False: there is nothing.
     pub(crate) fn reclaim_one(&self, state: &mut CheckpointState) -> Result<bool> {
+        self.make_whole(state);
         if state.busy {
             return self.drop_oldest();
         }

@@ -6,12 +6,13 @@ use perennial_wal::Background;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::sync::JoinHandle;
+use crate::sync::{JoinHandle, Ordering};
 
 /// Running threads: one writes the log, one does the upkeep.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     upkeep: Option<JoinHandle<()>>,
+    loader: Option<JoinHandle<()>>,
     flusher: Option<Background>,
 }
 
@@ -34,13 +35,20 @@ impl Workers {
         });
         let mut workers = Self {
             upkeep: None,
+            loader: load_in_the_background(engine),
             flusher: Some(flusher),
         };
         match upkeep {
-            Ok(thread) => workers.upkeep = Some(thread),
+            Ok(thread) => {
+                workers.upkeep = Some(thread);
+                // What the open left to it.
+                engine.signal.wake();
+            }
             Err(error) => {
+                engine.closed.store(true, Ordering::Release);
                 engine.log.stop(perennial_wal::WalError::Closed);
                 workers.join_flusher();
+                workers.join_loader();
                 return Err(failed(error));
             }
         }
@@ -55,6 +63,13 @@ impl Workers {
             // A panic in it was reported when it happened.
             let _ = thread.join();
         }
+        self.join_loader();
+    }
+
+    fn join_loader(&mut self) {
+        if let Some(loader) = self.loader.take() {
+            let _ = loader.join();
+        }
     }
 
     /// Waits for the flusher, which ends with the log.
@@ -63,4 +78,17 @@ impl Workers {
             flusher.join();
         }
     }
+}
+
+/// Loads what the open left of the index. Where no thread is to be had, whoever touches a shard still loads it.
+fn load_in_the_background(engine: &Arc<Engine>) -> Option<JoinHandle<()>> {
+    if engine.index.is_whole() {
+        return None;
+    }
+    let shared = Arc::clone(engine);
+    let started = crate::sync::spawn("perennial-load", move || shared.load_in_the_background());
+    if let Err(error) = &started {
+        tracing::warn!(%error, "no thread to load the index with; it is loaded as it is used");
+    }
+    started.ok()
 }

@@ -137,7 +137,7 @@ fn a_head() -> Head {
         time_seen_s: 1_700_000_000,
         parts: (0..4).map(part).collect(),
         policy: (4..6).map(part).collect(),
-        kept: vec![3],
+        shape: vec![8, 3],
         hand: 0,
     }
 }

@@ -14,6 +14,7 @@ use crate::codec::{self, CodecError};
 
 pub use part::{Entry, Part, PartError, decode_part, encode_part, entries_that_fit, part_bytes};
 pub(crate) use read::{head_row, read_head, read_part, read_policy};
+pub use read::{part_frame_bytes, part_of_frame};
 
 const HEAD_VERSION: u8 = 1;
 
@@ -56,8 +57,9 @@ pub struct Head {
     pub parts: Vec<PartRef>,
     /// Where the eviction policy's state lies, piece by piece, opaque here.
     pub policy: Vec<PartRef>,
-    /// Unused: empty.
-    pub kept: Vec<u64>,
+    /// What an open needs of the index before it is loaded: how many shards it had, and how many of its entries were pinned.
+    /// Empty in heads of before it was of use.
+    pub shape: Vec<u64>,
     /// Unused: 0.
     pub hand: u64,
 }
@@ -80,6 +82,15 @@ impl Head {
         let head: Self = codec::decode(HEAD_VERSION, bytes)?;
         head.check()?;
         Ok(head)
+    }
+
+    /// How many shards the index had, and how many of its entries were pinned; `None` in a head that does not say so.
+    #[must_use]
+    pub fn shards_and_pinned(&self) -> Option<(u64, u64)> {
+        match *self.shape {
+            [shards, pinned, ..] => Some((shards, pinned)),
+            _ => None,
+        }
     }
 
     /// Refuses a head that contradicts itself.

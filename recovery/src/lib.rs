@@ -20,7 +20,7 @@ mod verify;
 
 pub use checkpoint::{
     Entry, Head, HeadError, Part, PartError, PartRef, decode_part, encode_part, entries_that_fit,
-    part_bytes,
+    part_bytes, part_frame_bytes, part_of_frame,
 };
 pub use codec::CodecError;
 pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};

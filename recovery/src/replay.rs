@@ -21,6 +21,18 @@ pub trait Machine {
     /// An entry of the checkpoint.
     fn load(&mut self, entry: Entry);
 
+    /// True for a machine that reads the parts of this checkpoint itself, later: it is given no entry of it then, but the
+    /// [`image`](Self::image).
+    fn reads_parts_later(&self, head: &Head) -> bool {
+        let _ = head;
+        false
+    }
+
+    /// Where the entries of the checkpoint lie. What follows happened after them.
+    fn image(&mut self, head: &Head) {
+        let _ = head;
+    }
+
     /// A put: the entry with this hash is now where the row says.
     fn put(&mut self, row: &Row);
 
@@ -91,11 +103,12 @@ struct Replay<'a, 'c> {
     events: HashMap<usize, Events>,
 }
 
-/// A checkpoint that can be used, its parts' bodies read and verified.
+/// A checkpoint that can be used.
 struct Found {
     at: Lsn,
     head: Head,
-    parts: Vec<Vec<u8>>,
+    /// Its parts' bodies, read and verified; `None`: they are left to the machine.
+    parts: Option<Vec<Vec<u8>>>,
     /// The segment where replay begins.
     from: usize,
 }
@@ -107,7 +120,7 @@ impl Replay<'_, '_> {
         let found = if end_missing {
             None
         } else {
-            self.find_checkpoint(&mut outcome)
+            self.find_checkpoint(machine, &mut outcome)
         };
         let broken = self.contents.found.broken;
         match judge_log(LogFacts {
@@ -157,7 +170,7 @@ impl Replay<'_, '_> {
     }
 
     /// Looks for the newest checkpoint that can be used, from the end of the log backwards.
-    fn find_checkpoint(&mut self, outcome: &mut Outcome) -> Option<Found> {
+    fn find_checkpoint(&mut self, machine: &impl Machine, outcome: &mut Outcome) -> Option<Found> {
         for index in (0..self.segments.len()).rev() {
             let events = self.events(index);
             let heads: Vec<Row> = events
@@ -167,7 +180,7 @@ impl Replay<'_, '_> {
                 .collect();
             self.events.insert(index, events);
             for row in heads {
-                if let Some(found) = self.try_checkpoint(&row, outcome) {
+                if let Some(found) = self.try_checkpoint(&row, machine, outcome) {
                     return Some(found);
                 }
                 tracing::warn!(lsn = %row.target.position(), "a checkpoint cannot be used; looking for an older one");
@@ -176,17 +189,33 @@ impl Replay<'_, '_> {
         None
     }
 
-    fn try_checkpoint(&self, row: &Row, outcome: &mut Outcome) -> Option<Found> {
+    fn try_checkpoint(
+        &self,
+        row: &Row,
+        machine: &impl Machine,
+        outcome: &mut Outcome,
+    ) -> Option<Found> {
         let at = row.target.position();
         let head = read_head(self.contents, at, row.bytes, self.identity_bits);
-        let parts: Option<Vec<_>> = head.as_ref().and_then(|head| {
-            let parts = head.parts.iter();
-            parts.map(|part| read_part(self.contents, part)).collect()
-        });
         let from = head.as_ref().and_then(|head| self.segment_index(head.c));
+        let later = head
+            .as_ref()
+            .is_some_and(|head| machine.reads_parts_later(head));
+        let (mut parts, mut parts_good) = (None, false);
+        if let Some(head) = &head {
+            if later {
+                // Whether the bytes of one prove themselves shows when it is read.
+                let within = head.c..at;
+                parts_good = head.parts.iter().all(|part| within.contains(&part.lsn));
+            } else {
+                let read = head.parts.iter();
+                parts = read.map(|part| read_part(self.contents, part)).collect();
+                parts_good = parts.is_some();
+            }
+        }
         let facts = CheckpointFacts {
             head_good: head.is_some(),
-            parts_good: parts.is_some(),
+            parts_good,
             reached: from.is_some(),
         };
         outcome.generation = outcome
@@ -196,7 +225,7 @@ impl Replay<'_, '_> {
             CheckpointVerdict::Use => Some(Found {
                 at,
                 head: head?,
-                parts: parts?,
+                parts,
                 from: from?,
             }),
             CheckpointVerdict::Skip => None,
@@ -321,8 +350,27 @@ fn apply(row: &Row, machine: &mut impl Machine) {
 }
 
 fn load(found: &Found, machine: &mut impl Machine, outcome: &mut Outcome) {
-    machine.reserve(found.head.entries);
-    for part in &found.parts {
+    match &found.parts {
+        Some(parts) => load_parts(parts, found.head.entries, machine),
+        None => machine.image(&found.head),
+    }
+    outcome.loaded = found.head.entries;
+    outcome.checkpoint_bytes = found
+        .head
+        .parts
+        .iter()
+        .map(|part| u64::from(part.bytes))
+        .sum();
+    outcome.checkpoint = Some((found.at, found.head.c));
+    if perennial_failpoints::planted!("replay-begins-too-late") {
+        outcome.checkpoint = Some((found.at, found.head.c.plus(1 << 10)));
+    }
+    outcome.time_seen_s = found.head.time_seen_s;
+}
+
+fn load_parts(parts: &[Vec<u8>], entries: u64, machine: &mut impl Machine) {
+    machine.reserve(entries);
+    for part in parts {
         for entry in decode_part(part)
             .into_iter()
             .flat_map(|part| part.entries().collect::<Vec<_>>())
@@ -330,11 +378,4 @@ fn load(found: &Found, machine: &mut impl Machine, outcome: &mut Outcome) {
             machine.load(entry);
         }
     }
-    outcome.loaded = found.head.entries;
-    outcome.checkpoint_bytes = found.parts.iter().map(|part| part.len() as u64).sum();
-    outcome.checkpoint = Some((found.at, found.head.c));
-    if perennial_failpoints::planted!("replay-begins-too-late") {
-        outcome.checkpoint = Some((found.at, found.head.c.plus(1 << 10)));
-    }
-    outcome.time_seen_s = found.head.time_seen_s;
 }

@@ -42,14 +42,15 @@ impl BareIndex {
 
     /// As an open does it with an entry of a checkpoint.
     pub fn load(&self, number: u64) {
+        let hash = hash(number);
         let entry = ImageEntry {
-            identity: hash(number) >> (64 - IDENTITY_BITS),
+            identity: hash >> (64 - IDENTITY_BITS),
             addr: addr(number),
             size_class: 7,
             visited: 0,
             pinned: false,
         };
-        self.0.load(entry, &|_| true);
+        self.0.lock(hash).load(entry, &|_| true);
     }
 
     pub fn remove(&self, number: u64) {

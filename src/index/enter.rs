@@ -21,7 +21,8 @@ impl<X> Index<X> {
     pub(crate) fn entered(&self) -> Entered {
         let mut sum = Entered::default();
         for number in 0..self.shards() {
-            let entered = self.lock_shard(number).state.entered;
+            // Not loaded, nothing was entered: to ask is no touch.
+            let entered = self.lock_unloaded(number).state.entered;
             sum.entries += entered.entries;
             sum.bytes += entered.bytes;
         }

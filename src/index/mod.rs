@@ -13,11 +13,13 @@
 //! - An entry changes only under its shard's lock; lookups take none. A reader sees an entry
 //!   whole, as it was at some moment during the lookup.
 //! - The filter of a published table knows every key in its slots, and every prepared one.
+//! - Nobody looks at a shard, or locks it, before it is loaded.
 //! - Every stored address is at most its horizon, and less than 8 TiB below it or dead.
 
 #[cfg(feature = "model")]
 mod bare;
 mod bucket;
+mod deferred;
 mod enter;
 mod entry;
 mod filter;
@@ -46,11 +48,13 @@ use perennial_wal::Addr;
 
 #[cfg(feature = "model")]
 pub use bare::BareIndex;
+pub(crate) use deferred::Image;
 pub(crate) use entry::{Entry, ImageEntry};
 pub(crate) use geometry::IndexGeometry;
 pub(crate) use shard::{Live, ShardGuard};
 pub(crate) use tally::FilterStats;
 
+use deferred::Deferred;
 use entry::Horizons;
 use geometry::Key;
 use shard::Shard;
@@ -65,6 +69,7 @@ pub(crate) struct Index<X> {
     horizons: Horizons,
     tally: Tally,
     stale: Stale,
+    deferred: Deferred<X>,
     shards: Box<[CachePadded<Shard<X>>]>,
 }
 
@@ -83,6 +88,7 @@ impl<X: Default> Index<X> {
             horizons: Horizons::default(),
             tally: Tally::default(),
             stale: Stale::new(geometry.fp_rate),
+            deferred: Deferred::default(),
             shards: shards
                 .map(|number| CachePadded::new(Shard::new(number, &table_shape)))
                 .collect(),
@@ -122,6 +128,7 @@ impl<X> Index<X> {
     }
 
     fn look_up(&self, key: Key) -> (Outcome, Option<Entry>) {
+        self.touch_shard(key.shard);
         self.shards[key.shard].published.read(|table| {
             if !table.filter.may_contain(key.x) {
                 return (Outcome::Negative, None);
@@ -177,17 +184,21 @@ impl<X> Index<X> {
 
     #[inline]
     fn lock_shard(&self, number: usize) -> ShardGuard<'_, X> {
-        self.shards[number].lock(self, number)
+        self.touch_shard(number);
+        self.lock_unloaded(number)
     }
 
     /// Locks all shards, in their order.
     pub(crate) fn lock_all(&self) -> Vec<ShardGuard<'_, X>> {
+        // First: nobody reads files under a shard's lock.
+        self.load_all();
         (0..self.shards()).map(|n| self.lock_shard(n)).collect()
     }
 
-    /// Waits for whoever holds the lock of any shard now, one shard after the other.
+    /// Waits for whoever holds the lock of any shard now, one shard after the other. Whoever stores something in a shard has
+    /// loaded it before, so this loads none.
     pub(crate) fn pass_all_shards(&self) {
-        (0..self.shards()).for_each(|number| drop(self.lock_shard(number)));
+        (0..self.shards()).for_each(|number| drop(self.lock_unloaded(number)));
     }
 
     /// What the index knows of a hash. Keys of one identity are one entry.
@@ -210,8 +221,8 @@ impl<X> Index<X> {
         self.lock_shard(shard).image(live, out);
     }
 
-    /// Takes in an entry of an image, from an index of any number of shards but the same
-    /// identity.
+    /// Takes in an entry of an image.
+    #[cfg(test)]
     pub(crate) fn load(&self, entry: ImageEntry, live: Live<'_>) {
         let key = self.geometry.key_of_identity(entry.identity);
         self.lock_shard(key.shard).load(entry, live);

@@ -40,6 +40,10 @@ impl<X> Index<X> {
     }
 
     fn refresh_filter(&self, number: usize, any: bool, live: Live<'_>) {
+        // The filter of one that is to be loaded will know what is there then.
+        if !self.is_loaded(number) {
+            return;
+        }
         let mut shard = self.lock_shard(number);
         let Some(fresh) = shard.fresh_filter(any, live) else {
             return;

@@ -1,5 +1,6 @@
 //! Room for one more entry: a slot that is empty, one whose entry is dead, or a larger table.
 
+use super::bucket::SLOTS;
 use super::entry::{Entry, ImageEntry};
 use super::geometry::Key;
 use super::shard::{Live, ShardGuard};
@@ -91,6 +92,13 @@ impl<X> ShardGuard<'_, X> {
         let empty = Table::new(&self.index.table_shape);
         self.state.phase = Phase::Together(self.number);
         self.replace_table(empty);
+    }
+
+    /// Makes room for `entries` in all.
+    pub(crate) fn reserve_entries(&mut self, entries: usize) {
+        // What is left is for the placing: it has to move others often beyond that.
+        let slots = entries.saturating_mul(100) / 96;
+        self.reserve(slots.div_ceil(SLOTS) as u64);
     }
 
     pub(super) fn reserve(&mut self, buckets: u64) {

@@ -10,13 +10,15 @@ use super::slot::Payload;
 use super::slots::Place;
 use super::table::{Phase, Table, TableShape};
 use super::table_ptr::TablePtr;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
 /// Says whether the segment of an address still exists. What it denies is free space.
 pub(crate) type Live<'a> = &'a dyn Fn(Addr) -> bool;
 
 pub(super) struct Shard<X> {
     pub(super) published: TablePtr,
+    /// Its entries are in it (I15).
+    pub(super) loaded: AtomicBool,
     state: Mutex<State<X>>,
 }
 
@@ -55,6 +57,7 @@ impl<X: Default> Shard<X> {
         let table = Table::new(shape);
         Self {
             published: TablePtr::new(table.clone()),
+            loaded: AtomicBool::new(true),
             state: Mutex::new(State {
                 table,
                 phase: Phase::Together(number),
@@ -87,7 +90,6 @@ impl<X> ShardGuard<'_, X> {
         &mut self.state.extra
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self, hash: u64) -> Option<Entry> {
         self.find(self.key(hash)).map(|(_, entry)| entry)
     }
@@ -174,7 +176,8 @@ impl<X> ShardGuard<'_, X> {
 
 /// Storing.
 impl<X> ShardGuard<'_, X> {
-    pub(super) fn load(&mut self, entry: ImageEntry, live: Live<'_>) {
+    /// Takes in an entry of an image of this shard.
+    pub(crate) fn load(&mut self, entry: ImageEntry, live: Live<'_>) {
         let key = self.index.geometry.key_of_identity(entry.identity);
         let visited = entry.visited;
         self.prepare_key(key);

@@ -43,6 +43,8 @@ impl Engine {
     /// not wait leaves that to the upkeep, which sees to it before it prepares another segment.
     pub(crate) fn may_pin(&self, spec: &FrameSpec, at_once: bool) -> Result<bool> {
         let class = size_class::class_of(u32::try_from(read_bytes(spec)).unwrap_or(u32::MAX));
+        // How much is pinned is known when all of it is.
+        self.index.load_all();
         let charge = self.pins.charge(class);
         let mut could = self.pins.could_charge(spec.hash, charge);
         if !could && self.drop_ended_pins() {
@@ -88,11 +90,13 @@ impl Engine {
 /// At open.
 impl Engine {
     /// Goes on with what was found pinned.
-    pub(crate) fn take_up_pins(&self) {
+    ///
+    /// `waiting`: there are others, in shards of the index that are still to be loaded.
+    pub(crate) fn take_up_pins(&self, waiting: bool) {
         let segments = self.log.store().max_files();
         self.pins.set_budget(self.plan.pinned_bytes(segments));
         self.count_lost_pins();
-        if self.pins.entries() > 0 {
+        if waiting || self.pins.entries() > 0 {
             self.pins.use_from_now_on();
         }
     }

@@ -6,6 +6,7 @@ mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
 mod accounts;
 mod admission_and_back_pressure;
+mod an_index_loaded_later;
 mod clean_reopen_keeps_everything;
 mod compression;
 mod eight_threads_one_thousand_keys;

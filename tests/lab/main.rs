@@ -14,6 +14,7 @@ mod faults;
 mod filters;
 mod holes;
 mod late;
+mod loading;
 mod meanwhile;
 mod merging;
 mod minimal;

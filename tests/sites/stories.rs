@@ -12,7 +12,7 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 14] = [
+pub(crate) const ALL: [Story; 15] = [
     ("a full cache", a_full_cache),
     ("a full cache that keeps what is read", a_cache_that_keeps),
     ("a cache that is cleared", a_cache_that_is_cleared),
@@ -27,6 +27,7 @@ pub(crate) const ALL: [Story; 14] = [
     ("a log that lies in the tail as a whole", a_log_in_the_tail),
     ("entries that are pinned, and that end", pinned_and_ending),
     ("more is pinned than fits", more_pinned_than_fits),
+    ("an index that is loaded later", an_index_loaded_later),
 ];
 
 /// What the oracle knows at a moment.
@@ -199,6 +200,46 @@ fn a_cache_that_keeps(world: &World) {
     world.crash(cache, None);
     let cache = world.open(options());
     world.work(&cache, 100);
+    world.close(cache);
+}
+
+/// By who touches it, by a thread, and because a checkpoint is written.
+fn an_index_loaded_later(world: &World) {
+    let options = || {
+        small()
+            .capacity_bytes(128 << 10)
+            .eviction(Eviction::S3Merge)
+            .index_shards(4)
+            .load_at_open_entries(0)
+    };
+    let cache = world.open(options());
+    for n in 0..400 {
+        world.put(
+            &cache,
+            &format!("key-{}", n % 100),
+            300 + n * 37 % 700,
+            false,
+        );
+        for hot in 0..50 {
+            cache.get(format!("key-{hot}")).expect("a read");
+        }
+    }
+    cache.checkpoint().expect("a checkpoint");
+    world.work(&cache, 10);
+    world.crash(cache, None);
+    let cache = world.open(options().background(true));
+    while cache.stats().entries_to_load > 0 {
+        std::thread::yield_now();
+    }
+    world.close(cache);
+    let cache = world.open(options());
+    assert!(cache.stats().entries_to_load > 0);
+    world.work(&cache, 3);
+    // What was kept is of no use any more: its segments are free once that is known.
+    (0..100).for_each(|n| world.remove(&cache, &format!("key-{n}")));
+    world.crash(cache, None);
+    let cache = world.open(options());
+    cache.checkpoint().expect("a checkpoint");
     world.close(cache);
 }
 

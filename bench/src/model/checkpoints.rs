@@ -108,7 +108,7 @@ impl Engine {
                 time_seen_s: 0,
                 parts: Vec::new(),
                 policy: Vec::new(),
-                kept: Vec::new(),
+                shape: vec![self.index.shards().len() as u64, 0],
                 hand: 0,
             },
             bytes: 0,

@@ -40,7 +40,7 @@ fn head() -> Head {
         time_seen_s: 1_800_000_000,
         parts: (0..4).map(part).collect(),
         policy: vec![part(7)],
-        kept: vec![9, 4],
+        shape: vec![9, 4],
         hand: 1,
     }
 }
@@ -171,7 +171,7 @@ fn a_head_comes_back_as_it_was_written() {
         entries: 0,
         parts: Vec::new(),
         policy: Vec::new(),
-        kept: Vec::new(),
+        shape: Vec::new(),
         ..head()
     };
     for head in [head(), empty] {

@@ -6,7 +6,7 @@ mod api_and_index;
 mod checkpoint_and_replay;
 mod closed_by_recovery;
 mod identity_of_bytes;
-mod lab;
+pub(crate) mod lab;
 mod large_values;
 mod lost_sectors;
 mod recovery_and_tail;

@@ -9,6 +9,7 @@ mod cleared;
 mod face;
 mod failing_syncs;
 mod kept;
+mod loaded;
 mod on_disk;
 mod played;
 mod recovery;
@@ -21,8 +22,8 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
-    blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*, recovery::*,
-    trailers::*, unreadable::*, write_path::*,
+    blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*, loaded::*,
+    recovery::*, trailers::*, unreadable::*, write_path::*,
 };
 use crate::effort;
 

@@ -246,7 +246,9 @@ fn unpoisoned<T>(lock: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Mutants are chosen by thread: `body` for another one, with those of this.
 #[cfg(feature = "planted-bugs")]
-fn with_the_same_mutants<T>(body: impl FnOnce() -> T + Send) -> impl FnOnce() -> T + Send {
+pub(super) fn with_the_same_mutants<T>(
+    body: impl FnOnce() -> T + Send,
+) -> impl FnOnce() -> T + Send {
     use perennial_failpoints::planted;
 
     let chosen = planted::chosen();
@@ -254,6 +256,8 @@ fn with_the_same_mutants<T>(body: impl FnOnce() -> T + Send) -> impl FnOnce() ->
 }
 
 #[cfg(not(feature = "planted-bugs"))]
-fn with_the_same_mutants<T>(body: impl FnOnce() -> T + Send) -> impl FnOnce() -> T + Send {
+pub(super) fn with_the_same_mutants<T>(
+    body: impl FnOnce() -> T + Send,
+) -> impl FnOnce() -> T + Send {
     body
 }

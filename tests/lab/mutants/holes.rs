@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 46] = [
+pub(super) const HOLES: [Hole; 49] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -64,6 +64,23 @@ pub(super) const HOLES: [Hole; 46] = [
         "hole_07_the_capacity_covers_everything",
         hole_07_the_capacity_covers_everything,
         &["tail-not-in-the-capacity"],
+    ),
+    hole(
+        "hole_08_a_shard_is_loaded_with_what_came_later",
+        hole_08_a_shard_is_loaded_with_what_came_later,
+        &["image-without-what-came-later"],
+    ),
+    Hole {
+        name: "hole_08_an_image_is_loaded_before_its_segment_goes",
+        run: hole_08_an_image_is_loaded_before_its_segment_goes,
+        // A checkpoint would load what it is about.
+        luck: &["checkpoint-never-due"],
+        undone_by: &["unloaded-image-reclaimed"],
+    },
+    hole(
+        "hole_08_nobody_sees_half_a_shard",
+        hole_08_nobody_sees_half_a_shard,
+        &["shard-published-before-it-is-whole"],
     ),
     hole(
         "hole_09_nothing_that_was_copied_outlives_a_clear",

@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 81] = [
+const MUTANTS: [&str; 84] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -66,6 +66,7 @@ const MUTANTS: [&str; 81] = [
     "header-zone-not-blanked",
     "hole-ends-the-log",
     "holes-left-lying",
+    "image-without-what-came-later",
     "joined-below-the-stable",
     "kept-not-synced",
     "key-not-compared",
@@ -96,6 +97,7 @@ const MUTANTS: [&str; 81] = [
     "resize-forgets-the-bound",
     "reuse-before-stable",
     "seed-without-incarnation",
+    "shard-published-before-it-is-whole",
     "shrink-unlinks-live-segment",
     "source-freed-before-move-is-stable",
     "stable-word-alone",
@@ -104,6 +106,7 @@ const MUTANTS: [&str; 81] = [
     "trailer-before-data",
     "trailer-of-no-boot-trusted",
     "unknown-numbers-given-again",
+    "unloaded-image-reclaimed",
     "unlogged-when-stopped",
     "unreadable-is-unwritten",
     "what-reads-well-is-trusted",

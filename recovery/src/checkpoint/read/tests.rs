@@ -130,7 +130,7 @@ fn a_head() -> Head {
         time_seen_s: 0,
         parts: Vec::new(),
         policy: Vec::new(),
-        kept: Vec::new(),
+        shape: Vec::new(),
         hand: 0,
     }
 }

@@ -1,0 +1,190 @@
+//! The shards of the index, loaded from a checkpoint after the open: at their first touch, and by a thread of their own.
+//!
+//! ```text
+//!   open:    head ─► where each shard's parts lie          the log behind C ─► what came later, shard by shard
+//!   touch:   parts of the shard ─► read, proved ─► entries ─► what came later, in the log's order ─► counts ─► loaded
+//! ```
+//! Nothing on disk changes when a shard is loaded, so a crash in the middle leaves what the open found. Before anything could
+//! change under an image, which is when a segment is given up or a checkpoint is written, all of them are loaded. What a
+//! part that cannot be read costs is in `docs/recovery.md`: its entries are forgotten and counted, and nothing older shows.
+
+mod counts;
+mod whole;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use perennial_recovery::{PartRef, part_frame_bytes, part_of_frame};
+use perennial_wal::segment::SegmentStore;
+use perennial_wal::{LogCore, to_usize};
+
+use crate::absorb::{Places, Unloaded, UnloadedShard};
+use crate::fetch::Flights;
+use crate::index::{Image, Index};
+use crate::ledger::Ledger;
+use crate::pins::Pins;
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+use counts::Counts;
+
+/// What is not loaded yet, and where to count what is.
+pub(crate) struct Loading {
+    shards: Vec<Mutex<UnloadedShard>>,
+    places: Places,
+    ledger: Arc<Ledger>,
+    pins: Arc<Pins>,
+    /// Entries that images say there are and that are not loaded.
+    waiting: AtomicU64,
+    /// Entries forgotten because their part could not be read.
+    lost: AtomicU64,
+    /// The shards that these belonged to.
+    lost_of: Mutex<BTreeSet<usize>>,
+}
+
+impl Loading {
+    pub(crate) fn new(unloaded: Unloaded, ledger: &Arc<Ledger>, pins: &Arc<Pins>) -> Self {
+        let parts = unloaded.shards.iter().flat_map(|shard| &shard.parts);
+        Self {
+            waiting: AtomicU64::new(parts.map(|part| u64::from(part.entries)).sum()),
+            shards: unloaded.shards.into_iter().map(Mutex::new).collect(),
+            places: unloaded.places,
+            ledger: Arc::clone(ledger),
+            pins: Arc::clone(pins),
+            lost: AtomicU64::new(0),
+            lost_of: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Loads everything, where that has to be before the log is started.
+    pub(crate) fn load_all(&self, store: &SegmentStore, index: &Index<Flights>) {
+        (0..self.shards.len()).for_each(|number| self.load(number, store, index));
+    }
+
+    /// Loads a shard. One that a panic left half loaded is loaded anew: nothing is given up before the end.
+    fn load(&self, number: usize, store: &SegmentStore, index: &Index<Flights>) {
+        let mut unloaded = self.shards[number].lock();
+        perennial_failpoints::site!("loading::shard");
+        let frames = self.read(number, &unloaded.parts, store);
+        let mut counts = Counts::new(&self.places);
+        let mut shard = index.lock_unloaded(number);
+        shard.clear();
+        let entries = unloaded
+            .parts
+            .iter()
+            .map(|part| to_usize(part.entries.into()));
+        shard.reserve_entries(entries.sum::<usize>() + unloaded.later.puts() / LIKELY_NEW);
+        for (part, frame) in &frames {
+            for entry in frame.part(part).into_iter().flat_map(|part| part.entries()) {
+                if index.shard_of(index.hash_of(entry.identity)) == number {
+                    self.places.load(&mut shard, entry, &mut counts, &self.pins);
+                }
+            }
+        }
+        if perennial_failpoints::planted!("shard-published-before-it-is-whole") {
+            drop(shard);
+            crate::sync::yield_now();
+            shard = index.lock_unloaded(number);
+        }
+        perennial_failpoints::site!("loading::later");
+        if !perennial_failpoints::planted!("image-without-what-came-later") {
+            for operation in unloaded.later.iter() {
+                self.places
+                    .apply(&mut shard, operation, &mut counts, &self.pins);
+            }
+        }
+        self.pins.retain(|identity| {
+            let hash = index.hash_of(identity);
+            index.shard_of(hash) != number
+                || shard
+                    .get(hash)
+                    .is_some_and(|entry| self.places.counts(entry.addr))
+        });
+        drop(shard);
+        index.note_evicted(counts.hand_over(&self.places, &self.ledger));
+        let entries = unloaded.parts.iter().map(|part| u64::from(part.entries));
+        self.waiting.fetch_sub(entries.sum(), Ordering::Relaxed);
+        *unloaded = UnloadedShard::default();
+    }
+
+    /// The frames of a shard's parts that prove themselves.
+    fn read<'p>(
+        &self,
+        number: usize,
+        parts: &'p [PartRef],
+        store: &SegmentStore,
+    ) -> Vec<(&'p PartRef, Frame)> {
+        let mut frames = Vec::with_capacity(parts.len());
+        for part in parts {
+            perennial_failpoints::site!("loading::part");
+            match self.read_part(part, store) {
+                Some(frame) => frames.push((part, frame)),
+                None => {
+                    tracing::warn!(lsn = %part.lsn, entries = part.entries, "a part of the checkpoint cannot be read; its entries are forgotten");
+                    self.lost.fetch_add(part.entries.into(), Ordering::Relaxed);
+                    self.lost_of.lock().insert(number);
+                }
+            }
+        }
+        frames
+    }
+
+    /// Twice: the second time past the page cache.
+    fn read_part(&self, part: &PartRef, store: &SegmentStore) -> Option<Frame> {
+        let segment = store.get(part.lsn.segment(self.places.segment_bytes))?;
+        let offset = part.lsn.offset(self.places.segment_bytes);
+        let bytes = u64::from(part_frame_bytes(part)?);
+        if offset + bytes > self.places.segment_bytes {
+            return None;
+        }
+        let proved = |bytes| {
+            let frame = Frame {
+                bytes,
+                seed: segment.seed_at(offset),
+                offset,
+            };
+            frame.part(part).is_some().then_some(frame)
+        };
+        let first = store.read(&segment, offset, to_usize(bytes)).ok();
+        first.and_then(proved).or_else(|| {
+            let again = store.reread(&segment, offset, to_usize(bytes)).ok();
+            again.and_then(proved)
+        })
+    }
+}
+
+/// What came later is mostly about keys that the image has, or about one key again and again: room is made for one in so
+/// many.
+const LIKELY_NEW: usize = 4;
+
+/// The bytes of a part's frame.
+struct Frame {
+    bytes: Vec<u8>,
+    seed: perennial_wal::frame::Seed,
+    offset: u64,
+}
+
+impl Frame {
+    fn part(&self, part: &PartRef) -> Option<perennial_recovery::Part<'_>> {
+        part_of_frame(part, &self.bytes, self.seed, self.offset)
+    }
+}
+
+/// The same, while the log runs.
+pub(crate) struct LoadingFrom {
+    pub(crate) loading: Arc<Loading>,
+    pub(crate) log: Arc<LogCore>,
+}
+
+impl Image<Flights> for LoadingFrom {
+    fn load(&self, number: usize, index: &Index<Flights>) {
+        self.loading.load(number, self.log.store(), index);
+    }
+}

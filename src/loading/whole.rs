@@ -1,0 +1,75 @@
+//! What needs all of the index.
+
+use std::collections::BTreeSet;
+
+use perennial_wal::frame::FrameKind;
+
+use crate::checkpoint::CheckpointState;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::sync::Ordering;
+
+impl Engine {
+    /// What the thread that loads does: shard by shard, until all are loaded or the cache is closed.
+    pub(crate) fn load_in_the_background(&self) {
+        for number in 0..self.index.shards() {
+            perennial_failpoints::site!("loading::whole::background");
+            if self.closed.load(Ordering::Acquire) {
+                return;
+            }
+            self.index.touch_shard(number);
+        }
+        // A checkpoint may have been put off until now.
+        self.signal.wake();
+    }
+
+    /// Before anything is given up: no image may lie in it, and the ledger must know what does.
+    pub(crate) fn make_whole(&self, state: &mut CheckpointState) {
+        if state.whole || perennial_failpoints::planted!("unloaded-image-reclaimed") {
+            return;
+        }
+        self.index.load_all();
+        state.whole = true;
+        for segment in self.log.store().kept() {
+            let number = segment.header.number;
+            if self.ledger.live_kept(number) == 0 && !state.open.has(number) {
+                perennial_failpoints::site!("loading::whole::free_kept");
+                self.log.store().release_kept(number);
+                state.orders.remove(&number);
+            }
+        }
+    }
+
+    /// Entries that the index forgot because a part of the checkpoint could not be read may be found again by a later open
+    /// that can read it. Who removes keys by something else than their hash has to name all that these may be: whatever the
+    /// tables of the segments say of their shards and the index does not know.
+    pub(crate) fn remove_what_was_lost(&self) -> Result<()> {
+        let Some(loading) = &self.loading else {
+            return Ok(());
+        };
+        let lost_of = loading.lost_of.lock().clone();
+        if lost_of.is_empty() {
+            return Ok(());
+        }
+        let store = self.log.store();
+        let mut hashes = BTreeSet::new();
+        for segment in store.live().into_iter().chain(store.kept()) {
+            let rows = store.rows(&segment)?;
+            let entries = rows.iter().filter(|row| {
+                let entry = matches!(
+                    row.kind,
+                    FrameKind::Put | FrameKind::Ref | FrameKind::Extent
+                );
+                entry && lost_of.contains(&self.index.shard_of(row.hash))
+            });
+            hashes.extend(entries.map(|row| row.hash));
+        }
+        for hash in hashes {
+            if self.index.peek(hash).is_none() {
+                self.remove_hash(&[], hash)?;
+            }
+        }
+        loading.lost_of.lock().clear();
+        Ok(())
+    }
+}
