@@ -9,6 +9,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ffi::c_void;
 use std::io;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -131,6 +132,13 @@ impl Memory {
         let out = unsafe { std::slice::from_raw_parts_mut(copy.start.as_ptr(), copy.len) };
         self.read(0, out);
         copy
+    }
+
+    /// The bytes of a part, as [`Memory::read`] gives them.
+    pub(super) fn bytes(&self, part: Range<usize>) -> Vec<u8> {
+        let mut bytes = vec![0; part.len()];
+        self.read(part.start, &mut bytes);
+        bytes
     }
 
     /// True when `[at, at + bytes.len())` holds just that.

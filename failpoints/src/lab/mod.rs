@@ -259,7 +259,9 @@ impl<'a, D: Driver> CrashLab<'a, D> {
         let life = Life::begin(self.driver, fs, Arc::clone(journal), 0).map_err(wrong)?;
         let shown = life.check(Some(crash)).map_err(wrong)?;
         // Before the store's destructor, which a killed process does not run.
-        Ok((shown, machine.process_crash()))
+        let left = machine.process_crash();
+        machine.halt();
+        Ok((shown, left))
     }
 
     /// After a recovery new operations must survive the next crash.
@@ -281,6 +283,7 @@ impl<'a, D: Driver> CrashLab<'a, D> {
             Crash::Kill => machine.process_crash(),
             Crash::Power => machine.power_loss(life.next_op()),
         };
+        machine.halt();
         drop(life);
         self.look(&after, journal, next, "the crash after that")?;
         Ok(())

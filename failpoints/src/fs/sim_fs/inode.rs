@@ -6,7 +6,7 @@
 //! ```
 //!
 //! The durable content is not kept: each change carries what it replaced. A sync forgets the changes and so costs
-//! what was written since the last one, whatever the file's size; an image copies each byte once.
+//! what was written since the last one, whatever the file's size; images share a file's content until one of them changes it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -49,9 +49,10 @@ pub(super) type Unsettled = (Range<usize>, Vec<Arc<[u8]>>);
 #[derive(Debug, Default)]
 pub(super) struct Inode {
     /// What every reader sees, except where `memory` covers it. Its length is the file's.
-    pub(super) content: Vec<u8>,
+    /// Images share it until one of them changes it.
+    content: Arc<Vec<u8>>,
     /// Issue number and change, oldest first.
-    pub(super) pending: Vec<(u64, Effect)>,
+    pub(super) pending: Vec<(u64, Arc<Effect>)>,
     /// Sectors that were on the media once: rewriting them shows old or new bytes, nothing else.
     pub(super) synced: SectorSet,
     /// Sectors that a failed sync gave up.
@@ -70,7 +71,7 @@ impl Inode {
     /// A file that the media holds as it is seen.
     pub(super) fn durable(content: Vec<u8>, synced: SectorSet) -> Self {
         Self {
-            content,
+            content: Arc::new(content),
             synced,
             linked: true,
             ..Self::default()
@@ -79,6 +80,15 @@ impl Inode {
 
     pub(super) fn len(&self) -> usize {
         self.content.len()
+    }
+
+    /// What every reader sees, except where the file is mapped.
+    pub(super) fn content(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.content)
+    }
+
+    fn content_mut(&mut self) -> &mut Vec<u8> {
+        Arc::make_mut(&mut self.content)
     }
 
     /// How many of the first bytes live in the shared memory.
@@ -101,7 +111,7 @@ impl Inode {
 
     /// The whole content.
     pub(super) fn read_all(&self) -> Vec<u8> {
-        let mut out = self.content.clone();
+        let mut out = self.content.to_vec();
         if let Some(memory) = &self.memory {
             memory.read(0, &mut out[..memory.len()]);
         }
@@ -125,9 +135,9 @@ impl Inode {
         let aligned_end = end.next_multiple_of(SECTOR_BYTES);
         let old = self.copy_of(start..aligned_end);
         if end > old_len {
-            self.content.resize(end, 0);
+            self.content_mut().resize(end, 0);
         }
-        self.content[offset..end].copy_from_slice(data);
+        self.content_mut()[offset..end].copy_from_slice(data);
         let effect = Effect::Write {
             start,
             old,
@@ -135,7 +145,7 @@ impl Inode {
             old_len,
             new_len: self.len(),
         };
-        self.pending.push((number, effect));
+        self.pending.push((number, Arc::new(effect)));
     }
 
     /// The part of `range` that lies in the file.
@@ -153,13 +163,13 @@ impl Inode {
             return Ok(());
         }
         let cut = self.copy_of(new_len..old_len);
-        self.content.resize(new_len, 0);
+        self.content_mut().resize(new_len, 0);
         let effect = Effect::Resize {
             new_len,
             cut,
             old_len,
         };
-        self.pending.push((number, effect));
+        self.pending.push((number, Arc::new(effect)));
         Ok(())
     }
 
@@ -202,8 +212,9 @@ impl Inode {
         if self.mapped_len() > VERSIONED_MAP_MAX {
             return;
         }
-        for (piece, bytes) in self.dirty() {
-            self.versions.note(piece.start, &bytes);
+        let Some(memory) = &self.memory else { return };
+        for piece in differing(&self.content, memory) {
+            self.versions.note(piece, memory);
         }
     }
 
@@ -233,22 +244,22 @@ impl Inode {
     /// Everything issued so far is on the media.
     pub(super) fn sync(&mut self) {
         for (_, effect) in self.pending.drain(..) {
-            match effect {
+            match &*effect {
                 Effect::Write { start, new, .. } => {
-                    let written = start..start + new.len();
+                    let written = *start..start + new.len();
                     self.dropped.written(&written);
                     self.synced.insert_bytes(written);
                 }
                 Effect::Resize { new_len, .. } => {
-                    self.synced.cut(new_len);
-                    self.dropped.cut(new_len);
+                    self.synced.cut(*new_len);
+                    self.dropped.cut(*new_len);
                 }
             }
         }
         for (piece, bytes) in self.dirty() {
             self.dropped.written(&piece);
             self.synced.insert_bytes(piece.clone());
-            self.content[piece].copy_from_slice(&bytes);
+            self.content_mut()[piece].copy_from_slice(&bytes);
         }
         self.versions.clear();
     }
@@ -258,18 +269,18 @@ impl Inode {
     pub(super) fn fail_sync(&mut self, shows: Shows) {
         let media = self.durable_content();
         for (_, effect) in std::mem::take(&mut self.pending) {
-            match effect {
+            match &*effect {
                 Effect::Write { start, new, .. } => {
-                    self.give_up(start..start + new.len(), &media, shows);
+                    self.give_up(*start..start + new.len(), &media, shows);
                 }
                 Effect::Resize { new_len, .. } => {
-                    self.synced.cut(new_len);
-                    self.dropped.cut(new_len);
+                    self.synced.cut(*new_len);
+                    self.dropped.cut(*new_len);
                 }
             }
         }
         for (piece, bytes) in self.dirty() {
-            self.content[piece.clone()].copy_from_slice(&bytes);
+            self.content_mut()[piece.clone()].copy_from_slice(&bytes);
             self.give_up(piece, &media, Shows::New);
         }
         self.versions.clear();
@@ -283,14 +294,14 @@ impl Inode {
             held[..there.len()].copy_from_slice(there);
             match shows {
                 Shows::New => self.dropped.add(sector.start, held),
-                Shows::Old => self.content[sector].copy_from_slice(&held),
+                Shows::Old => self.content_mut()[sector].copy_from_slice(&held),
             }
         }
     }
 
     /// How many choices a power loss has here.
     pub(super) fn pending(&self) -> usize {
-        let grows = |e: &&(u64, Effect)| matches!(&e.1, Effect::Write { old_len, new_len, .. } if old_len != new_len);
+        let grows = |e: &&(u64, Arc<Effect>)| matches!(&*e.1, Effect::Write { old_len, new_len, .. } if old_len != new_len);
         let growing = self.pending.iter().filter(grows).count();
         self.pending.len() + growing + self.dropped.len() + self.unsettled().len()
     }
@@ -304,9 +315,9 @@ impl Inode {
 
     /// The pending changes undone, newest first: what the last sync, even a failed one, saw.
     pub(super) fn undone(&self) -> Vec<u8> {
-        let mut content = self.content.clone();
+        let mut content = self.content.to_vec();
         for (_, effect) in self.pending.iter().rev() {
-            match effect {
+            match &**effect {
                 Effect::Write {
                     start,
                     old,
@@ -343,10 +354,10 @@ impl Inode {
             let at = byte.checked_sub(start).and_then(|at| bytes.get_mut(at));
             at.into_iter().for_each(|b| *b ^= mask);
         };
-        flip(&mut self.content, 0);
+        flip(self.content_mut(), 0);
         self.dropped.flip(byte, mask);
         for (_, effect) in &mut self.pending {
-            match effect {
+            match Arc::make_mut(effect) {
                 Effect::Write {
                     start, old, new, ..
                 } => {
@@ -362,7 +373,7 @@ impl Inode {
     pub(super) fn copy(&self) -> Self {
         let memory = self.memory.as_ref().map(|memory| Arc::new(memory.copy()));
         Self {
-            content: self.content.clone(),
+            content: self.content(),
             pending: self.pending.clone(),
             synced: self.synced.clone(),
             dropped: self.dropped.clone(),
@@ -375,13 +386,12 @@ impl Inode {
 }
 
 /// Where `memory` differs from the content beneath it.
-fn dirty_pieces(content: &[u8], memory: &Memory) -> Vec<(Range<usize>, Vec<u8>)> {
+fn differing(content: &[u8], memory: &Memory) -> impl Iterator<Item = Range<usize>> {
     let differs = |piece: &Range<usize>| !memory.holds(piece.start, &content[piece.clone()]);
-    let bytes_of = |piece: Range<usize>| {
-        let mut bytes = vec![0; piece.len()];
-        memory.read(piece.start, &mut bytes);
-        (piece, bytes)
-    };
-    let dirty = pieces(0..memory.len(), MAP_ALIGN).filter(differs);
-    dirty.map(bytes_of).collect()
+    pieces(0..memory.len(), MAP_ALIGN).filter(differs)
+}
+
+fn dirty_pieces(content: &[u8], memory: &Memory) -> Vec<(Range<usize>, Vec<u8>)> {
+    let with_bytes = |piece: Range<usize>| (piece.clone(), memory.bytes(piece));
+    differing(content, memory).map(with_bytes).collect()
 }

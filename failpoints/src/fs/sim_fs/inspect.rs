@@ -108,6 +108,13 @@ impl SimFs {
         hasher.digest()
     }
 
+    /// Switches the machine off: whoever still runs on it finds nothing there any more.
+    pub fn halt(&self) {
+        let state = &mut *self.state.lock();
+        state.dirs.clear();
+        state.inodes.clear();
+    }
+
     /// Syncs every file and directory.
     pub fn mark_all_durable(&self) {
         let state = &mut *self.state.lock();

@@ -38,7 +38,7 @@ enum Mode {
 }
 
 /// Bytes of which deleted files were made, shown again by space that was given to others.
-pub(super) type Stale = [Vec<u8>];
+pub(super) type Stale = [Arc<Vec<u8>>];
 
 /// The seed's decisions, asked for one change after the other.
 #[derive(Debug)]

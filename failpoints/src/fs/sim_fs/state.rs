@@ -12,6 +12,7 @@ use super::inode::Inode;
 use super::names::{DirState, NameEffect};
 use super::power::{self, Chooser};
 use super::rng::Rng;
+use super::sectors::SectorSet;
 
 /// Deleted files whose bytes may show again; older ones are taken to be overwritten.
 const GRAVEYARD_FILES: usize = 4;
@@ -33,7 +34,7 @@ pub(super) struct State {
     pub(super) monotonic_ns: u64,
     next_inode: u64,
     next_issue: u64,
-    graveyard: Vec<Vec<u8>>,
+    graveyard: Vec<Arc<Vec<u8>>>,
 }
 
 impl State {
@@ -91,10 +92,7 @@ impl State {
 
     pub(super) fn create(&mut self, dir: &Path, name: &str) -> io::Result<u64> {
         self.dir(dir)?;
-        let inode = self.add_inode(Inode {
-            linked: true,
-            ..Inode::default()
-        });
+        let inode = self.add_inode(Inode::durable(Vec::new(), SectorSet::default()));
         let name = Arc::from(name);
         let number = self.issue();
         self.dir(dir)?
@@ -199,7 +197,7 @@ impl State {
             return;
         }
         if let Some(inode) = self.inodes.remove(&number) {
-            bury(&mut self.graveyard, inode.content);
+            bury(&mut self.graveyard, inode.content());
         }
     }
 
@@ -245,12 +243,12 @@ impl State {
         let (rng, dirs) = (self.rng.fork(1), self.dirs.clone());
         let mut state = self.successor(rng, self.boot_id, dirs, inodes);
         // The kernel gives up what only the dead process's handles kept.
-        self.bury_others(&mut state, |inode| inode.content.clone());
+        self.bury_others(&mut state, Inode::content);
         state
     }
 
     /// The space of the files that a crash left without a name is free, and holds what it held.
-    fn bury_others(&self, after: &mut Self, held: impl Fn(&Inode) -> Vec<u8>) {
+    fn bury_others(&self, after: &mut Self, held: impl Fn(&Inode) -> Arc<Vec<u8>>) {
         for (number, inode) in &self.inodes {
             if !after.inodes.contains_key(number) {
                 bury(&mut after.graveyard, held(inode));
@@ -286,7 +284,7 @@ impl State {
         }
         let boot_id = new_boot_id(&rng);
         let mut state = self.successor(rng, boot_id, dirs, inodes);
-        self.bury_others(&mut state, Inode::undone);
+        self.bury_others(&mut state, |inode| Arc::new(inode.undone()));
         state.monotonic_ns = 1_000_000;
         state
     }
@@ -320,7 +318,7 @@ impl State {
 }
 
 /// The bytes of a file that is gone stay on the media until others are written there.
-fn bury(graveyard: &mut Vec<Vec<u8>>, content: Vec<u8>) {
+fn bury(graveyard: &mut Vec<Arc<Vec<u8>>>, content: Arc<Vec<u8>>) {
     if content.is_empty() {
         return;
     }

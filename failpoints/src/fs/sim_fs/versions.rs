@@ -2,7 +2,10 @@
 //! of it. Versions are noted at every sync on the machine, which is where one order of writes can be told from another.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
+
+use crate::fs::mapping::Memory;
 
 /// So many earlier versions of a piece are kept, the newest ones.
 const VERSIONS_MAX: usize = 4;
@@ -12,15 +15,16 @@ const VERSIONS_MAX: usize = 4;
 pub(super) struct Versions(BTreeMap<usize, Vec<Arc<[u8]>>>);
 
 impl Versions {
-    pub(super) fn note(&mut self, start: usize, bytes: &[u8]) {
-        let versions = self.0.entry(start).or_default();
-        if versions.last().is_some_and(|last| **last == *bytes) {
+    pub(super) fn note(&mut self, piece: Range<usize>, memory: &Memory) {
+        let versions = self.0.entry(piece.start).or_default();
+        let is_known = |last: &Arc<[u8]>| memory.holds(piece.start, last);
+        if versions.last().is_some_and(is_known) {
             return;
         }
         if versions.len() == VERSIONS_MAX {
             versions.remove(0);
         }
-        versions.push(Arc::from(bytes));
+        versions.push(Arc::from(memory.bytes(piece)));
     }
 
     pub(super) fn of(&self, start: usize) -> &[Arc<[u8]>] {
