@@ -92,6 +92,19 @@ pub(super) struct Image {
     pub(super) crash: Crash,
     /// Which of the moment's machines it is.
     pub(super) which: String,
+    /// The machine's.
+    pub(super) digest: u64,
+}
+
+impl Image {
+    fn new(machine: SimFs, crash: Crash, which: String) -> Self {
+        Self {
+            digest: machine.digest(),
+            machine,
+            crash,
+            which,
+        }
+    }
 }
 
 impl Moment {
@@ -101,22 +114,19 @@ impl Moment {
         let all = u32::try_from(pending)
             .ok()
             .filter(|n| *n <= breadth.exhaustive_up_to);
-        let kill = std::iter::once_with(|| Image {
-            machine: self.machine.process_crash(),
-            crash: Crash::Kill,
-            which: "killed".to_owned(),
+        let kill = std::iter::once_with(|| {
+            let machine = self.machine.process_crash();
+            Image::new(machine, Crash::Kill, "killed".to_owned())
         });
+        let lost =
+            |machine, which| Image::new(machine, Crash::Power, format!("power lost, {which}"));
         let subsets = all.into_iter().flat_map(|n| 0..1_u64 << n);
-        let subsets = subsets.map(|kept| Image {
-            machine: self.machine.power_loss_keeping(kept),
-            crash: Crash::Power,
-            which: format!("power lost, kept effects {kept:#b}"),
+        let subsets = subsets.map(move |kept| {
+            let machine = self.machine.power_loss_keeping(kept);
+            lost(machine, format!("kept effects {kept:#b}"))
         });
-        let sampled = (0..breadth.sampled).map(|seed| Image {
-            machine: self.machine.power_loss(seed),
-            crash: Crash::Power,
-            which: format!("power lost, seed {seed}"),
-        });
+        let sampled = (0..breadth.sampled)
+            .map(move |seed| lost(self.machine.power_loss(seed), format!("seed {seed}")));
         kill.chain(subsets).chain(sampled)
     }
 
@@ -129,11 +139,7 @@ impl Moment {
             (Crash::Power, Kept::BySeed(seed)) => self.machine.power_loss(seed),
         };
         let which = format!("{crash:?}, {kept:x?}");
-        Image {
-            machine,
-            crash,
-            which,
-        }
+        Image::new(machine, crash, which)
     }
 }
 
@@ -145,7 +151,7 @@ impl Seen {
     /// True the first time.
     pub(super) fn first_time(&mut self, image: &Image, oracle: u64) -> bool {
         let crash = u64::from(image.crash == Crash::Kill);
-        let state = image.machine.digest() ^ oracle.rotate_left(17) ^ crash.rotate_left(40);
+        let state = image.digest ^ oracle.rotate_left(17) ^ crash.rotate_left(40);
         self.0.insert(state)
     }
 

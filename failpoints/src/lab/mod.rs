@@ -238,7 +238,7 @@ impl<'a, D: Driver> CrashLab<'a, D> {
     /// By chance, but the same for the same image.
     fn is_chosen(&self, image: &Image) -> bool {
         let one_in = self.options.crash_one_recovery_in;
-        one_in != 0 && (image.machine.digest() >> 7).is_multiple_of(one_in)
+        one_in != 0 && (image.digest >> 7).is_multiple_of(one_in)
     }
 
     /// What a recovery of `machine` shows, and the machine as it left it.
@@ -341,7 +341,7 @@ const LIFE_GOES_ON: [Step; 5] = [
 /// the store before: every script begins like that, and one that fails should say at what.
 fn next_crash(image: &Image, oracle: &Oracle) -> Crash {
     let asked = !oracle.known_keys().is_empty();
-    if asked && image.machine.digest() & 1 == 0 {
+    if asked && image.digest & 1 == 0 {
         Crash::Kill
     } else {
         Crash::Power

@@ -111,11 +111,18 @@ impl Inode {
 
     /// The whole content.
     pub(super) fn read_all(&self) -> Vec<u8> {
-        let mut out = self.content.to_vec();
-        if let Some(memory) = &self.memory {
-            memory.read(0, &mut out[..memory.len()]);
-        }
+        let mut out = Vec::with_capacity(self.len());
+        self.read_into(|bytes| out.extend_from_slice(bytes));
         out
+    }
+
+    /// The same, in two pieces at most.
+    pub(super) fn read_into(&self, mut take: impl FnMut(&[u8])) {
+        let mapped = self.mapped_len();
+        if let Some(memory) = &self.memory {
+            take(&memory.bytes(0..mapped));
+        }
+        take(&self.content[mapped..]);
     }
 
     pub(super) fn write(&mut self, number: u64, offset: usize, data: &[u8]) {

@@ -98,9 +98,8 @@ impl SimFs {
                 hasher.update(&[0]);
                 hasher.update(name.as_bytes());
                 if let Some(inode) = state.inodes.get(number) {
-                    let content = inode.read_all();
-                    hasher.update(&content.len().to_le_bytes());
-                    hasher.update(&content);
+                    hasher.update(&inode.len().to_le_bytes());
+                    inode.read_into(|bytes| hasher.update(bytes));
                 }
             }
             hasher.update(&[1]);
