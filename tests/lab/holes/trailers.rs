@@ -10,12 +10,17 @@ use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
 /// write one. Where the log goes on behind a trailer that is on no disk, and power is lost again, all is given up.
 #[test]
 pub(crate) fn hole_15_a_trailer_is_written_again_whatever_the_tail_says() -> Result<(), String> {
+    // Where a checkpoint's head takes more or less than today, another of them ends the segment just there.
+    [984, 1000, 1016].into_iter().try_for_each(with_a_value_of)
+}
+
+fn with_a_value_of(bytes: u16) -> Result<(), String> {
     let driver = Undamaged(Perennial(small(1 << 20)));
     let script = [
         Step::Abandon { key: 1, len: 1440 },
         Step::Other(CHECKPOINT),
         Step::Reopen,
-        Step::put(2, 1016),
+        Step::put(2, bytes),
         Step::put(3, 94),
         Step::put(2, 2963),
         Step::Other(CHECKPOINT),
