@@ -12,11 +12,15 @@ use perennial_failpoints::sites::{self, SiteAction};
 /// What it is about, and the life.
 type Story = (&'static str, fn(&World));
 
-pub(crate) const ALL: [Story; 15] = [
+pub(crate) const ALL: [Story; 16] = [
     ("a full cache", a_full_cache),
     ("a full cache that keeps what is read", a_cache_that_keeps),
     ("a cache that is cleared", a_cache_that_is_cleared),
     ("a panic in the middle of an extent", an_extent_given_up),
+    (
+        "nothing is finished at the log's end",
+        nothing_finished_at_the_end,
+    ),
     ("threads that wait for one commit", threads),
     ("kills and recoveries", kills),
     ("power losses and recoveries", power_losses),
@@ -273,6 +277,29 @@ fn an_extent_given_up(world: &World) {
     world.close(world.open(small()));
 }
 
+/// A kill while an extent is written, and behind it a frame: nobody knows what lies there but their descriptors.
+fn nothing_finished_at_the_end(world: &World) {
+    let cache = world.open(small());
+    world.put(&cache, "before", 100, false);
+    let reserved = "wal::extent::reserved";
+    sites::set(reserved, SiteAction::Delay(Duration::from_millis(200)));
+    let mut after = None;
+    std::thread::scope(|scope| {
+        scope.spawn(|| cache.insert("extent", [1; 1_500]));
+        wait_for(reserved);
+        let parked = cache.insert_with_len("parked", 300, |_| {
+            after = Some(world.fs().process_crash());
+            Err("it was killed here")
+        });
+        assert!(parked.is_err());
+    });
+    sites::set(reserved, SiteAction::Pass);
+    std::mem::forget(cache);
+    *world.machine.lock().expect("no watcher panicked") = after.expect("it was begun");
+    world.crash(world.open(small()), None);
+    world.close(world.open(small()));
+}
+
 /// Pinned entries that are replaced among many others, and one whose end is seen.
 fn pinned_and_ending(world: &World) {
     let options = || small().capacity_bytes(160 << 10);
@@ -490,6 +517,10 @@ pub(crate) fn recovers(image: &SimFs, told: &Told, crash: Crash) -> Result<(), S
     let fs = Arc::new(image.clone());
     let options = small().capacity_bytes(256 << 10);
     let cache = Cache::open_with(fs, "/cache", options).map_err(|e| e.to_string())?;
+    let stats = cache.stats();
+    if stats.damaged + stats.forgotten_all + stats.quarantined_files > 0 {
+        return Err(format!("a stop was taken for damage: {stats}"));
+    }
     let mut oracle = told.0.clone();
     for key in oracle.known_keys() {
         let found = cache.get(&key).map_err(|e| e.to_string())?;

@@ -19,7 +19,7 @@ use perennial_failpoints::fs::SharedMap;
 use crate::descriptors::UNUSED_BASE;
 use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
 use crate::lsn::{ALIGN, Lsn, to_usize};
-use crate::sync::{AtomicU64, EpochU64, Ordering};
+use crate::sync::{AtomicU64, EpochU64, Ordering, fence};
 use crate::tail_head::{
     DESCRIPTORS, DESCRIPTORS_AT, STABLE_AT, TAIL_HEAD_BYTES, TailHead, TailIdentity, stable_word,
 };
@@ -33,6 +33,15 @@ pub(crate) struct Descriptor {
 }
 
 const _: () = assert!(size_of::<Descriptor>() == 16);
+
+impl Descriptor {
+    /// Makes it one that was never used. True: it had been.
+    fn forget(&self) -> bool {
+        let word = self.word.swap(0, Ordering::Release);
+        self.base.store(UNUSED_BASE, Ordering::Release);
+        word != 0
+    }
+}
 
 /// Where the tail's memory comes from.
 #[derive(Debug)]
@@ -177,19 +186,24 @@ impl Tail {
 
     /// Makes the tail empty at `start` for the life that `identity` names.
     ///
-    /// The stable words go first: from then on nothing in the ring counts. The identity goes last: until then the tail
-    /// is still the dead life's, with everything of it below its stable LSN.
+    /// The stable words go first: from then on nothing in the ring counts. Then the tail is of no boot until all is done, and its
+    /// descriptors say nothing: of two unfinished buffers side by side the second alone would say that the first, at the
+    /// log's end, had been complete, and the next recovery would take the missing bytes there for damage.
     pub(crate) fn reset(&mut self, identity: &TailIdentity, start: Lsn) -> Complete {
         self.publish_stable_words(start);
-        let head = self.head_mut();
-        let unused = [0, UNUSED_BASE].map(u64::to_le_bytes).concat();
-        for descriptor in head[DESCRIPTORS_AT..]
-            .chunks_exact_mut(unused.len())
-            .take(DESCRIPTORS)
-        {
-            descriptor.copy_from_slice(&unused);
+        let of_no_boot = TailIdentity {
+            boot_id: [0; 16],
+            ..*identity
+        };
+        of_no_boot.write_to(self.head_mut());
+        fence(Ordering::SeqCst);
+        for seq in 0..DESCRIPTORS as u64 {
+            if self.descriptor(seq).forget() {
+                perennial_failpoints::site!("wal::tail::forget");
+            }
         }
-        identity.write_to(head);
+        fence(Ordering::SeqCst);
+        identity.write_to(self.head_mut());
         self.floor.store(start.0, Ordering::Relaxed);
         self.released.store(start.0, Ordering::Relaxed);
         // Nobody has reserved anything: `&mut self`.

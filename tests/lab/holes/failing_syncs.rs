@@ -1,6 +1,7 @@
 //! Holes 15, 21, 31 and 32: a sync fails and gives its bytes up. What was read, written and removed then, and what a kill and a
 //! loss of power leave.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use perennial::ErrorKind;
@@ -152,6 +153,50 @@ pub(crate) fn hole_15_what_a_failed_sync_left_is_written_again() -> Result<(), S
         std::mem::forget(store);
         Ok(())
     })
+}
+
+/// A recovery does not go on with a clean log as it is, for an older header has rotted. It joins the last segment, and the sync of
+/// that fails. The next one reads the join well, and with it finds nothing broken: it goes on as it is, in that life.
+#[test]
+pub(crate) fn hole_15_a_join_whose_sync_failed_is_written_again() -> Result<(), String> {
+    let name = "hole 15, joins";
+    let mut failed = 0;
+    for good in 0..16 {
+        let why = |why| format!("seed 1, {name}: sync {good} fails: {why}");
+        let machine = SimFs::new(1);
+        let mut oracle = Oracle::new(Keeps::WhatItLikes);
+        let store = driver().open(Arc::new(machine.clone()))?;
+        let fill = [Step::put(0, 700); 24];
+        play(&store, &mut oracle, &fill).map_err(why)?;
+        store.0.close().map_err(|e| e.to_string())?;
+        let header_bytes = 1024;
+        assert!(machine.zero(Path::new("/cache/seg-000001"), 0, header_bytes));
+        machine.set_syncs(Syncs::FailOnceAfter(good, Shows::New));
+        if driver()
+            .open(Arc::new(machine.clone()))
+            .map(std::mem::forget)
+            .is_ok()
+        {
+            continue;
+        }
+        failed += 1;
+        let machine = machine.process_crash();
+        let store = driver().open(Arc::new(machine.clone())).map_err(why)?;
+        let stored = store.0.insert_durable("newer", "value");
+        stored.map_err(|e| why(e.to_string()))?;
+        for seed in 0..8 {
+            let dark = Arc::new(machine.power_loss(seed));
+            let after = driver().open(dark).map_err(why)?;
+            let found = after.get(b"newer").map_err(why)?;
+            std::mem::forget(after);
+            if found.as_deref() != Some(b"value".as_slice()) {
+                return Err(why(format!("newer: {found:?}")));
+            }
+        }
+        std::mem::forget(store);
+    }
+    assert!(failed >= 3, "{failed} syncs failed");
+    Ok(())
 }
 
 /// Nothing is acknowledged after the failure, and what was acknowledged before survives.

@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 49] = [
+pub(super) const HOLES: [Hole; 50] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -154,6 +154,11 @@ pub(super) const HOLES: [Hole; 49] = [
         "hole_15_what_a_failed_sync_left_is_written_again",
         hole_15_what_a_failed_sync_left_is_written_again,
         &["what-reads-well-is-trusted"],
+    ),
+    hole(
+        "hole_15_a_join_whose_sync_failed_is_written_again",
+        hole_15_a_join_whose_sync_failed_is_written_again,
+        &["gone-on-with-not-synced"],
     ),
     hole(
         "hole_15_a_trailer_is_written_again_whatever_the_tail_says",

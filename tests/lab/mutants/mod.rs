@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 84] = [
+const MUTANTS: [&str; 85] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -60,6 +60,7 @@ const MUTANTS: [&str; 84] = [
     "gap-skipped-after-lost-power",
     "ghost-counted-as-present",
     "gone-on-after-a-reboot",
+    "gone-on-with-not-synced",
     "head-before-its-entries",
     "header-crc-not-checked",
     "header-not-synced",

@@ -44,15 +44,22 @@ impl Contents<'_> {
     }
 
     /// Headers are durable before LSNs are handed out, and a life that was killed may have written one and not synced it;
-    /// or the sync failed, and the bytes read well and are on no disk.
+    /// or the sync failed, and the bytes read well and are on no disk. So with the header of the segment that a log goes on
+    /// in as it is: a recovery before may have joined it.
     pub(super) fn secure_prepared(&self, store: &SegmentStore, life: Life) -> Result<()> {
         if perennial_failpoints::planted!("prepared-not-synced") {
             return Ok(());
         }
-        self.prepared(life).iter().try_for_each(|segment| {
-            perennial_failpoints::site!("wal::repair::secure");
-            store.write_header_durably(segment.slot, &segment.header)
-        })
+        let goes_on =
+            self.goes_on(life) && !perennial_failpoints::planted!("gone-on-with-not-synced");
+        let last = self.ends.last().filter(|_| goes_on);
+        let last = last.map(|end| self.segment(end));
+        last.into_iter()
+            .chain(self.prepared(life))
+            .try_for_each(|segment| {
+                perennial_failpoints::site!("wal::repair::secure");
+                store.write_header_durably(segment.slot, &segment.header)
+            })
     }
 
     /// The segments that a log which goes on as `life` finds prepared.
