@@ -233,6 +233,11 @@ impl<'a> Absorb<'a> {
         self.places.oldest
     }
 
+    /// The kept segments whose entries count.
+    pub(crate) fn kept(&self) -> Vec<SegmentId> {
+        self.places.kept.clone()
+    }
+
     /// What is left to be loaded; `None`: nothing, the index is whole.
     pub(crate) fn unloaded(self) -> Option<Unloaded> {
         let places = self.places;

@@ -11,7 +11,7 @@
 
 use std::vec;
 
-use perennial_wal::may_wait;
+use perennial_wal::{Addr, may_wait};
 
 use crate::engine::Engine;
 use crate::error::Result;
@@ -34,7 +34,7 @@ impl Iterator for Keys<'_> {
         loop {
             match self.0.next()? {
                 Ok(Found::Key(key)) => return Some(Ok(key)),
-                Ok(Found::Ended(_) | Found::Unknown(_)) => {}
+                Ok(Found::Ended(_) | Found::Unknown(..)) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -47,8 +47,8 @@ pub(crate) enum Found {
     Key(Box<[u8]>),
     /// Its time is over, and nobody has seen that yet: the log does not say so.
     Ended(Box<[u8]>),
-    /// Of an entry of this identity: the bytes that are there do not prove themselves.
-    Unknown(u64),
+    /// Of an entry of this identity, which lies here: the bytes that are there do not prove themselves.
+    Unknown(u64, Addr),
 }
 
 /// Every entry once.
@@ -201,7 +201,7 @@ impl Engine {
             }
             if again {
                 self.counters.damaged_reads.add(1);
-                return Some(Found::Unknown(identity));
+                return Some(Found::Unknown(identity, entry.addr));
             }
             unproved = Some(entry.addr);
             looks += 1;

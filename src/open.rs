@@ -207,7 +207,7 @@ impl Opening {
         if outcome.forget {
             machine.forget_all();
         }
-        let oldest = machine.oldest();
+        let (oldest, kept) = (machine.oldest(), machine.kept());
         let unloaded = machine.unloaded();
         let pinned = unloaded.as_ref().is_some_and(Unloaded::has_pinned);
         let loading = unloaded.map(|left| Arc::new(Loading::new(left, &ledger, &pins)));
@@ -234,6 +234,7 @@ impl Opening {
             free_what_nothing_points_at(mended.store(), &ledger);
         }
         free_what_is_not_left(mended.store(), oldest);
+        free_kept_that_is_not_left(mended.store(), &kept);
         let evicted = fit(mended.store(), &ledger)?;
         let tail = if wanted == recorded {
             old_tail
@@ -429,6 +430,15 @@ fn free_what_nothing_points_at(store: &SegmentStore, ledger: &Ledger) {
 fn free_what_is_not_left(store: &SegmentStore, oldest: SegmentId) {
     if let Some(through) = last_that_is_not_left(store, oldest) {
         store.release_through(through);
+    }
+}
+
+/// Kept ones likewise. Here and not when the index is whole: an image that is loaded later may point there.
+fn free_kept_that_is_not_left(store: &SegmentStore, kept: &[SegmentId]) {
+    for segment in store.kept() {
+        if kept.binary_search(&segment.header.number).is_err() {
+            store.release_kept(segment.header.number);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use perennial_wal::{SegmentId, may_wait, to_usize};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::keys::Found;
+use crate::write::Only;
 
 impl Engine {
     pub(crate) fn remove_prefix(&self, prefix: &[u8]) -> Result<u64> {
@@ -36,7 +37,14 @@ impl Engine {
                 }
                 Found::Key(_) | Found::Ended(_) => false,
                 // It may be one of them, and may be readable after a restart.
-                Found::Unknown(identity) => self.remove_one(&[], self.index.hash_of(identity))?,
+                Found::Unknown(identity, addr) => {
+                    let (hash, at) = (self.index.hash_of(identity), Only::At(addr));
+                    let there = self
+                        .remove_if(&[], hash, at)?
+                        .is_some_and(|(_, there)| there);
+                    self.counters.removes.add(u64::from(there));
+                    there
+                }
             });
         }
         if !perennial_failpoints::planted!("evicted-keys-outlive-a-prefix") {
@@ -57,9 +65,7 @@ impl Engine {
             let dropped = self.dropped_unread.lock().last().copied();
             let Some(hash) = dropped else { break };
             // What was stored there since is in the log behind it.
-            if self.index.peek(hash).is_none() {
-                self.remove_hash(&[], hash)?;
-            }
+            self.remove_if(&[], hash, Only::Absent)?;
             self.dropped_unread.lock().retain(|other| *other != hash);
         }
         let mut state = self.lock_upkeep()?;
@@ -101,5 +107,44 @@ impl Engine {
             last.below = store.next_number();
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use perennial_failpoints::SimFs;
+
+    use super::*;
+    use crate::{Cache, Options};
+
+    /// Between the list and the remove another thread may store the key: what was meant is not there any more.
+    #[test]
+    fn what_is_stored_meanwhile_is_not_removed() -> crate::Result<()> {
+        let options = Options::new()
+            .capacity_bytes(1 << 20)
+            .segment_bytes(8 << 10)
+            .tail_bytes(4 << 10)
+            .background(false);
+        let cache = Cache::open_with(Arc::new(SimFs::new(1)), "/cache", options)?;
+        let engine = cache.engine();
+        let hash = engine.hash(b"key");
+        cache.insert("key", "older")?;
+        let listed = engine.index.peek(hash).map(|entry| Only::At(entry.addr));
+        cache.insert("key", "newer")?;
+        for only in listed.into_iter().chain([Only::Absent]) {
+            assert!(engine.remove_if(&[], hash, only)?.is_none());
+        }
+        assert_eq!(cache.get("key")?.as_deref(), Some(b"newer".as_slice()));
+        let now = engine.index.peek(hash).map(|entry| Only::At(entry.addr));
+        assert!(
+            engine
+                .remove_if(&[], hash, now.expect("it is there"))?
+                .is_some()
+        );
+        assert!(engine.remove_if(&[], hash, Only::Absent)?.is_some());
+        assert_eq!(cache.get("key")?.as_deref(), None);
+        Ok(())
     }
 }

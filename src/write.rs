@@ -23,6 +23,27 @@ use crate::options::WhenFull;
 use crate::value::{Inserted, Rejection};
 pub(crate) use large::reference_spec;
 
+/// What the index must say of a key for a remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// Whatever it likes.
+    Always,
+    /// Nothing.
+    Absent,
+    /// That the entry lies here.
+    At(Addr),
+}
+
+impl Only {
+    fn holds(self, lies_at: impl FnOnce() -> Option<Addr>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Absent => lies_at().is_none(),
+            Self::At(addr) => lies_at() == Some(addr),
+        }
+    }
+}
+
 /// What a reservation under the shard lock came to.
 enum Placed<'a> {
     Reserved(Reservation<'a>, bool),
@@ -198,8 +219,9 @@ impl Engine {
     /// A key that is in no index is no other: what was evicted may come back after a crash, and would be older than what
     /// was rejected.
     fn remove_at_once(&self, key: &[u8], hash: u64) -> Result<Lsn> {
-        match self.try_remove(key, hash) {
-            Ok((end, entered, _)) => {
+        match self.try_remove(key, hash, Only::Always) {
+            Ok(None) => Ok(Lsn(0)),
+            Ok(Some((end, entered, _))) => {
                 self.after_operation(entered);
                 Ok(end)
             }
@@ -234,26 +256,46 @@ impl Engine {
     ///
     /// Returns where it ends, and whether there was an entry.
     pub(crate) fn remove_hash(&self, key: &[u8], hash: u64) -> Result<(Lsn, bool)> {
+        let removed = self.remove_if(key, hash, Only::Always)?;
+        Ok(removed.unwrap_or((Lsn(0), false)))
+    }
+
+    /// The same, where the index is as `only` says. Asked under the shard's lock: what is stored meanwhile is not removed.
+    pub(crate) fn remove_if(
+        &self,
+        key: &[u8],
+        hash: u64,
+        only: Only,
+    ) -> Result<Option<(Lsn, bool)>> {
         loop {
-            match self.try_remove(key, hash) {
-                Ok((end, entered, there)) => {
+            match self.try_remove(key, hash, only) {
+                Ok(None) => return Ok(None),
+                Ok(Some((end, entered, there))) => {
                     self.after_operation(entered);
-                    return Ok((end, there));
+                    return Ok(Some((end, there)));
                 }
                 Err(Refused::Stopped(_))
                     if perennial_failpoints::planted!("unlogged-when-stopped") =>
                 {
                     self.index.lock(hash).remove(hash);
-                    return Ok((Lsn(0), false));
+                    return Ok(Some((Lsn(0), false)));
                 }
                 Err(refused) => self.answer(refused, Class::Remove)?,
             }
         }
     }
 
-    /// Returns where it ends, and whether it entered a segment and there was an entry.
-    fn try_remove(&self, key: &[u8], hash: u64) -> std::result::Result<(Lsn, bool, bool), Refused> {
+    /// Returns where it ends, and whether it entered a segment and there was an entry. `None`: nothing was to be removed.
+    fn try_remove(
+        &self,
+        key: &[u8],
+        hash: u64,
+        only: Only,
+    ) -> std::result::Result<Option<(Lsn, bool, bool)>, Refused> {
         let mut shard = self.index.lock(hash);
+        if !only.holds(|| shard.get(hash).map(|entry| entry.addr)) {
+            return Ok(None);
+        }
         let unstable = |old: Entry| old.addr.position() >= self.log.stable_lsn();
         if perennial_failpoints::planted!("remove-not-logged")
             || perennial_failpoints::planted!("remove-of-unstable-not-logged")
@@ -262,7 +304,7 @@ impl Engine {
                 && self.index.get(hash).is_none()
         {
             shard.remove(hash);
-            return Ok((Lsn(0), false, false));
+            return Ok(Some((Lsn(0), false, false)));
         }
         let reservation = self
             .log
@@ -277,7 +319,7 @@ impl Engine {
         self.pins.forget(hash);
         shard.extra().supersede(key);
         let there = old.is_some_and(|old| self.is_live(old.addr));
-        Ok((end, entered, there))
+        Ok(Some((end, entered, there)))
     }
 
     fn check_put(&self, key: &[u8], len: usize) -> Result<(u64, FrameSpec)> {

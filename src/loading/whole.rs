@@ -8,6 +8,7 @@ use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::sync::Ordering;
+use crate::write::Only;
 
 impl Engine {
     /// What the thread that loads does: shard by shard, until all are loaded or the cache is closed.
@@ -65,9 +66,7 @@ impl Engine {
             hashes.extend(entries.map(|row| row.hash));
         }
         for hash in hashes {
-            if self.index.peek(hash).is_none() {
-                self.remove_hash(&[], hash)?;
-            }
+            self.remove_if(&[], hash, Only::Absent)?;
         }
         loading.lost_of.lock().clear();
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perennial::{Cache, Eviction};
+use perennial::{Cache, Eviction, Options};
 use perennial_failpoints::SimFs;
 use perennial_failpoints::lab::{Driver, Keeps, Step};
 
@@ -10,6 +10,7 @@ use super::tricks::Tricks;
 use super::{crashed, crashed_in_the_last};
 use crate::driver::{CHECKPOINT, Open, Perennial, small};
 use crate::ending::Ending;
+use crate::loading::later;
 use crate::random::Rng;
 
 /// The index knows nothing of the key; the log, and an evicted segment's file, still do.
@@ -35,8 +36,13 @@ pub(crate) fn hole_30_a_remove_of_what_is_not_there_is_remembered() -> Result<()
 /// by prefix, here of keys that never were, says that none of it is left.
 #[test]
 pub(crate) fn hole_30_what_was_evicted_goes_with_its_prefix() -> Result<(), String> {
-    let told = |e: perennial::Error| e.to_string();
     let options = small(200 << 10).eviction(Eviction::S3Merge);
+    goes_with_its_prefix(options.clone())?;
+    goes_with_its_prefix(later(options))
+}
+
+fn goes_with_its_prefix(options: Options) -> Result<(), String> {
+    let told = |e: perennial::Error| e.to_string();
     let driver = Perennial(options);
     for seed in 0..3 {
         let machine = SimFs::new(seed);
