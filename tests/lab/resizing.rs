@@ -211,14 +211,15 @@ fn run(name: &str, eviction: Eviction) {
 }
 
 /// As in hole 2: two keys are stored once and read all the time, three are stored over and over. There is room for all in
-/// the smaller capacity too, so all must be there after every crash.
+/// the smaller capacity too, so all must be there after every crash. By their sizes neither of the two lies in the log's young
+/// part when a resize comes: a read there is no visit (`docs/eviction.md`), and what was not read may go.
 #[test]
 fn what_is_read_stays_through_resizes() {
     let mut script = vec![Step::put(0, 300).durable(), Step::put(1, 2_000).durable()];
     for n in 0..120_u16 {
         let put = Step::put(
             u8::try_from(2 + n * 7 % 3).expect("few keys"),
-            400 + n * 211 % 600,
+            320 + n * 211 % 600,
         );
         script.push(if n % 8 == 0 { put.durable() } else { put });
         script.extend((0..5).map(|key| Step::Get { key }));
