@@ -211,8 +211,8 @@ fn run(name: &str, eviction: Eviction) {
 }
 
 /// As in hole 2: two keys are stored once and read all the time, three are stored over and over. There is room for all in
-/// the smaller capacity too, so all must be there after every crash. By their sizes neither of the two lies in the log's young
-/// part when a resize comes: a read there is no visit (`docs/eviction.md`), and what was not read may go.
+/// the smaller capacity too, so all must be there after every crash. With lengths from 250 on to 380 that holds. With some others
+/// (200, 408) a resize evicts one of the two, for a reason that is not known yet; it is not the log's young part.
 #[test]
 fn what_is_read_stays_through_resizes() {
     let mut script = vec![Step::put(0, 300).durable(), Step::put(1, 2_000).durable()];
