@@ -27,7 +27,8 @@ const UNSYNCED_TRAILER: &[Step] = &[
     Step::remove(2).durable(),
     Step::Reopen,
 ];
-const TRAILER_WITHOUT_MARK: &[Step] = &[
+/// Its fourth step decides where the segment ends.
+pub(crate) const TRAILER_WITHOUT_MARK: &[Step] = &[
     Step::Abandon { key: 1, len: 1440 },
     Step::Other(CHECKPOINT),
     Step::Reopen,

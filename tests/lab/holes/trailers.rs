@@ -3,7 +3,8 @@
 use perennial_failpoints::lab::{Keeps, Options, Step};
 
 use super::run_as;
-use crate::driver::{CHECKPOINT, Perennial, Undamaged, small};
+use crate::driver::{Perennial, Undamaged, small};
+use crate::scenarios::TRAILER_WITHOUT_MARK;
 
 /// After a power loss the last segment has no room for its ending mark, so its trailer says where it ends. The recovery is killed
 /// before it syncs that; the next one reads it well, and the tail says nothing of this boot: the first had not come to
@@ -16,23 +17,8 @@ pub(crate) fn hole_15_a_trailer_is_written_again_whatever_the_tail_says() -> Res
 
 fn with_a_value_of(bytes: u16) -> Result<(), String> {
     let driver = Undamaged(Perennial(small(1 << 20)));
-    let script = [
-        Step::Abandon { key: 1, len: 1440 },
-        Step::Other(CHECKPOINT),
-        Step::Reopen,
-        Step::put(2, bytes),
-        Step::put(3, 94),
-        Step::put(2, 2963),
-        Step::Other(CHECKPOINT),
-        Step::put(2, 393),
-        Step::put(0, 1000),
-        Step::Flush,
-        Step::put(3, 4566),
-        Step::Reopen,
-        Step::put(5, 173),
-        Step::Flush,
-        Step::Reopen,
-    ];
+    let mut script = TRAILER_WITHOUT_MARK.to_vec();
+    script[3] = Step::put(2, bytes);
     let options = Options {
         crash_one_recovery_in: 16,
         depth: 2,
