@@ -66,6 +66,9 @@ impl Engine {
             if store.max_files() <= wanted {
                 return Ok(Shrunk::Fits);
             }
+            if self.make_a_spare(state, wanted)? {
+                return Ok(Shrunk::Goes);
+            }
             store.set_max_files(store.files().saturating_sub(1).max(wanted));
             if store.surplus_files() == 0 {
                 // There never were more: none has to go, and nothing is given up for it.
@@ -75,11 +78,7 @@ impl Engine {
         let (surplus, free) = (store.surplus_files(), store.free_files());
         if free < surplus + self.kept_back(state) {
             perennial_failpoints::site!("resize::reclaim");
-            let mut reclaimed = self.reclaim_one(state)?;
-            if reclaimed && store.free_files() <= free {
-                reclaimed |= self.reclaim_without_another_checkpoint(state)?;
-            }
-            if reclaimed {
+            if self.reclaim_to_shrink(state)? {
                 return Ok(Shrunk::Goes);
             }
         }
@@ -88,6 +87,33 @@ impl Engine {
         } else {
             Shrunk::Stuck
         })
+    }
+
+    /// Survivors need a file to go to, and it may be one that is still to be made: with a lower bound it could not be, and
+    /// what is read all the time would go with the rest. So a segment is reclaimed before. False: none need be, or can be.
+    fn make_a_spare(&self, state: &mut CheckpointState, wanted: u64) -> Result<bool> {
+        let store = self.log.store();
+        let missing = self.kept_back(state).saturating_sub(store.free_files());
+        let with_it = store.files() + missing;
+        if missing == 0
+            || with_it <= wanted
+            || perennial_failpoints::planted!("shrink-without-a-spare")
+        {
+            return Ok(false);
+        }
+        perennial_failpoints::site!("resize::spare");
+        store.set_max_files(with_it.min(store.max_files()));
+        self.reclaim_to_shrink(state)
+    }
+
+    /// False: nothing can be reclaimed.
+    fn reclaim_to_shrink(&self, state: &mut CheckpointState) -> Result<bool> {
+        let free = self.log.store().free_files();
+        let mut reclaimed = self.reclaim_one(state)?;
+        if reclaimed && self.log.store().free_files() <= free {
+            reclaimed |= self.reclaim_without_another_checkpoint(state)?;
+        }
+        Ok(reclaimed)
     }
 
     /// Of very small entries a checkpoint may take as much of the log as the log may have: one for each segment that is

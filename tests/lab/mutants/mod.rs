@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 85] = [
+const MUTANTS: [&str; 86] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -100,6 +100,7 @@ const MUTANTS: [&str; 85] = [
     "seed-without-incarnation",
     "shard-published-before-it-is-whole",
     "shrink-unlinks-live-segment",
+    "shrink-without-a-spare",
     "source-freed-before-move-is-stable",
     "stable-word-alone",
     "tail-not-in-the-capacity",
