@@ -255,17 +255,20 @@ impl Engine {
             .get(position.segment(geometry.segment_bytes))?;
         let offset = position.offset(geometry.segment_bytes);
         let len = self.read_len(entry.size_class, offset);
-        let again = self
-            .log
-            .store()
-            .reread(&segment, offset, len)
-            .ok()
-            .and_then(|frame| {
-                let header =
-                    FrameHeader::decode_whole(&frame, segment.seed_at(offset), offset).ok()?;
-                let there = is_value_of(&header, &frame, key) && !self.expired(&header);
-                there.then(|| want.whole(&header, &frame))
-            });
+        let read = self.log.store().reread(&segment, offset, len);
+        if let Err(error) = &read
+            && !error.is_medias()
+        {
+            // No handles, or no memory: that says nothing of the bytes, and the entry stays.
+            tracing::warn!(%error, "a read failed");
+            self.counters.read_errors.add(1);
+            return None;
+        }
+        let again = read.ok().and_then(|frame| {
+            let header = FrameHeader::decode_whole(&frame, segment.seed_at(offset), offset).ok()?;
+            let there = is_value_of(&header, &frame, key) && !self.expired(&header);
+            there.then(|| want.whole(&header, &frame))
+        });
         if let Some(Err(Unreadable::NoCodec)) = again {
             self.counters.codec_misses.add(1);
             return None;
