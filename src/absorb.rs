@@ -207,6 +207,7 @@ impl<'a> Absorb<'a> {
         }
     }
 
+    #[inline]
     fn push(&mut self, hash: u64, what: What) {
         if let Some(unloaded) = &mut self.unloaded {
             return unloaded.shards[self.index.shard_of(hash)]
@@ -300,6 +301,12 @@ impl Machine for Absorb<'_> {
                 .is_some_and(|(_, pinned)| pinned > 0),
             places: self.places.clone(),
         });
+    }
+
+    fn expect(&mut self, operations: usize) {
+        for shard in self.unloaded.iter_mut().flat_map(|left| &mut left.shards) {
+            shard.later.expect(operations / self.index.shards());
+        }
     }
 
     fn put(&mut self, row: &Row) {

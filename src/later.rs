@@ -22,7 +22,10 @@ pub(crate) enum What {
 
 /// What happened to the keys of one shard, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Later(Vec<Packed>);
+pub(crate) struct Later {
+    packed: Vec<Packed>,
+    has_pinned: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Packed {
@@ -57,19 +60,28 @@ impl Packed {
 }
 
 impl Later {
+    /// About so many come next.
+    pub(crate) fn expect(&mut self, operations: usize) {
+        self.packed.reserve(operations + operations / 8);
+    }
+
+    #[inline]
     pub(crate) fn push(&mut self, hash: u64, what: What) {
         let word = match what {
             What::Put {
                 addr,
                 class,
                 pinned,
-            } => word(PUT, addr, class) | if pinned { PINNED } else { 0 },
+            } => {
+                self.has_pinned |= pinned;
+                word(PUT, addr, class) | if pinned { PINNED } else { 0 }
+            }
             What::Remove => REMOVE << KIND_SHIFT,
             What::Move { old, class, .. } => word(MOVE, old, class),
         };
-        self.0.push(Packed { hash, word });
+        self.packed.push(Packed { hash, word });
         if let What::Move { new, .. } = what {
-            self.0.push(Packed {
+            self.packed.push(Packed {
                 hash: new.to_bits(),
                 word: 0,
             });
@@ -78,16 +90,15 @@ impl Later {
 
     /// How many entries there are at most that were not before.
     pub(crate) fn puts(&self) -> usize {
-        self.0.len()
+        self.packed.len()
     }
 
     pub(crate) fn has_pinned(&self) -> bool {
-        self.iter()
-            .any(|(_, what)| matches!(what, What::Put { pinned: true, .. }))
+        self.has_pinned
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, What)> + '_ {
-        let mut rest = self.0.iter();
+        let mut rest = self.packed.iter();
         std::iter::from_fn(move || {
             let packed = rest.next()?;
             let (class, addr) = (packed.class(), packed.addr());

@@ -33,6 +33,11 @@ pub trait Machine {
         let _ = head;
     }
 
+    /// About so many operations come next.
+    fn expect(&mut self, operations: usize) {
+        let _ = operations;
+    }
+
     /// A put: the entry with this hash is now where the row says.
     fn put(&mut self, row: &Row);
 
@@ -282,28 +287,35 @@ impl Replay<'_, '_> {
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
             let events = self.events(index);
-            let known = |event: &Event| is_before(event, outcome.checkpoint);
-            let new = events.iter().rev().position(|event| known(&event));
-            let skipped = new.map_or(0, |new| events.len() - new);
-            for event in events.iter().skip(skipped) {
-                outcome.replayed += 1;
-                outcome.replayed_operations += u64::from(is_behind(&event, outcome.checkpoint));
-                match event {
-                    Event::Row(row) if row.kind == FrameKind::Move => {
-                        for moved in self.moves(&row) {
-                            machine.relocate(&moved);
-                        }
-                    }
-                    Event::Row(row) if row.kind == FrameKind::Clear => {
-                        self.clear(&row, machine, outcome);
-                    }
-                    Event::Row(row) => apply(&row, machine),
-                    Event::ForgetKey(hash) => machine.remove(hash),
-                    Event::ForgetAll => {
-                        outcome.forgotten += 1;
-                        machine.forget_all();
-                    }
+            // What C does not know begins in its own segment, if not before.
+            let skipped = if index == first {
+                let known = |event: &Event| is_before(event, outcome.checkpoint);
+                let new = events.iter().rev().position(|event| known(&event));
+                new.map_or(0, |new| events.len() - new)
+            } else {
+                0
+            };
+            machine.expect(events.len() - skipped);
+            let new = events.iter().skip(skipped);
+            new.for_each(|event| self.replay_event(event, machine, outcome));
+        }
+    }
+
+    fn replay_event(&self, event: Event, machine: &mut impl Machine, outcome: &mut Outcome) {
+        outcome.replayed += 1;
+        outcome.replayed_operations += u64::from(is_behind(&event, outcome.checkpoint));
+        match event {
+            Event::Row(row) if row.kind == FrameKind::Move => {
+                for moved in self.moves(&row) {
+                    machine.relocate(&moved);
                 }
+            }
+            Event::Row(row) if row.kind == FrameKind::Clear => self.clear(&row, machine, outcome),
+            Event::Row(row) => apply(&row, machine),
+            Event::ForgetKey(hash) => machine.remove(hash),
+            Event::ForgetAll => {
+                outcome.forgotten += 1;
+                machine.forget_all();
             }
         }
     }

@@ -4,6 +4,7 @@ mod files;
 mod judge;
 
 use std::cell::OnceCell;
+use std::sync::Arc;
 
 pub(crate) use files::FileBytes;
 pub(crate) use judge::OpenEnd;
@@ -60,8 +61,8 @@ pub struct Contents<'a> {
     pub clean: bool,
     /// Why something could not be read though the media did not fail: then nothing may be changed.
     trouble: OnceCell<WalError>,
-    /// The newest trailer, and its segment's index in the chain: read to find the end, kept for the replay.
-    newest_trailer: Option<(usize, Trailer)>,
+    /// The newest trailer, and its segment's index in the chain: read to find the end, kept for the replay and the repair.
+    newest_trailer: Option<(usize, Arc<Trailer>)>,
 }
 
 impl<'a> Contents<'a> {
@@ -109,13 +110,22 @@ impl<'a> Contents<'a> {
         let mut walked = Vec::new();
         for (index, segment) in self.found.chain.iter().enumerate().rev() {
             if let Some(trailer) = self.trailer_of(segment) {
-                self.newest_trailer = Some((index, trailer));
+                self.newest_trailer = Some((index, Arc::new(trailer)));
                 break;
             }
             walked.push((index, self.walk(segment)));
         }
         walked.reverse();
         walked
+    }
+
+    /// The trailer of the segment at `index` in the chain.
+    pub(crate) fn trailer_at(&self, index: usize) -> Option<Arc<Trailer>> {
+        let newest = self.newest_trailer.as_ref().filter(|(at, _)| *at == index);
+        newest.map_or_else(
+            || self.trailer_of(&self.found.chain[index]).map(Arc::new),
+            |(_, trailer)| Some(Arc::clone(trailer)),
+        )
     }
 
     /// Numbers of the segments that count, oldest first.
@@ -138,11 +148,9 @@ impl<'a> Contents<'a> {
             return Events::judged(&end.items);
         }
         let segment = self.found.chain[index].clone();
-        let kept = self.newest_trailer.take_if(|(newest, _)| *newest == index);
-        let trailer = kept.map_or_else(|| self.trailer_of(&segment), |(_, trailer)| Some(trailer));
-        if let Some(trailer) = trailer {
+        if let Some(trailer) = self.trailer_at(index) {
             return Events {
-                rows: trailer.rows,
+                sealed: Some(trailer),
                 judged: Vec::new(),
             };
         }
@@ -165,7 +173,7 @@ impl<'a> Contents<'a> {
 #[derive(Debug)]
 pub struct Events {
     /// Of a sealed segment, as its trailer says.
-    rows: Vec<Row>,
+    sealed: Option<Arc<Trailer>>,
     /// Of any other.
     judged: Vec<Event>,
 }
@@ -173,21 +181,25 @@ pub struct Events {
 impl Events {
     fn judged(items: &[Item]) -> Self {
         Self {
-            rows: Vec::new(),
+            sealed: None,
             judged: items.iter().filter_map(event_of).collect(),
         }
     }
 
     /// In the order of the log.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Event> + '_ {
-        let rows = self.rows.iter().copied().map(Event::from);
+        let rows = self.rows().iter().copied().map(Event::from);
         rows.chain(self.judged.iter().copied())
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len() + self.judged.len()
+        self.rows().len() + self.judged.len()
+    }
+
+    fn rows(&self) -> &[Row] {
+        self.sealed.as_ref().map_or(&[], |trailer| &trailer.rows)
     }
 
     /// True when nothing happened.

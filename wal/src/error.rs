@@ -65,6 +65,12 @@ impl WalError {
             source: Arc::new(source),
         }
     }
+
+    /// True where the media said that bytes are lost. Any other failure says nothing about them: another try may give them.
+    #[must_use]
+    pub fn is_medias(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if crate::scan::is_medias(source))
+    }
 }
 
 /// The log's result.

@@ -125,14 +125,14 @@ impl Contents<'_> {
         let sealed = self.segments().len() - self.ends.len();
         let trusted =
             perennial_failpoints::planted!("trailer-of-no-boot-trusted") && !self.tail.same_boot;
-        let newest = self.found.chain[..sealed].last().filter(|_| !trusted);
-        let Some(segment) = newest.filter(|_| !self.goes_on(life)) else {
+        let newest = sealed.checked_sub(1).filter(|_| !trusted);
+        let Some(newest) = newest.filter(|_| !self.goes_on(life)) else {
             return Ok(());
         };
-        let trailer = self.trailer_of(segment);
+        let trailer = self.trailer_at(newest);
         self.check_read()?;
         trailer.map_or(Ok(()), |trailer| {
-            write_trailer(store, geometry, segment.slot, &trailer)
+            write_trailer(store, geometry, self.found.chain[newest].slot, &trailer)
         })
     }
 

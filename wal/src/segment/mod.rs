@@ -7,7 +7,7 @@ mod trailer;
 pub use header::{FORMAT_VERSION, HeaderFound, Join, MAX_JOINS, SegmentHeader};
 pub(crate) use store::Writer;
 pub use store::{
-    Inventory, KeptLayout, KeptWriter, MAX_FILES, Reserve, Segment, SegmentStore, file_name,
+    Held, Inventory, KeptLayout, KeptWriter, MAX_FILES, Reserve, Segment, SegmentStore, file_name,
     slot_of,
 };
 pub(crate) use trailer::TrailerRows;

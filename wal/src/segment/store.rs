@@ -13,6 +13,7 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+pub use files::Held;
 pub(crate) use files::Writer;
 pub use kept::{KeptLayout, KeptWriter};
 use perennial_failpoints::fs::{Dir, File};

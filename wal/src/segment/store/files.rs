@@ -10,6 +10,10 @@ use crate::error::{Result, WalError};
 use crate::lsn::to_usize;
 use crate::sync::{AtomicBool, Ordering};
 
+/// A segment's file that is kept open: what is read by it later needs no handle that there may not be then.
+#[derive(Debug, Clone)]
+pub struct Held(Arc<dyn File>);
+
 /// At most this many segment files are kept open for reading.
 const OPEN_FILES: usize = 512;
 
@@ -65,7 +69,38 @@ impl SegmentStore {
     /// # Errors
     /// What the file reports.
     pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let file = self.reader(segment.slot)?;
+        self.read_by(&*self.reader(segment.slot)?, segment, offset, len)
+    }
+
+    /// Keeps the segment's file open.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn hold(&self, segment: &Segment) -> Result<Held> {
+        self.reader(segment.slot).map(Held)
+    }
+
+    /// As [`read`](Self::read), by a handle that is there already.
+    ///
+    /// # Errors
+    /// What the file reports.
+    pub fn read_held(
+        &self,
+        held: &Held,
+        segment: &Segment,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>> {
+        self.read_by(&*held.0, segment, offset, len)
+    }
+
+    fn read_by(
+        &self,
+        file: &dyn File,
+        segment: &Segment,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>> {
         let len = len.min(to_usize(self.geometry.segment_bytes.saturating_sub(offset)));
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
