@@ -11,19 +11,19 @@
 mod counts;
 mod whole;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use perennial_recovery::{PartRef, part_frame_bytes, part_of_frame};
-use perennial_wal::segment::SegmentStore;
-use perennial_wal::{LogCore, to_usize};
+use perennial_wal::segment::{Held, Segment, SegmentStore};
+use perennial_wal::{LogCore, SegmentId, WalError, to_usize};
 
 use crate::absorb::{Places, Unloaded, UnloadedShard};
 use crate::fetch::Flights;
 use crate::index::{Image, Index};
 use crate::ledger::Ledger;
 use crate::pins::Pins;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 
 use counts::Counts;
 
@@ -33,6 +33,10 @@ pub(crate) struct Loading {
     places: Places,
     ledger: Arc<Ledger>,
     pins: Arc<Pins>,
+    /// The files that parts lie in, while some are to be read: no want of handles can keep anybody from them.
+    files: Mutex<BTreeMap<SegmentId, Held>>,
+    /// Shards that are not loaded.
+    left: AtomicUsize,
     /// Entries that images say there are and that are not loaded.
     waiting: AtomicU64,
     /// Entries forgotten because their part could not be read.
@@ -46,7 +50,9 @@ impl Loading {
         let parts = unloaded.shards.iter().flat_map(|shard| &shard.parts);
         Self {
             waiting: AtomicU64::new(parts.map(|part| u64::from(part.entries)).sum()),
+            left: AtomicUsize::new(unloaded.shards.len()),
             shards: unloaded.shards.into_iter().map(Mutex::new).collect(),
+            files: Mutex::default(),
             places: unloaded.places,
             ledger: Arc::clone(ledger),
             pins: Arc::clone(pins),
@@ -61,6 +67,29 @@ impl Loading {
 
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Opens the files that parts lie in.
+    ///
+    /// # Errors
+    /// When one cannot be opened for a reason that is not the media's: then nothing is lost by another try to open the cache.
+    pub(crate) fn hold_files(&self, store: &SegmentStore) -> Result<(), WalError> {
+        let mut files = self.files.lock();
+        for shard in &self.shards {
+            for part in &shard.lock().parts {
+                let number = part.lsn.segment(self.places.segment_bytes);
+                let Some(segment) = store.get(number).filter(|_| !files.contains_key(&number))
+                else {
+                    continue;
+                };
+                match store.hold(&segment) {
+                    Ok(held) => drop(files.insert(number, held)),
+                    Err(error) if error.is_medias() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Loads everything, where that has to be before the log is started.
@@ -112,6 +141,10 @@ impl Loading {
         let entries = unloaded.parts.iter().map(|part| u64::from(part.entries));
         self.waiting.fetch_sub(entries.sum(), Ordering::Relaxed);
         *unloaded = UnloadedShard::default();
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The space of a file that is removed would not be free before.
+            self.files.lock().clear();
+        }
     }
 
     /// The frames of a shard's parts that prove themselves.
@@ -138,7 +171,8 @@ impl Loading {
 
     /// Twice: the second time past the page cache.
     fn read_part(&self, part: &PartRef, store: &SegmentStore) -> Option<Frame> {
-        let segment = store.get(part.lsn.segment(self.places.segment_bytes))?;
+        let number = part.lsn.segment(self.places.segment_bytes);
+        let segment = store.get(number)?;
         let offset = part.lsn.offset(self.places.segment_bytes);
         let bytes = u64::from(part_frame_bytes(part)?);
         if offset + bytes > self.places.segment_bytes {
@@ -152,13 +186,43 @@ impl Loading {
             };
             frame.part(part).is_some().then_some(frame)
         };
-        let first = store.read(&segment, offset, to_usize(bytes)).ok();
+        let len = to_usize(bytes);
+        let first = again_and_again(|| self.read_held(store, &segment, offset, len));
         first.and_then(proved).or_else(|| {
-            let again = store.reread(&segment, offset, to_usize(bytes)).ok();
+            let again = again_and_again(|| store.reread(&segment, offset, len));
             again.and_then(proved)
         })
     }
+
+    fn read_held(
+        &self,
+        store: &SegmentStore,
+        segment: &Segment,
+        offset: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, WalError> {
+        let held = self.files.lock().get(&segment.header.number).cloned();
+        match held {
+            Some(held) => store.read_held(&held, segment, offset, len),
+            None => store.read(segment, offset, len),
+        }
+    }
 }
+
+/// The system may have no memory for a read just now. Where it is the media that does not give the bytes, once is enough.
+fn again_and_again(read: impl Fn() -> Result<Vec<u8>, WalError>) -> Option<Vec<u8>> {
+    for _ in 0..TRIES {
+        match read() {
+            Ok(bytes) => return Some(bytes),
+            Err(error) if error.is_medias() => return None,
+            Err(error) => tracing::warn!(%error, "a part of the checkpoint cannot be read now"),
+        }
+        crate::sync::yield_now();
+    }
+    None
+}
+
+const TRIES: u32 = 8;
 
 /// What came later is mostly about keys that the image has, or about one key again and again: room is made for one in so
 /// many.

@@ -225,8 +225,11 @@ impl Opening {
 
         perennial_failpoints::site!("open::mended");
         let now = gives_something_up(mended.store(), oldest);
-        if let Some(loading) = loading.as_ref().filter(|_| now) {
-            loading.load_all(mended.store(), &index);
+        if let Some(loading) = &loading {
+            loading.hold_files(mended.store())?;
+            if now {
+                loading.load_all(mended.store(), &index);
+            }
         }
         let whole = now || loading.is_none();
         // Before another tail is made: it may be larger than the one it follows.

@@ -50,7 +50,9 @@ impl Engine {
         if perennial_failpoints::planted!("nothing-prepared-ahead") {
             self.log.store().set_reserve(Reserve::default());
         } else {
-            self.make_segments(&mut state, AHEAD)?;
+            // An open does not wait for all of the index, which a reclaim needs: with one the log can begin.
+            let begins = !checkpoints && !self.index.is_whole();
+            self.make_segments(&mut state, if begins { 1 } else { AHEAD })?;
         }
         self.note_young(&state);
         self.publish_checkpoint(&mut state);

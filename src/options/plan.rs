@@ -128,7 +128,7 @@ fn default_segment_bytes(bytes: u64) -> u64 {
 }
 
 fn default_shards(capacity: u64) -> u32 {
-    let shards = (capacity / (4 * MIB)).clamp(1, 64);
+    let shards = (capacity / (4 * MIB)).clamp(1, 256);
     1 << shards.ilog2()
 }
 

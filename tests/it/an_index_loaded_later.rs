@@ -4,12 +4,14 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use perennial::{Cache, Eviction, Options, Tail};
-use perennial_failpoints::{CallKind, FaultFs, Plan, SimFs};
+use perennial_failpoints::{Action, Call, CallKind, FaultFs, Plan, SimFs};
 
 use crate::holes::lab::{get, kill, open, roomy};
 
 const ENTRIES: u64 = 64;
 const SHARDS: u32 = 8;
+const ENOMEM: i32 = 12;
+const EMFILE: i32 = 24;
 
 fn later() -> Options {
     roomy().index_shards(SHARDS).load_at_open_entries(0)
@@ -162,6 +164,62 @@ fn what_cannot_be_loaded_is_forgotten_and_never_comes_back_removed() {
             }
         }
     }
+}
+
+/// Neither says anything of the bytes: an open that reads all of it would fail, and lose nothing by another try.
+#[test]
+fn no_want_of_handles_or_memory_costs_an_entry() {
+    let no_handles = |call: &Call<'_>| match call.kind {
+        CallKind::Open => Action::FailRaw(EMFILE),
+        _ => Action::Pass,
+    };
+    let mut reads = 0;
+    let no_memory_at_first = move |call: &Call<'_>| {
+        reads += u32::from(call.kind == CallKind::Read);
+        match call.kind {
+            CallKind::Read if !reads.is_multiple_of(5) => Action::FailRaw(ENOMEM),
+            _ => Action::Pass,
+        }
+    };
+    for plan in [Plan::new(no_handles), Plan::new(no_memory_at_first)] {
+        let fs = FaultFs::new(Arc::new(killed(later())), Plan::none());
+        let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", later()).unwrap();
+        fs.set_plan(plan);
+        // What an entry itself is read by may fail.
+        (0..ENTRIES).for_each(|n| drop(cache.get(key(n))));
+        let stats = cache.stats();
+        assert_eq!((stats.entries_to_load, stats.lost_in_loading), (0, 0));
+        fs.set_plan(Plan::none());
+        (0..ENTRIES).for_each(|n| assert_eq!(get(&cache, &key(n)), expected(n), "{n}"));
+    }
+}
+
+/// Handles run out in the middle of an open: it fails, or has all that it will read.
+#[test]
+fn an_open_without_handles_fails_and_the_next_finds_everything() {
+    let mut failed = 0;
+    for enough in 0..80 {
+        let fs = FaultFs::new(Arc::new(killed(later())), Plan::none());
+        let mut opens = 0;
+        fs.set_plan(Plan::new(move |call| {
+            opens += u32::from(call.kind == CallKind::Open);
+            match call.kind {
+                CallKind::Open if opens > enough => Action::FailRaw(EMFILE),
+                _ => Action::Pass,
+            }
+        }));
+        match Cache::open_with(Arc::new(fs.clone()), "/cache", later()) {
+            Ok(cache) => {
+                (0..ENTRIES).for_each(|n| drop(cache.get(key(n))));
+                assert_eq!(cache.stats().lost_in_loading, 0, "{enough}");
+            }
+            Err(_) => failed += 1,
+        }
+        fs.set_plan(Plan::none());
+        let cache = Cache::open_with(Arc::new(fs), "/cache", later()).unwrap();
+        (0..ENTRIES).for_each(|n| assert_eq!(get(&cache, &key(n)), expected(n), "{n}"));
+    }
+    assert!((5..79).contains(&failed), "{failed}");
 }
 
 /// Pinned entries are there, and count against what may be pinned, whether they are loaded or not.

@@ -12,9 +12,12 @@ const AT_ONCE: u64 = 1024;
 /// The same for every process. Twice what the entries take: nothing is evicted, and there is room for checkpoints.
 pub(crate) fn open_cache(args: &Args) -> Result<Cache> {
     let capacity_bytes = (2 * args.entries * frame_bytes(args)).max(1 << 30);
-    let options = Options::new()
+    let mut options = Options::new()
         .capacity_bytes(capacity_bytes)
         .memory_tier_bytes(0);
+    if let Some(entries) = args.at_once {
+        options = options.load_at_open_entries(entries);
+    }
     Ok(Cache::open(&args.dir, options)?)
 }
 

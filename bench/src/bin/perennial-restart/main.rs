@@ -35,6 +35,9 @@ struct Args {
     /// Where the cache lies, which must not exist: a real file system, for `/tmp` is often memory. It is removed.
     #[arg(long)]
     dir: PathBuf,
+    /// What more entries than so many are loaded as they are used; else the options' default.
+    #[arg(long, value_name = "N")]
+    at_once: Option<u64>,
     /// How often it is opened.
     #[arg(long, value_name = "N", default_value_t = 3)]
     opens: u32,
@@ -100,6 +103,7 @@ fn process(args: &Args, role: Role) -> Result<String> {
         .args(["--value-bytes", &args.value_bytes.to_string()])
         .args(["--behind-mib", &args.behind_mib.to_string()])
         .args(["--looks", &args.looks.to_string()])
+        .args(args.at_once.map(|entries| format!("--at-once={entries}")))
         .arg("--dir")
         .arg(&args.dir)
         .stdout(Stdio::piped())
