@@ -127,9 +127,14 @@ impl Engine {
     }
 
     fn much_is_to_be_replayed(&self, state: &CheckpointState) -> bool {
-        let of_this_life = self.counters.logged_operations() - state.behind.before;
+        let of_this_life = self.logged_operations() - state.behind.before;
         let operations = state.behind.replayed + of_this_life;
         operations >= LEAST_OPERATIONS && operations >= self.entries() / 2
+    }
+
+    /// About how many operations of this life a replay would come upon. Plain inserts are counted by the index alone.
+    fn logged_operations(&self) -> u64 {
+        self.counters.logged_operations() + self.index.entered().entries
     }
 
     /// How many segments the log has: with kept segments it must reach back to the newest checkpoint with its share.
@@ -204,7 +209,7 @@ impl Engine {
         self.make_whole(state);
         state.behind = Behind {
             replayed: 0,
-            before: self.counters.logged_operations(),
+            before: self.logged_operations(),
         };
         let c = self.log.reserved_end();
         state.visits = self.index.visits();

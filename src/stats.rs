@@ -134,7 +134,7 @@ counters! {
 }
 
 impl Counters {
-    /// About how many operations a replay would come upon.
+    /// About how many operations a replay would come upon, plain inserts apart.
     pub(crate) fn logged_operations(&self) -> u64 {
         let logged = [
             &self.inserts,

@@ -34,3 +34,26 @@ fn a_checkpoint_comes_after_so_many_operations() {
     cache.close().unwrap();
     assert_eq!(open().stats().checkpoints, 0);
 }
+
+/// Plain inserts were not, and there was no checkpoint for any number of them.
+#[test]
+fn whatever_is_logged_is_counted() {
+    let fs = SimFs::new(1);
+    let options = Options::new().capacity_bytes(1 << 20).background(false);
+    let cache = Cache::open_with(Arc::new(fs), "/cache", options).unwrap();
+    let counted = || cache.engine().logged_operations();
+    cache.insert("key", "value").unwrap();
+    assert_eq!(counted(), 1);
+    let large = vec![7; 12 << 10];
+    cache.insert("large", &large).unwrap();
+    let normal = crate::InsertOptions::new();
+    cache
+        .insert_with(
+            "key",
+            "value",
+            normal.ttl(std::time::Duration::from_secs(9)),
+        )
+        .unwrap();
+    cache.remove("key").unwrap();
+    assert_eq!(counted(), 4);
+}
