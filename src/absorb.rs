@@ -100,10 +100,14 @@ impl Places {
         }
     }
 
-    /// The lowest number that counts.
-    pub(crate) fn first(&self) -> SegmentId {
-        let kept = self.kept.first().copied();
-        kept.map_or(self.oldest, |kept| kept.min(self.oldest))
+    /// The oldest segment of the log that counts.
+    pub(crate) fn oldest(&self) -> SegmentId {
+        self.oldest
+    }
+
+    /// The kept segments that count, ascending.
+    pub(crate) fn kept(&self) -> &[SegmentId] {
+        &self.kept
     }
 
     /// Does in a shard what the log says happened.
@@ -173,6 +177,9 @@ impl Places {
         }
     }
 }
+
+/// At most so many files are kept open for what is loaded later.
+const OPEN_FILES: usize = 64;
 
 impl<'a> Absorb<'a> {
     /// Images of more than `at_once` entries are left for later.
@@ -277,10 +284,18 @@ impl Machine for Absorb<'_> {
             .load(&mut shard, entry, &mut self.ledger, self.pins);
     }
 
-    /// An image of other shards than the index has cannot be taken in shard by shard.
+    /// An image of other shards than the index has cannot be taken in shard by shard; and the files that its parts lie in stay
+    /// open until all is loaded.
     fn reads_parts_later(&self, head: &Head) -> bool {
         let same = |(shards, _)| shards == self.index.shards() as u64;
+        let mut files: Vec<SegmentId> = head
+            .parts
+            .iter()
+            .map(|part| part.lsn.segment(self.places.segment_bytes))
+            .collect();
+        files.dedup();
         head.entries > self.at_once
+            && files.len() <= OPEN_FILES
             && head.shards_and_pinned().is_some_and(same)
             && head
                 .parts

@@ -13,6 +13,7 @@ mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use perennial_recovery::{PartRef, part_frame_bytes, part_of_frame};
 use perennial_wal::segment::{Held, Segment, SegmentStore};
@@ -137,7 +138,7 @@ impl Loading {
                     .is_some_and(|entry| self.places.counts(entry.addr))
         });
         drop(shard);
-        index.note_evicted(counts.hand_over(&self.places, &self.ledger));
+        index.note_evicted(counts.hand_over(&self.ledger));
         let entries = unloaded.parts.iter().map(|part| u64::from(part.entries));
         self.waiting.fetch_sub(entries.sum(), Ordering::Relaxed);
         *unloaded = UnloadedShard::default();
@@ -211,18 +212,19 @@ impl Loading {
 
 /// The system may have no memory for a read just now. Where it is the media that does not give the bytes, once is enough.
 fn again_and_again(read: impl Fn() -> Result<Vec<u8>, WalError>) -> Option<Vec<u8>> {
-    for _ in 0..TRIES {
+    for pause_ms in PAUSES_MS {
         match read() {
             Ok(bytes) => return Some(bytes),
-            Err(error) if error.is_medias() => return None,
+            Err(error) if !error.is_shortage() => return None,
             Err(error) => tracing::warn!(%error, "a part of the checkpoint cannot be read now"),
         }
-        crate::sync::yield_now();
+        crate::sync::sleep(Duration::from_millis(pause_ms));
     }
-    None
+    read().ok()
 }
 
-const TRIES: u32 = 8;
+/// Half a second in all. Who waits has the turn of one shard, and no lock of it.
+const PAUSES_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 128, 256];
 
 /// What came later is mostly about keys that the image has, or about one key again and again: room is made for one in so
 /// many.

@@ -4,5 +4,5 @@
 
 pub(crate) use perennial_wal::sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Backoff, Condvar, JoinHandle, Mutex, MutexGuard,
-    Ordering, RwLock, fence, spawn, yield_now,
+    Ordering, RwLock, fence, sleep, spawn, yield_now,
 };

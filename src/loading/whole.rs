@@ -31,13 +31,22 @@ impl Engine {
         }
         self.index.load_all();
         state.whole = true;
-        for segment in self.log.store().kept() {
+        let mut kept = self.log.store().kept();
+        kept.retain(|segment| {
             let number = segment.header.number;
-            if self.ledger.live_kept(number) == 0 && !state.open.has(number) {
-                perennial_failpoints::site!("loading::whole::free_kept");
-                self.log.store().release_kept(number);
-                state.orders.remove(&number);
-            }
+            self.ledger.live_kept(number) == 0 && !state.open.has(number)
+        });
+        // What is dead there may have been replaced a moment ago, by what a power loss could still take. Where a filler is slow
+        // they are left to the policy, which finds nothing in them.
+        let end = self.log.reserved_end();
+        let stable = || matches!(self.log.make_stable_if_complete(end), Ok(true));
+        if kept.is_empty() || !stable() {
+            return;
+        }
+        for segment in kept {
+            perennial_failpoints::site!("loading::whole::free_kept");
+            self.log.store().release_kept(segment.header.number);
+            state.orders.remove(&segment.header.number);
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) use std::sync::atomic::AtomicU64 as EpochU64;
 
 pub use shuttle::sync::MutexGuard;
 pub use shuttle::sync::atomic::{AtomicBool, Ordering};
-pub use shuttle::thread::{JoinHandle, yield_now};
+pub use shuttle::thread::{JoinHandle, sleep, yield_now};
 
 /// A wait for another thread's next few instructions: the scheduler goes on with that one.
 #[derive(Debug)]
