@@ -113,7 +113,7 @@ impl Engine {
             let (piece, behind) = rest.split_at(together(rest, segment_bytes));
             rest = behind;
             for (spot, head) in piece.iter().zip(self.heads(gone, piece)) {
-                let head = head.or_else(|| self.head_again(gone, spot));
+                let head = head.or_else(|| self.head_again(gone, spot).ok().flatten());
                 if self.take_out(spot) {
                     self.counters.evicted.add(1);
                     self.tell_evicted(head.as_ref());

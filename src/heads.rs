@@ -7,6 +7,7 @@ use perennial_wal::segment::Segment;
 use perennial_wal::{Addr, TailRead, to_usize};
 
 use crate::engine::Engine;
+use crate::error::Result;
 use crate::index::{Entry, size_class};
 
 /// Heads that lie no further apart are read together with what is between them.
@@ -98,18 +99,28 @@ impl Engine {
         })
     }
 
-    /// Once more, past the page cache.
-    pub(crate) fn head_again(&self, segment: &Segment, spot: &Spot) -> Option<Head> {
+    /// Once more, past the page cache. `None`: the bytes do not prove themselves, or the media does not give them.
+    ///
+    /// # Errors
+    /// When the system has no handle or no memory for a look: that says nothing of them.
+    pub(crate) fn head_again(&self, segment: &Segment, spot: &Spot) -> Result<Option<Head>> {
         let segment_bytes = self.log.geometry().segment_bytes;
         let at = spot.addr.position().offset(segment_bytes);
         let longest = HEADER_BYTES + crate::engine::MAX_KEY_BYTES as u64;
         let class = u64::from(size_class::class_bound(spot.class));
         let len = longest.min(class).min(segment_bytes - at);
-        let again = self.log.store().reread(segment, at, to_usize(len));
-        let frame = again.ok()?;
-        let header = FrameHeader::decode(&frame, segment.seed_at(at), at).ok()?;
+        let frame = match self.log.store().reread(segment, at, to_usize(len)) {
+            Ok(frame) => frame,
+            Err(error) if error.is_shortage() => return Err(error.into()),
+            Err(_) => return Ok(None),
+        };
+        let Ok(header) = FrameHeader::decode(&frame, segment.seed_at(at), at) else {
+            return Ok(None);
+        };
         let whole = frame.len() >= to_usize(HEADER_BYTES) + usize::from(header.key_bytes);
-        whole.then(|| self.head_of(spot.identity, &header, &frame))?
+        Ok(whole
+            .then(|| self.head_of(spot.identity, &header, &frame))
+            .flatten())
     }
 
     /// What is in the ring of an entry that is not stable yet.

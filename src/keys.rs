@@ -57,7 +57,7 @@ pub(crate) struct Listing<'a> {
     /// Shards imaged so far.
     shards: usize,
     spots: vec::IntoIter<Spot>,
-    ready: vec::IntoIter<Found>,
+    ready: vec::IntoIter<Result<Found>>,
     closed: bool,
 }
 
@@ -90,7 +90,7 @@ impl Iterator for Listing<'_> {
                 return None;
             }
             if let Some(found) = self.ready.next() {
-                return Some(Ok(found));
+                return Some(found);
             }
             if let Err(error) = self.engine.check_open() {
                 self.closed = true;
@@ -145,8 +145,8 @@ impl Listing<'_> {
         for spot in &piece {
             let head = heads.next().flatten();
             ready.extend(match head {
-                Some(head) => Some(engine.found(head)),
-                None => engine.find_key(spot.identity),
+                Some(head) => Some(Ok(engine.found(head))),
+                None => engine.find_key(spot.identity).transpose(),
             });
         }
         self.ready = ready.into_iter();
@@ -163,24 +163,28 @@ impl Engine {
     }
 
     /// The key of this identity, wherever its entry is now. `None`: there is no entry any more.
-    fn find_key(&self, identity: u64) -> Option<Found> {
+    fn find_key(&self, identity: u64) -> Result<Option<Found>> {
         let hash = self.index.hash_of(identity);
         let segment_bytes = self.log.geometry().segment_bytes;
         let mut unproved = None;
         let mut looks = 0;
         loop {
             let entry = self.index.peek(hash);
-            let entry = entry.filter(|entry| self.is_live(entry.addr))?;
+            let Some(entry) = entry.filter(|entry| self.is_live(entry.addr)) else {
+                return Ok(None);
+            };
             let spot = Spot {
                 identity,
                 addr: entry.addr,
                 class: entry.size_class,
             };
             match self.head_in_tail(identity, &entry) {
-                InTail::Head(head) => return Some(self.found(head)),
+                InTail::Head(head) => return Ok(Some(self.found(head))),
                 InTail::Pending => {
                     // For ever, if this thread is the one that writes it. Then it is not there yet.
-                    may_wait().ok()?;
+                    if may_wait().is_err() {
+                        return Ok(None);
+                    }
                     crate::sync::yield_now();
                     continue;
                 }
@@ -189,19 +193,17 @@ impl Engine {
             let segment = entry.addr.position().segment(segment_bytes);
             let segment = self.log.store().get(segment);
             let again = unproved == Some(entry.addr) || looks == LOOKS;
-            let head = segment.and_then(|segment| {
-                if again {
-                    self.head_again(&segment, &spot)
-                } else {
-                    self.heads(&segment, &[spot]).pop().flatten()
-                }
-            });
+            let head = match segment {
+                None => None,
+                Some(segment) if again => self.head_again(&segment, &spot)?,
+                Some(segment) => self.heads(&segment, &[spot]).pop().flatten(),
+            };
             if let Some(head) = head {
-                return Some(self.found(head));
+                return Ok(Some(self.found(head)));
             }
             if again {
                 self.counters.damaged_reads.add(1);
-                return Some(Found::Unknown(identity, entry.addr));
+                return Ok(Some(Found::Unknown(identity, entry.addr)));
             }
             unproved = Some(entry.addr);
             looks += 1;

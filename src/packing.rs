@@ -196,7 +196,7 @@ impl Engine {
                 Ok(None) => {}
                 Err(error) => copied = Err(error),
             }
-        });
+        })?;
         copied?;
         if let Some(writer) = state.open.lane(lane) {
             self.log.sync_kept(writer)?;

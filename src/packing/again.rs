@@ -30,7 +30,7 @@ impl Engine {
                 Ok(false) => {}
                 Err(error) => copied = Err(error),
             }
-        });
+        })?;
         copied?;
         moved.sort_unstable_by_key(|addr| addr.to_bits());
         Ok(moved)

@@ -6,6 +6,7 @@ use perennial_wal::to_usize;
 
 use super::Live;
 use crate::engine::Engine;
+use crate::error::Result;
 
 /// Survivors that lie no further apart are read together with what is between them.
 const GAP_BYTES: u64 = 32 << 10;
@@ -14,12 +15,15 @@ const PIECE_BYTES: u64 = 1 << 20;
 
 impl Engine {
     /// Gives every frame that is kept, proved, to `take`. What does not prove itself is damage, and not copied.
+    ///
+    /// # Errors
+    /// When the system has no handle or no memory for a read. Nothing has changed then, and who reclaims may try again.
     pub(super) fn each_frame(
         &self,
         segment: &Segment,
         live: &[Live],
         mut take: impl FnMut(&Row, &FrameHeader, &[u8]),
-    ) {
+    ) -> Result<()> {
         let segment_bytes = self.log.geometry().segment_bytes;
         let offset = |row: &Row| row.target.position().offset(segment_bytes);
         let mut kept: Vec<Row> = live.iter().filter(|l| l.kept).map(|l| l.row).collect();
@@ -41,6 +45,7 @@ impl Engine {
             rest = behind;
             let bytes = match self.log.store().read(segment, begin, to_usize(end - begin)) {
                 Ok(bytes) => bytes,
+                Err(error) if error.is_shortage() => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(%error, "entries that were to be kept cannot be read");
                     self.counters.read_errors.add(1);
@@ -63,6 +68,7 @@ impl Engine {
             }
             self.pace(bytes.len() as u64 + copied);
         }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod a_failing_disk_never_lies;
 mod a_fetch_never_overwrites;
+mod a_shortage_costs_nothing;
 mod accounts;
 mod admission_and_back_pressure;
 mod an_index_loaded_later;

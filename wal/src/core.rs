@@ -160,7 +160,7 @@ impl LogCore {
     /// When its header cannot be written: the log is poisoned.
     pub fn prepare_segment(&self) -> Result<bool> {
         self.check()?;
-        self.poison_on_error(self.store.prepare(self.stable_lsn()))
+        self.poison_on_writes(self.store.prepare(self.stable_lsn()))
     }
 
     /// Begins a kept segment; `None`: no file is free.
@@ -169,7 +169,15 @@ impl LogCore {
     /// When its header cannot be written: the log is poisoned.
     pub fn begin_kept(&self, place: u64) -> Result<Option<KeptWriter>> {
         self.check()?;
-        self.poison_on_error(self.store.begin_kept(place, self.stable_lsn()))
+        self.poison_on_writes(self.store.begin_kept(place, self.stable_lsn()))
+    }
+
+    /// Where there was no handle or no memory to begin with, the file is as it was, and free.
+    fn poison_on_writes<T>(&self, done: Result<T>) -> Result<T> {
+        match done {
+            Err(error) if error.changed_nothing() => Err(error),
+            done => self.poison_on_error(done),
+        }
     }
 
     /// Makes what was appended to a kept segment durable.

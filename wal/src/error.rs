@@ -66,6 +66,24 @@ impl WalError {
         }
     }
 
+    /// True where the system had no handle or no memory just now: it says nothing of any bytes, and another try may succeed.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        const ENOMEM: i32 = 12;
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        let Self::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(source.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE))
+    }
+
+    /// True for a shortage that came before a byte of a segment was written.
+    pub(crate) fn changed_nothing(&self) -> bool {
+        matches!(self, Self::Io { op, .. } if ["open", "size", "create"].contains(op))
+            && self.is_shortage()
+    }
+
     /// True where the media said that bytes are lost. Any other failure says nothing about them: another try may give them.
     #[must_use]
     pub fn is_medias(&self) -> bool {

@@ -231,7 +231,7 @@ impl LogCore {
                 perennial_failpoints::site!("wal::flusher::open_segment");
                 let segment = self.store().get(id).ok_or(WalError::Closed)?;
                 Ok(vacant.insert(OpenSegment::new(
-                    self.store().writer(segment.slot)?,
+                    self.store().take_writer(&segment)?,
                     Vec::new(),
                 )))
             }

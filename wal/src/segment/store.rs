@@ -111,6 +111,8 @@ struct Inner {
     /// Bytes of the free files that are not as long as a segment.
     short: BTreeMap<u32, u64>,
     prepared: VecDeque<SegmentId>,
+    /// What these were prepared with: whoever writes them needs no handle that there may not be then.
+    writers: BTreeMap<SegmentId, Writer>,
     newest: SegmentId,
     next_number: u64,
     next_slot: u32,
@@ -170,6 +172,7 @@ impl SegmentStore {
             free: inventory.free,
             short: inventory.short,
             prepared: inventory.prepared.into(),
+            writers: BTreeMap::new(),
             newest,
             next_number: inventory.next_number,
             next_slot: inventory.next_slot,

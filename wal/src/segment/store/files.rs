@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{File, OpenMode, write_all_at};
+use perennial_failpoints::fs::{File, OpenMode, read_exact_at, write_all_at};
 
 use super::{Segment, SegmentStore, file_name};
 use crate::aligned::AlignedBuf;
@@ -36,6 +36,16 @@ impl SegmentStore {
             buffered,
             direct,
         })
+    }
+
+    /// The handle that a segment was prepared with, or another. For who begins to write it; older ones are not asked for again.
+    pub(crate) fn take_writer(&self, segment: &Segment) -> Result<Writer> {
+        let prepared = {
+            let mut inner = self.inner.lock();
+            inner.writers = inner.writers.split_off(&segment.header.number);
+            inner.writers.remove(&segment.header.number)
+        };
+        prepared.map_or_else(|| self.writer(segment.slot), Ok)
     }
 
     /// A handle to read the file of `slot` with; the last few hundred stay open.
@@ -132,11 +142,17 @@ impl SegmentStore {
         let to = crate::lsn::align_up(offset + len as u64, sector);
         let mut buf = AlignedBuf::zeroed(to_usize(to - from));
         let name = file_name(segment.slot);
-        let file = self
-            .dir
-            .open(&name, OpenMode::Direct)
-            .or_else(|_| self.dir.open(&name, OpenMode::Read));
-        let read = file.and_then(|f| perennial_failpoints::fs::read_exact_at(&*f, &mut buf, from));
+        let mut read_as = |mode| {
+            let file = self.dir.open(&name, mode)?;
+            read_exact_at(&*file, &mut buf, from)
+        };
+        let read = match read_as(OpenMode::Direct) {
+            // Not every file system takes it, nor every device sectors of this size.
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                read_as(OpenMode::Read)
+            }
+            read => read,
+        };
         read.map_err(|source| WalError::io("read", self.path(segment.slot), from, source))?;
         let skip = to_usize(offset - from);
         Ok(buf[skip..skip + len].to_vec())

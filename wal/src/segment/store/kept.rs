@@ -45,7 +45,7 @@ impl SegmentStore {
     /// When the file cannot be opened or its header not be written.
     pub fn begin_kept(&self, place: u64, stable: Lsn) -> Result<Option<KeptWriter>> {
         let _one = self.preparing.lock();
-        let Some(slot) = self.free_slot() else {
+        let Some(slot) = self.free_slot()? else {
             return Ok(None);
         };
         let number = {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{File, OpenMode, write_all_at};
 
-use super::{MAX_SLOT, Segment, SegmentStore, file_name};
+use super::{MAX_SLOT, Segment, SegmentStore, Writer, file_name};
 use crate::aligned::AlignedBuf;
 use crate::error::{Result, WalError};
 use crate::lsn::{Lsn, SegmentId, to_u32, to_usize};
@@ -18,11 +18,12 @@ impl SegmentStore {
     /// segment and lose this one's, and the chain would be broken though nothing was damaged.
     ///
     /// # Errors
-    /// When the header cannot be written. A new file that cannot be made (a full disk) is no error: the log does with
-    /// the files it has; [`why_no_file`](Self::why_no_file) tells.
+    /// When the header cannot be written, or the system has no handle or no memory to begin with. A new file that cannot be
+    /// made for another reason (a full disk) is no error: the log does with the files it has;
+    /// [`why_no_file`](Self::why_no_file) tells.
     pub fn prepare(&self, stable: Lsn) -> Result<bool> {
         let _one = self.preparing.lock();
-        let Some(slot) = self.free_slot() else {
+        let Some(slot) = self.free_slot()? else {
             return Ok(false);
         };
         let (number, newest) = {
@@ -31,10 +32,13 @@ impl SegmentStore {
         };
         let predecessor = if newest.0 == 0 { number } else { newest };
         let header = self.header(number, predecessor, stable);
-        if let Err(error) = self.write_header_durably(slot, &header) {
-            self.inner.lock().free.push(slot);
-            return Err(error);
-        }
+        let writer = match self.with_header(slot, &header) {
+            Ok(writer) => writer,
+            Err(error) => {
+                self.inner.lock().free.push(slot);
+                return Err(error);
+            }
+        };
         perennial_failpoints::site!("wal::segment::prepared");
         let mut inner = self.inner.lock();
         inner.next_number += 1;
@@ -43,11 +47,16 @@ impl SegmentStore {
             .write()
             .insert(number, Arc::new(Segment { slot, header }));
         inner.prepared.push_back(number);
+        inner.writers.insert(number, writer);
         Ok(true)
     }
 
     /// A file of full size. Only for the holder of `preparing`.
-    pub(super) fn free_slot(&self) -> Option<u32> {
+    ///
+    /// # Errors
+    /// When the system has no handle or no memory to open it: that is no want of files. Taken for one, segment after segment
+    /// was given up for nothing.
+    pub(super) fn free_slot(&self) -> Result<Option<u32>> {
         let (slot, new) = {
             let mut inner = self.inner.lock();
             match inner.free.pop() {
@@ -57,7 +66,7 @@ impl SegmentStore {
                     let beyond = inner.next_slot > MAX_SLOT;
                     (if beyond { 0 } else { inner.next_slot }, true)
                 }
-                None => return None,
+                None => return Ok(None),
             }
         };
         let (slot, made) = if new {
@@ -68,7 +77,8 @@ impl SegmentStore {
         let mut inner = self.inner.lock();
         if let Err(error) = made {
             tracing::warn!(%error, "cannot make another segment");
-            inner.no_file = Some(error);
+            let shortage = error.is_shortage();
+            inner.no_file = Some(error.clone());
             if !new {
                 inner.free.push(slot);
                 // As far as it was made.
@@ -77,7 +87,7 @@ impl SegmentStore {
                     inner.short.insert(slot, len);
                 }
             }
-            return None;
+            return if shortage { Err(error) } else { Ok(None) };
         }
         inner.short.remove(&slot);
         if new {
@@ -85,7 +95,7 @@ impl SegmentStore {
             inner.files += 1;
             self.readers.lock().removed.remove(&slot);
         }
-        Some(slot)
+        Ok(Some(slot))
     }
 
     /// A process killed while it made the file leaves it short.
@@ -179,14 +189,19 @@ impl SegmentStore {
 
     /// Writes a segment's header zone and syncs it.
     pub(crate) fn write_header_durably(&self, slot: u32, header: &SegmentHeader) -> Result<()> {
+        self.with_header(slot, header).map(drop)
+    }
+
+    /// The same; the handle that did it.
+    fn with_header(&self, slot: u32, header: &SegmentHeader) -> Result<Writer> {
         debug_assert!(header.is_sound(), "{header:?} would be damage");
         let writer = self.writer(slot)?;
         perennial_failpoints::site!("wal::segment::header_write");
         writer.write(&AlignedBuf::copied_from(&header.encode()), 0)?;
         perennial_failpoints::site!("wal::segment::header_sync");
         if perennial_failpoints::planted!("header-not-synced") {
-            return Ok(());
+            return Ok(writer);
         }
-        writer.sync()
+        writer.sync().map(|()| writer)
     }
 }

@@ -5,23 +5,28 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::lsn::{Addr, to_usize};
 use crate::rows::row_of_header;
-use crate::scan::read_trailer;
+use crate::scan::{is_medias, read_trailer};
 use crate::segment::Row;
 use crate::walk::{FrameItem, Item, SegmentBytes};
 
+/// What the media does not give as a whole is read in parts of this size: a bad sector costs what lies there.
+const PART_BYTES: usize = 4096;
+
 impl SegmentStore {
-    /// A row per entry of a segment, in the order in which they lie there. What does not prove itself has none.
+    /// A row per entry of a segment, in the order in which they lie there. What does not prove itself has none, nor has what
+    /// the media does not give: an error here kept every reclaim from the oldest segment, and the log from ever going on.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read for another reason.
     pub fn rows(&self, segment: &Segment) -> Result<Vec<Row>> {
         let file = self.reader(segment.slot)?;
-        let trailer = read_trailer(&*file, &segment.header, self.geometry)
-            .map_err(|source| WalError::io("read", self.path(segment.slot), 0, source))?;
-        if let Some(trailer) = trailer {
-            return Ok(trailer.rows);
+        match read_trailer(&*file, &segment.header, self.geometry) {
+            Ok(Some(trailer)) => return Ok(trailer.rows),
+            Ok(None) => {}
+            Err(error) if is_medias(&error) => {}
+            Err(error) => return Err(WalError::io("read", self.path(segment.slot), 0, error)),
         }
-        let bytes = self.read(segment, 0, to_usize(self.geometry.segment_bytes))?;
+        let bytes = self.read_what_there_is(segment)?;
         let walk = SegmentBytes {
             header: &segment.header,
             file: &bytes,
@@ -38,6 +43,28 @@ impl SegmentStore {
         } else {
             frames.filter_map(|frame| frame.row).collect()
         })
+    }
+}
+
+impl SegmentStore {
+    /// A segment's bytes, and zeros for those that the media does not give.
+    fn read_what_there_is(&self, segment: &Segment) -> Result<Vec<u8>> {
+        let len = to_usize(self.geometry.segment_bytes);
+        match self.read(segment, 0, len) {
+            Err(error) if error.is_medias() => {}
+            read => return read,
+        }
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let end = len.min(bytes.len() + PART_BYTES);
+            match self.read(segment, bytes.len() as u64, end - bytes.len()) {
+                Ok(part) => bytes.extend(part),
+                Err(error) if error.is_medias() => {}
+                Err(error) => return Err(error),
+            }
+            bytes.resize(end, 0);
+        }
+        Ok(bytes)
     }
 }
 
