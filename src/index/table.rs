@@ -41,7 +41,7 @@ impl TableShape {
         let step = if buckets < LARGE {
             self.step
         } else {
-            self.step.max(16)
+            self.step.max(20)
         };
         let more = match phase {
             _ if buckets < SMALL => buckets,
@@ -59,15 +59,14 @@ impl TableShape {
         Filter::new(self.filter, slots.full(), self.place_bits)
     }
 
-    /// An empty filter for a table of so many buckets, and for what it grows to next, and then: half of what it costs to
-    /// move an entry was to tell a new filter of it. Its bits are a tenth of an entry's memory, so that a sixth more of them
-    /// is little.
+    /// An empty filter for a table of so many buckets, and for what it grows to next: half of what it costs to move an entry
+    /// was to tell a new filter of it. For what it grows to then, too, the allocator's share no longer fitted in 16 bytes an
+    /// entry.
     fn filter_ahead(&self, buckets: u64) -> Filter {
         let ahead = if buckets < AHEAD {
             buckets
         } else {
-            let next = self.next_size(buckets, Phase::Spread);
-            self.next_size(next, Phase::Spread)
+            self.next_size(buckets, Phase::Spread)
         };
         Filter::new(self.filter, slots::full(ahead), self.place_bits)
     }
@@ -132,6 +131,6 @@ pub(super) const SMALL: u64 = 64;
 /// takes besides leaves nothing of the 16 bytes an entry.
 const AHEAD: u64 = 128;
 
-/// From this on, some ten thousand entries, a table grows by less at a time: the allocator's share has to fit in 16 bytes an
+/// From this on, some two thousand entries, a table grows by less at a time: the allocator's share has to fit in 16 bytes an
 /// entry, too. Below that it is not worth moving the entries more often.
-const LARGE: u64 = 2048;
+const LARGE: u64 = 512;

@@ -24,7 +24,7 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 500_000, value_parser = clap::value_parser!(u64).range(1..))]
     every: u64,
     /// Shards, as a power of two.
-    #[arg(long, value_name = "LOG2", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=12))]
+    #[arg(long, value_name = "LOG2", default_value_t = 8, value_parser = clap::value_parser!(u8).range(0..=12))]
     shards: u8,
     /// How often the filter may let an absent key pass.
     #[arg(long, value_name = "RATE", default_value_t = 0.01)]
