@@ -1,6 +1,6 @@
 //! Steps 2 and 3 of a repair: segments are closed, and the last one joined.
 
-use perennial_failpoints::fs::read_exact_at;
+use perennial_failpoints::fs::{advise_large_pages, read_exact_at};
 
 use crate::aligned::AlignedBuf;
 use crate::contents::{Contents, OpenEnd};
@@ -256,7 +256,9 @@ fn write_trailer(
 ) -> Result<()> {
     let (segment_bytes, sector) = (geometry.segment_bytes, geometry.sector);
     let begin = zone_begin(trailer.rows.len() as u64, segment_bytes, sector);
-    let image = AlignedBuf::copied_from(&trailer.encode(segment_bytes, sector));
+    let mut image = AlignedBuf::zeroed(to_usize(segment_bytes - begin));
+    advise_large_pages(&mut image);
+    trailer.encode_into(&mut image);
     let writer = store.writer(slot)?;
     perennial_failpoints::site!("wal::repair::trailer");
     writer.write(&image, begin)?;

@@ -9,6 +9,8 @@
 //! stable. Every reservation is charged its row, so the trailer always fits. A segment without a good trailer is read
 //! frame by frame instead.
 
+use perennial_failpoints::fs::advise_large_pages;
+
 use crate::frame::{FrameKind, u32_at, u64_at};
 use crate::lsn::{Addr, Lsn, SegmentId, align_down, to_u32, to_usize};
 
@@ -70,6 +72,12 @@ impl Trailer {
     pub fn encode(&self, segment_bytes: u64, sector: u64) -> Vec<u8> {
         let begin = zone_begin(self.rows.len() as u64, segment_bytes, sector);
         let mut bytes = vec![0; to_usize(segment_bytes - begin)];
+        self.encode_into(&mut bytes);
+        bytes
+    }
+
+    /// The same, into so many zeros.
+    pub(crate) fn encode_into(&self, bytes: &mut [u8]) {
         let fixed_at = bytes.len() - to_usize(FIXED_BYTES);
         let rows_at = fixed_at - self.rows.len() * to_usize(ROW_BYTES);
         for (row, out) in self
@@ -94,7 +102,6 @@ impl Trailer {
         fixed[48..56].copy_from_slice(&self.stable.0.to_le_bytes());
         let crc = crc_of(&bytes[rows_at..]);
         bytes[fixed_at + 8..fixed_at + 12].copy_from_slice(&crc.to_le_bytes());
-        bytes
     }
 
     /// How many rows the trailer claims to have, from the last [`FIXED_BYTES`] of a segment; not verified yet.
@@ -124,8 +131,10 @@ pub(crate) struct TrailerRows {
 
 impl TrailerRows {
     pub(crate) fn with_capacity(rows: usize) -> Self {
+        let mut memory = Vec::with_capacity(rows);
+        advise_large_pages(memory.spare_capacity_mut());
         Self {
-            rows: Vec::with_capacity(rows),
+            rows: memory,
             crc: crc32fast::Hasher::new(),
         }
     }
