@@ -20,8 +20,9 @@ const ENTRY_BYTES: u64 = 256;
 /// All hits are so many, spread over all keys.
 const LOOKED_FOR: u64 = 100_000;
 const OFTEN_BYTES: u64 = 256 << 20;
-/// Of what is due between checkpoints; perennial's frame has a head, a row in its segment's table, and is padded.
+/// Of what comes between checkpoints.
 const WORST: f64 = 0.95;
+/// perennial's frame has a head, a row in its segment's table, and is padded.
 const FRAME_BYTES: u64 = ((VALUE_BYTES + KEY_BYTES + 48) as u64).next_multiple_of(16) + 24;
 
 /// What the process before is told.
@@ -97,14 +98,13 @@ fn say(put: u64, checkpoint_bytes: f64) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Puts on, the oldest keys again, until nearly as much was logged since a checkpoint as is logged between two.
+/// Puts on, the oldest keys again, until nearly as many came since a checkpoint as came between the two before.
 fn until_the_worst(
     store: &dyn Backend,
     values: &Values,
     put: u64,
     setting: &Setting,
 ) -> Result<()> {
-    let between = (setting.capacity_bytes / 4) as f64 * WORST;
     let checkpoints = || {
         store
             .figures()
@@ -112,16 +112,18 @@ fn until_the_worst(
             .find(|(name, _)| *name == "checkpoints")
             .map_or(0.0, |(_, it)| *it)
     };
-    let (mut before, mut since, mut seen) = (checkpoints(), 0, false);
+    let (mut before, mut since, mut worst) = (checkpoints(), 0, None);
+    let mut seen = false;
     // Where none comes, it was never far.
-    for n in 0..2 * setting.capacity_bytes / FRAME_BYTES {
+    for n in 0..6 * setting.capacity_bytes / FRAME_BYTES {
         let n = n % put;
         store.put(&key(n), values.of(n))?;
-        since += FRAME_BYTES;
+        since += 1;
         if n.is_multiple_of(1024) && checkpoints() != before {
+            worst = seen.then_some((since as f64 * WORST) as u64);
             (before, since, seen) = (checkpoints(), 0, true);
         }
-        if seen && since as f64 >= between {
+        if worst.is_some_and(|worst| since >= worst) {
             return Ok(());
         }
     }
