@@ -179,7 +179,7 @@ impl Places {
 }
 
 /// At most so many files are kept open for what is loaded later.
-const OPEN_FILES: usize = 64;
+const HELD_FILES: usize = 64;
 
 impl<'a> Absorb<'a> {
     /// Images of more than `at_once` entries are left for later.
@@ -288,14 +288,10 @@ impl Machine for Absorb<'_> {
     /// open until all is loaded.
     fn reads_parts_later(&self, head: &Head) -> bool {
         let same = |(shards, _)| shards == self.index.shards() as u64;
-        let mut files: Vec<SegmentId> = head
-            .parts
-            .iter()
-            .map(|part| part.lsn.segment(self.places.segment_bytes))
-            .collect();
-        files.dedup();
+        let segment = |part: &PartRef| part.lsn.segment(self.places.segment_bytes);
+        let files = || head.parts.chunk_by(|a, b| segment(a) == segment(b)).count();
         head.entries > self.at_once
-            && files.len() <= OPEN_FILES
+            && files() <= HELD_FILES
             && head.shards_and_pinned().is_some_and(same)
             && head
                 .parts
@@ -318,9 +314,9 @@ impl Machine for Absorb<'_> {
         });
     }
 
-    fn expect(&mut self, operations: usize) {
+    fn reserve_operations(&mut self, operations: usize) {
         for shard in self.unloaded.iter_mut().flat_map(|left| &mut left.shards) {
-            shard.later.expect(operations / self.index.shards());
+            shard.later.reserve(operations / self.index.shards());
         }
     }
 

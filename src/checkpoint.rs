@@ -132,9 +132,10 @@ impl Engine {
         operations >= LEAST_OPERATIONS && operations >= self.entries() / 2
     }
 
-    /// About how many operations of this life a replay would come upon. Plain inserts are counted by the index alone.
+    /// Of this life.
     fn logged_operations(&self) -> u64 {
-        self.counters.logged_operations() + self.index.entered().entries
+        self.counters
+            .logged_operations(self.index.entered().entries)
     }
 
     /// How many segments the log has: with kept segments it must reach back to the newest checkpoint with its share.

@@ -61,7 +61,7 @@ impl Packed {
 
 impl Later {
     /// About so many come next.
-    pub(crate) fn expect(&mut self, operations: usize) {
+    pub(crate) fn reserve(&mut self, operations: usize) {
         self.packed.reserve(operations + operations / 8);
     }
 

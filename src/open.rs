@@ -267,7 +267,7 @@ impl Opening {
         engine.take_up_pins(pinned);
         // Before the first frame, not after: see `RESERVE`.
         // A checkpoint is for the thread to write that does the upkeep: whoever opens the cache does not wait for it.
-        engine.upkeep_round(!self.plan.background)?;
+        engine.upkeep_round(self.plan.background)?;
         Ok(engine)
     }
 

@@ -134,8 +134,8 @@ counters! {
 }
 
 impl Counters {
-    /// About how many operations a replay would come upon, plain inserts apart.
-    pub(crate) fn logged_operations(&self) -> u64 {
+    /// About how many operations a replay would come upon. The index alone counts plain inserts.
+    pub(crate) fn logged_operations(&self, plain_inserts: u64) -> u64 {
         let logged = [
             &self.inserts,
             &self.removes,
@@ -143,7 +143,7 @@ impl Counters {
             &self.expired,
             &self.moved,
         ];
-        logged.into_iter().map(Counter::get).sum()
+        logged.into_iter().map(Counter::get).sum::<u64>() + plain_inserts
     }
 }
 

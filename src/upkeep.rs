@@ -35,11 +35,11 @@ impl Engine {
 
     /// One round of upkeep.
     pub(crate) fn upkeep_step(&self) -> Result<()> {
-        self.upkeep_round(true)
+        self.upkeep_round(false)
     }
 
-    /// The same, with or without a checkpoint, where one is due.
-    pub(crate) fn upkeep_round(&self, checkpoints: bool) -> Result<()> {
+    /// The same; `begins`: of an open that leaves to a thread what can wait, a checkpoint and what needs all of the index.
+    pub(crate) fn upkeep_round(&self, begins: bool) -> Result<()> {
         self.make_wanted_room()?;
         let mut state = self.lock_upkeep()?;
         self.pace.set_background(self.plan.background);
@@ -51,14 +51,14 @@ impl Engine {
             self.log.store().set_reserve(Reserve::default());
         } else {
             // An open does not wait for all of the index, which a reclaim needs: with one the log can begin.
-            let begins = !checkpoints && !self.index.is_whole();
-            self.make_segments(&mut state, if begins { 1 } else { AHEAD })?;
+            let one = begins && !self.index.is_whole();
+            self.make_segments(&mut state, if one { 1 } else { AHEAD })?;
         }
         self.note_young(&state);
         self.publish_checkpoint(&mut state);
         // It needs all of the index: it comes once the thread that loads is done.
         let later = self.plan.background && !self.index.is_whole();
-        if later || !checkpoints {
+        if later || begins {
             return Ok(());
         }
         self.checkpoint_when_due(&mut state)

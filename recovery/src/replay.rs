@@ -34,7 +34,7 @@ pub trait Machine {
     }
 
     /// About so many operations come next.
-    fn expect(&mut self, operations: usize) {
+    fn reserve_operations(&mut self, operations: usize) {
         let _ = operations;
     }
 
@@ -287,16 +287,19 @@ impl Replay<'_, '_> {
     fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
         for index in first..self.segments.len() {
             let events = self.events(index);
-            // What C does not know begins in its own segment, if not before.
-            let skipped = if index == first {
+            // Only the first one has what C knows: C lies in it.
+            let new = if index == first {
                 let known = |event: &Event| is_before(event, outcome.checkpoint);
-                let new = events.iter().rev().position(|event| known(&event));
-                new.map_or(0, |new| events.len() - new)
+                events
+                    .iter()
+                    .rev()
+                    .take_while(|event| !known(event))
+                    .count()
             } else {
-                0
+                events.len()
             };
-            machine.expect(events.len() - skipped);
-            let new = events.iter().skip(skipped);
+            machine.reserve_operations(new);
+            let new = events.iter().skip(events.len() - new);
             new.for_each(|event| self.replay_event(event, machine, outcome));
         }
     }

@@ -41,7 +41,7 @@ impl TableShape {
         let step = if buckets < LARGE {
             self.step
         } else {
-            self.step.max(20)
+            LARGE_STEP
         };
         let more = match phase {
             _ if buckets < SMALL => buckets,
@@ -134,3 +134,5 @@ const AHEAD: u64 = 128;
 /// From this on, some two thousand entries, a table grows by less at a time: the allocator's share has to fit in 16 bytes an
 /// entry, too. Below that it is not worth moving the entries more often.
 const LARGE: u64 = 512;
+/// By one part in so many.
+const LARGE_STEP: u64 = 20;

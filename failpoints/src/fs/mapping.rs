@@ -1,4 +1,4 @@
-//! Memory that a file and its maps share: the kernel's for `StdFs`, the inode's own for `SimFs`.
+//! Memory that a file and its maps share: the kernel's for `StdFs`, the inode's own for `SimFs`. And advice on other memory.
 //!
 //! The only file of the crate that holds unsafe code.
 #![expect(

@@ -4,9 +4,10 @@
 //! crash; [`FaultFs`](crate::FaultFs) wraps either and fails, shortens or kills at a chosen call.
 
 mod mapping;
-pub use mapping::advise_large_pages;
 pub mod sim_fs;
 pub mod std_fs;
+
+pub use mapping::advise_large_pages;
 
 #[cfg(test)]
 mod conformance;
