@@ -215,7 +215,8 @@ impl Cache {
     /// entries. Caches of more than a million entries are read through once for each million, or for each shard.
     ///
     /// # Errors
-    /// Each item may be [`ErrorKind::Closed`], and is the last one then.
+    /// Each item may be [`ErrorKind::Closed`], and is the last one then; or [`ErrorKind::Io`] where the system has no handle or
+    /// no memory for a look at that key: the others follow.
     #[must_use]
     pub fn keys(&self) -> Keys<'_> {
         Keys(self.engine().list())
@@ -247,7 +248,7 @@ impl Cache {
     /// Removes every key that begins with `prefix`, and says how many were there. Like a [`remove`](Self::remove) of each:
     /// it survives the end of the process from the moment this returns, and a power cut after the next
     /// [`flush`](Self::flush). What is stored meanwhile may stay. It goes through all keys of the cache; an entry whose key
-    /// cannot be read goes, too. An empty prefix removes all, one by one; [`clear`](Self::clear) does so at once.
+    /// the media does not give, or that does not prove itself, goes, too. An empty prefix removes all, one by one; [`clear`](Self::clear) does so at once.
     ///
     /// # Errors
     /// As [`remove`](Self::remove), and [`ErrorKind::Invalid`] inside a closure of

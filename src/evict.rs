@@ -78,7 +78,7 @@ impl Engine {
         }
         perennial_failpoints::site!("evict::tell");
         let number = segment.header.number;
-        let rows = self.rows_to_tell(self.log.store().rows(segment));
+        let rows = self.rows_to_tell(self.log.store().rows_there_are(segment));
         self.tell_rows_of(&rows, segment);
         if from == Source::Log {
             // Of large values.

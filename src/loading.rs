@@ -210,7 +210,7 @@ impl Loading {
     }
 }
 
-/// The system may have no memory for a read just now. Where it is the media that does not give the bytes, once is enough.
+/// The system may have no memory for a read just now. Any other failure will be the same the next moment.
 fn again_and_again(read: impl Fn() -> Result<Vec<u8>, WalError>) -> Option<Vec<u8>> {
     for pause_ms in PAUSES_MS {
         match read() {

@@ -92,6 +92,10 @@ impl Engine {
         self.index.note_evicted(dropped);
         self.counters.reclaimed_segments.add(1);
         self.forget_unmoved(&pinned);
+        if dropped > 0 && self.pins.in_use() {
+            // Of those that no row tells of any more.
+            self.count_lost_pins();
+        }
         let moved = moved.len() + kept_pinned;
         tracing::debug!(segment = %segment.header.number, ?from, dropped, moved, "reclaimed a segment");
         Ok(())
@@ -113,7 +117,7 @@ impl Engine {
             return Ok((Vec::new(), Vec::new()));
         }
         let number = segment.header.number;
-        let mut rows = self.log.store().rows(segment)?;
+        let mut rows = self.log.store().rows_there_are(segment)?;
         if from == Source::Log {
             // Of large values.
             rows.extend(self.references_behind(number, &rows)?);
@@ -182,7 +186,7 @@ impl Engine {
     ) -> Result<Vec<Addr>> {
         let mut moved = Vec::new();
         let mut copied = Ok(());
-        self.each_frame(segment, live, |row, header, frame| {
+        let read = self.each_frame(segment, live, |row, header, frame| {
             if copied.is_err() {
                 return;
             }
@@ -196,12 +200,13 @@ impl Engine {
                 Ok(None) => {}
                 Err(error) => copied = Err(error),
             }
-        })?;
-        copied?;
+        });
         if let Some(writer) = state.open.lane(lane) {
             self.log.sync_kept(writer)?;
         }
         self.publish(state, &moved)?;
+        // Only now: who tries again does not copy the same once more.
+        read.and(copied)?;
         let mut all: Vec<Addr> = moved.iter().map(|moved| moved.old).collect();
         all.sort_unstable_by_key(|addr| addr.to_bits());
         Ok(all)

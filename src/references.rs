@@ -107,7 +107,7 @@ impl Engine {
                 continue;
             }
             let before = found.len();
-            let more = self.log.store().rows(&segment)?.into_iter();
+            let more = self.log.store().rows_there_are(&segment)?.into_iter();
             found.extend(more.filter(|row| self.refers_to(row, number)));
             let enough = far.is_none_or(|far| at >= far) && found.len() > before;
             if earlier && enough && !self.has_others(number, rows, &found) {

@@ -17,7 +17,8 @@ impl Engine {
     /// Gives every frame that is kept, proved, to `take`. What does not prove itself is damage, and not copied.
     ///
     /// # Errors
-    /// When the system has no handle or no memory for a read. Nothing has changed then, and who reclaims may try again.
+    /// When the system has no handle or no memory for a read. What was given to `take` before that is copied; who reclaims
+    /// may try again.
     pub(super) fn each_frame(
         &self,
         segment: &Segment,

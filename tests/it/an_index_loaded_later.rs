@@ -10,6 +10,7 @@ use crate::holes::lab::{get, kill, open, roomy};
 
 const ENTRIES: u64 = 64;
 const SHARDS: u32 = 8;
+const EIO: i32 = 5;
 const ENOMEM: i32 = 12;
 const EMFILE: i32 = 24;
 
@@ -163,6 +164,28 @@ fn what_cannot_be_loaded_is_forgotten_and_never_comes_back_removed() {
                 assert!(found.is_none() || found == expected(n), "{n}");
             }
         }
+    }
+}
+
+/// What was lost is not known, and the tables that would tell cannot be read: to go on would show it again after a restart.
+#[test]
+fn a_remove_by_prefix_that_cannot_name_what_was_lost_fails() {
+    let machine = killed(later());
+    let fs = FaultFs::new(Arc::new(machine.clone()), Plan::none());
+    let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", later()).unwrap();
+    fs.set_plan(Plan::new(|call| match call.kind {
+        CallKind::Read => Action::FailRaw(EIO),
+        _ => Action::Pass,
+    }));
+    assert_eq!(get(&cache, &key(6)), None);
+    assert!(cache.stats().lost_in_loading > 0);
+    let refused = cache.remove_prefix("even/").unwrap_err();
+    assert_eq!(refused.kind(), perennial::ErrorKind::Io, "{refused}");
+    fs.set_plan(Plan::none());
+    cache.remove_prefix("even/").unwrap();
+    let cache = open(&kill(&machine, cache), later());
+    for n in (0..ENTRIES).step_by(2) {
+        assert_eq!(get(&cache, &key(n)), None, "{n}");
     }
 }
 

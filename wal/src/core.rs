@@ -157,7 +157,7 @@ impl LogCore {
     /// Makes room after [`NoRoom::Segment`]: prepares a free file as the next segment. `Ok(false)`: none is free.
     ///
     /// # Errors
-    /// When its header cannot be written: the log is poisoned.
+    /// When its header cannot be written: the log is poisoned. Where there was no handle or no memory to begin with it is not.
     pub fn prepare_segment(&self) -> Result<bool> {
         self.check()?;
         self.poison_on_writes(self.store.prepare(self.stable_lsn()))
@@ -166,14 +166,14 @@ impl LogCore {
     /// Begins a kept segment; `None`: no file is free.
     ///
     /// # Errors
-    /// When its header cannot be written: the log is poisoned.
+    /// When its header cannot be written: the log is poisoned. Where there was no handle or no memory to begin with it is not.
     pub fn begin_kept(&self, place: u64) -> Result<Option<KeptWriter>> {
         self.check()?;
         self.poison_on_writes(self.store.begin_kept(place, self.stable_lsn()))
     }
 
     /// Where there was no handle or no memory to begin with, the file is as it was, and free.
-    fn poison_on_writes<T>(&self, done: Result<T>) -> Result<T> {
+    pub(crate) fn poison_on_writes<T>(&self, done: Result<T>) -> Result<T> {
         match done {
             Err(error) if error.changed_nothing() => Err(error),
             done => self.poison_on_error(done),

@@ -78,7 +78,7 @@ impl WalError {
         matches!(source.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE))
     }
 
-    /// True for a shortage that came before a byte of a segment was written.
+    /// True for a shortage that came while a file was opened or made: it has no new header, and is as free as before.
     pub(crate) fn changed_nothing(&self) -> bool {
         matches!(self, Self::Io { op, .. } if ["open", "size", "create"].contains(op))
             && self.is_shortage()

@@ -12,7 +12,7 @@ impl LogCore {
     pub fn remove_surplus(&self) -> Result<bool> {
         self.check()?;
         if self.store.surplus_files() > 0 {
-            self.poison_on_error(self.store.name_oldest())?;
+            self.poison_on_writes(self.store.name_oldest())?;
         }
         self.store.shrink()
     }

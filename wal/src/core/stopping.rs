@@ -43,7 +43,7 @@ impl LogCore {
         let mut header = segment.header.clone();
         header.stable = stable;
         perennial_failpoints::site!("wal::core::attest");
-        self.poison_on_error(self.store.write_header_durably(segment.slot, &header))
+        self.poison_on_writes(self.store.write_header_durably(segment.slot, &header))
     }
 
     /// Stops the log without making anything stable, as a dying process would.

@@ -53,12 +53,17 @@ impl Contents<'_> {
         let goes_on =
             self.goes_on(life) && !perennial_failpoints::planted!("gone-on-with-not-synced");
         let last = self.ends.last().filter(|_| goes_on);
-        let last = last.map(|end| self.segment(end));
+        let last = last.map(|end| (self.segment(end), false));
+        let prepared = self.prepared(life).iter().map(|segment| (segment, true));
         last.into_iter()
-            .chain(self.prepared(life))
-            .try_for_each(|segment| {
+            .chain(prepared)
+            .try_for_each(|(segment, prepared)| {
                 perennial_failpoints::site!("wal::repair::secure");
-                store.write_header_durably(segment.slot, &segment.header)
+                if prepared {
+                    store.prepare_again(segment.slot, &segment.header)
+                } else {
+                    store.write_header_durably(segment.slot, &segment.header)
+                }
             })
     }
 

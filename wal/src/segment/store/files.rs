@@ -25,8 +25,15 @@ impl SegmentStore {
             open(OpenMode::ReadWrite).map_err(|e| WalError::io("open", self.path(slot), 0, e))?;
         let mut direct = None;
         if !self.refused.load(Ordering::Relaxed) {
-            direct = open(OpenMode::Direct).ok();
-            self.refused.store(direct.is_none(), Ordering::Relaxed);
+            direct = match open(OpenMode::Direct) {
+                Ok(direct) => Some(direct),
+                // No want of handles: a file system that has no such mode.
+                Err(error) => {
+                    let refused = error.kind() == std::io::ErrorKind::InvalidInput;
+                    self.refused.store(refused, Ordering::Relaxed);
+                    None
+                }
+            };
         }
         let refused = Arc::clone(&self.refused);
         Ok(Writer {

@@ -187,6 +187,13 @@ impl SegmentStore {
         self.dir.sync()
     }
 
+    /// Makes the header of a segment durable that is prepared already.
+    pub(crate) fn prepare_again(&self, slot: u32, header: &SegmentHeader) -> Result<()> {
+        let writer = self.with_header(slot, header)?;
+        self.inner.lock().writers.insert(header.number, writer);
+        Ok(())
+    }
+
     /// Writes a segment's header zone and syncs it.
     pub(crate) fn write_header_durably(&self, slot: u32, header: &SegmentHeader) -> Result<()> {
         self.with_header(slot, header).map(drop)

@@ -5,48 +5,43 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::lsn::{Addr, to_usize};
 use crate::rows::row_of_header;
-use crate::scan::{is_medias, read_trailer};
+use crate::scan::read_trailer;
 use crate::segment::Row;
 use crate::walk::{FrameItem, Item, SegmentBytes};
 
 /// What the media does not give as a whole is read in parts of this size: a bad sector costs what lies there.
-const PART_BYTES: usize = 4096;
+const PART_BYTES: usize = 512;
 
 impl SegmentStore {
-    /// A row per entry of a segment, in the order in which they lie there. What does not prove itself has none, nor has what
-    /// the media does not give: an error here kept every reclaim from the oldest segment, and the log from ever going on.
+    /// A row per entry of a segment, in the order in which they lie there. What does not prove itself has none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn rows(&self, segment: &Segment) -> Result<Vec<Row>> {
+        let file = self.reader(segment.slot)?;
+        let trailer = read_trailer(&*file, &segment.header, self.geometry)
+            .map_err(|source| WalError::io("read", self.path(segment.slot), 0, source))?;
+        if let Some(trailer) = trailer {
+            return Ok(trailer.rows);
+        }
+        let bytes = self.read(segment, 0, to_usize(self.geometry.segment_bytes))?;
+        Ok(rows_of(segment, &bytes))
+    }
+
+    /// The same for who gives the segment up: what the media does not give has no row either. As an error that kept every
+    /// reclaim from the oldest segment, and the log from ever going on.
     ///
     /// # Errors
     /// When the file cannot be read for another reason.
-    pub fn rows(&self, segment: &Segment) -> Result<Vec<Row>> {
-        let file = self.reader(segment.slot)?;
-        match read_trailer(&*file, &segment.header, self.geometry) {
-            Ok(Some(trailer)) => return Ok(trailer.rows),
-            Ok(None) => {}
-            Err(error) if is_medias(&error) => {}
-            Err(error) => return Err(WalError::io("read", self.path(segment.slot), 0, error)),
+    pub fn rows_there_are(&self, segment: &Segment) -> Result<Vec<Row>> {
+        match self.rows(segment) {
+            Err(error) if error.is_medias() => {}
+            read => return read,
         }
         let bytes = self.read_what_there_is(segment)?;
-        let walk = SegmentBytes {
-            header: &segment.header,
-            file: &bytes,
-            unread: &[],
-            ring: &[],
-            reserved_to: u64::MAX,
-        };
-        let frames = walk.walk().into_iter().filter_map(|item| match item {
-            Item::Frame(frame) => Some(frame),
-            Item::Gap(_) => None,
-        });
-        Ok(if segment.header.kept.is_some() {
-            frames.filter_map(|frame| kept_row(&frame)).collect()
-        } else {
-            frames.filter_map(|frame| frame.row).collect()
-        })
+        Ok(rows_of(segment, &bytes))
     }
-}
 
-impl SegmentStore {
     /// A segment's bytes, and zeros for those that the media does not give.
     fn read_what_there_is(&self, segment: &Segment) -> Result<Vec<u8>> {
         let len = to_usize(self.geometry.segment_bytes);
@@ -65,6 +60,26 @@ impl SegmentStore {
             bytes.resize(end, 0);
         }
         Ok(bytes)
+    }
+}
+
+/// Of the frames that prove themselves.
+fn rows_of(segment: &Segment, bytes: &[u8]) -> Vec<Row> {
+    let walk = SegmentBytes {
+        header: &segment.header,
+        file: bytes,
+        unread: &[],
+        ring: &[],
+        reserved_to: u64::MAX,
+    };
+    let frames = walk.walk().into_iter().filter_map(|item| match item {
+        Item::Frame(frame) => Some(frame),
+        Item::Gap(_) => None,
+    });
+    if segment.header.kept.is_some() {
+        frames.filter_map(|frame| kept_row(&frame)).collect()
+    } else {
+        frames.filter_map(|frame| frame.row).collect()
     }
 }
 
