@@ -24,7 +24,7 @@ use crate::fetch::Flights;
 use crate::index::{Image, Index};
 use crate::ledger::Ledger;
 use crate::pins::Pins;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 use counts::Counts;
 
@@ -36,8 +36,6 @@ pub(crate) struct Loading {
     pins: Arc<Pins>,
     /// The files that parts lie in, while some are to be read: no want of handles can keep anybody from them.
     files: Mutex<BTreeMap<SegmentId, Held>>,
-    /// Shards that are not loaded.
-    left: AtomicUsize,
     /// Entries that images say there are and that are not loaded.
     waiting: AtomicU64,
     /// Entries forgotten because their part could not be read.
@@ -51,7 +49,6 @@ impl Loading {
         let parts = unloaded.shards.iter().flat_map(|shard| &shard.parts);
         Self {
             waiting: AtomicU64::new(parts.map(|part| u64::from(part.entries)).sum()),
-            left: AtomicUsize::new(unloaded.shards.len()),
             shards: unloaded.shards.into_iter().map(Mutex::new).collect(),
             files: Mutex::default(),
             places: unloaded.places,
@@ -140,10 +137,10 @@ impl Loading {
         drop(shard);
         index.note_evicted(counts.hand_over(&self.ledger));
         let entries = unloaded.parts.iter().map(|part| u64::from(part.entries));
-        self.waiting.fetch_sub(entries.sum(), Ordering::Relaxed);
+        let entries: u64 = entries.sum();
         *unloaded = UnloadedShard::default();
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The space of a file that is removed would not be free before.
+        if self.waiting.fetch_sub(entries, Ordering::Relaxed) == entries {
+            // Nothing is to be read any more. The space of a file that is removed would not be free before.
             self.files.lock().clear();
         }
     }

@@ -36,6 +36,15 @@ struct Live {
     kept: bool,
 }
 
+/// What lives in it.
+struct Asked {
+    pinned: Vec<Live>,
+    /// The rest.
+    live: Vec<Live>,
+    /// False: the media did not give all of it.
+    whole: bool,
+}
+
 impl Engine {
     /// Reclaims a segment: what the policy keeps of it is moved, the rest is gone.
     pub(crate) fn reclaim(
@@ -48,7 +57,11 @@ impl Engine {
         if from == Source::Log {
             self.close_to_references(segment.header.number);
         }
-        let (pinned, live) = self.ask(state, from, segment)?;
+        let Asked {
+            pinned,
+            live,
+            whole,
+        } = self.ask(state, from, segment)?;
         let of_policy = !state.is_pinned(segment.header.number);
         if from == Source::Kept && of_policy && self.leave(state, segment, &live) {
             return Ok(());
@@ -92,8 +105,8 @@ impl Engine {
         self.index.note_evicted(dropped);
         self.counters.reclaimed_segments.add(1);
         self.forget_unmoved(&pinned);
-        if dropped > 0 && self.pins.in_use() {
-            // Of those that no row tells of any more.
+        if !whole && self.pins.in_use() {
+            // Those that no row tells of any more, among all that there are.
             self.count_lost_pins();
         }
         let moved = moved.len() + kept_pinned;
@@ -107,17 +120,19 @@ impl Engine {
     }
 
     /// The live entries of a segment: the pinned ones, and the others with whether the policy keeps them.
-    fn ask(
-        &self,
-        state: &CheckpointState,
-        from: Source,
-        segment: &Segment,
-    ) -> Result<(Vec<Live>, Vec<Live>)> {
+    fn ask(&self, state: &CheckpointState, from: Source, segment: &Segment) -> Result<Asked> {
         if !self.reads_what_it_reclaims(state) {
-            return Ok((Vec::new(), Vec::new()));
+            return Ok(Asked {
+                pinned: Vec::new(),
+                live: Vec::new(),
+                whole: true,
+            });
         }
         let number = segment.header.number;
-        let mut rows = self.log.store().rows_there_are(segment)?;
+        let (mut rows, whole) = match self.log.store().rows(segment) {
+            Err(error) if error.is_medias() => (self.log.store().rows_there_are(segment)?, false),
+            rows => (rows?, true),
+        };
         if from == Source::Log {
             // Of large values.
             rows.extend(self.references_behind(number, &rows)?);
@@ -125,7 +140,12 @@ impl Engine {
         let live = rows
             .into_iter()
             .filter_map(|row| self.ask_of(state, from, number, row));
-        Ok(live.partition(|entry| is_set_apart(&entry.row)))
+        let (pinned, live) = live.partition(|entry| is_set_apart(&entry.row));
+        Ok(Asked {
+            pinned,
+            live,
+            whole,
+        })
     }
 
     /// A row's entry, if it is live and lies in segment `number`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use perennial::{Cache, ErrorKind, Eviction, Options};
+use perennial::{Cache, ErrorKind, Eviction, InsertOptions, Options, Priority};
 use perennial_failpoints::{Action, Call, CallKind, FaultFs, Plan, SimFs};
 
 use crate::small::{self, DIR};
@@ -150,5 +150,30 @@ fn a_table_that_cannot_be_read_does_not_stop_the_log() {
         }
         let last = cache.get(499_u64.to_le_bytes()).unwrap();
         assert_eq!(last.as_deref(), Some(&[9; 400][..]), "{eviction:?}");
+    }
+}
+
+/// What is pinned in a segment that the media does not give at all is lost with it. It is counted, and its room is free again.
+#[test]
+fn a_pinned_entry_that_no_row_tells_of_is_counted_as_lost() {
+    for eviction in POLICIES {
+        let fs = FaultFs::new(Arc::new(SimFs::new(3)), Plan::none());
+        let options = small::options()
+            .capacity_bytes(160 << 10)
+            .eviction(eviction)
+            .pinned_percent(20);
+        let cache = Cache::open_with(Arc::new(fs.clone()), DIR, options).unwrap();
+        let pin = InsertOptions::new().priority(Priority::Pinned);
+        cache.insert_with("pinned", [1; 400], pin).unwrap();
+        assert_eq!(cache.stats().pinned_entries, 1);
+        fs.set_plan(fails(CallKind::Read, EIO));
+        for n in 0..KEYS {
+            cache.insert(n.to_le_bytes(), [9; 400]).unwrap();
+        }
+        fs.set_plan(Plan::none());
+        let stats = cache.stats();
+        assert_eq!(cache.get("pinned").unwrap(), None);
+        let counted = (stats.pinned_lost, stats.pinned_entries, stats.pinned_bytes);
+        assert_eq!(counted, (1, 0, 0), "{eviction:?}");
     }
 }
