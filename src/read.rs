@@ -294,7 +294,7 @@ impl Engine {
     }
 
     fn read_segment(&self, place: &Place<'_>, offset: u64, len: usize) -> Option<Vec<u8>> {
-        match self.log.store().read(place.segment, offset, len) {
+        match self.log.store().read_entry(place.segment, offset, len) {
             Ok(bytes) => Some(bytes),
             // Given up meanwhile, and its file removed.
             Err(_) if !self.is_live(place.addr) => None,

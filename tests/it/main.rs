@@ -23,6 +23,7 @@ mod model;
 mod moving_the_tail;
 mod options_and_limits;
 mod priorities;
+mod read_back;
 mod reclaim_keeps_to_its_budget;
 mod resizing;
 mod rot_is_a_miss;

@@ -80,13 +80,19 @@ impl LogCore {
         header.body_crc = crc.finalize();
         let head = self.encode_header(&header, lsn);
         let writer = self.extent_writer(lsn)?;
+        let warm = self.store().keeps_warm(header.frame_bytes(1));
+        let write = |bytes: &[u8], offset| {
+            if warm {
+                writer.write_warm(bytes, offset)
+            } else {
+                writer.write(bytes, offset)
+            }
+        };
         let mut pieces = Pieces::new(lsn.offset(self.geometry().segment_bytes));
         for part in [&head[..], key, &table, value] {
-            pieces.push(part, |bytes, offset| writer.write(bytes, offset))?;
+            pieces.push(part, write)?;
         }
-        pieces.finish(to_usize(self.geometry().sector), |bytes, offset| {
-            writer.write(bytes, offset)
-        })
+        pieces.finish(to_usize(self.geometry().sector), write)
     }
 }
 

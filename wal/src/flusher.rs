@@ -4,8 +4,12 @@
 //! writes share a sector in flight (PROTOCOL hole 17). The sector in which the written part ends goes out from a private
 //! copy with zeros behind the end, never from the live ring: other writers are copying into it.
 
+mod ahead;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+
+use ahead::Written;
 
 use crate::aligned::AlignedBuf;
 use crate::buffer::{Filled, Passed};
@@ -37,7 +41,9 @@ pub(crate) struct FlushState {
 
 #[derive(Debug)]
 struct OpenSegment {
+    id: SegmentId,
     writer: Writer,
+    written: Written,
     /// Written since its last sync.
     dirty: bool,
     rows: Vec<Row>,
@@ -47,9 +53,11 @@ struct OpenSegment {
 }
 
 impl OpenSegment {
-    fn new(writer: Writer, rows: Vec<Row>) -> Self {
+    fn new(id: SegmentId, writer: Writer, written: Written, rows: Vec<Row>) -> Self {
         Self {
+            id,
             writer,
+            written,
             dirty: false,
             rows,
             data_end: None,
@@ -70,7 +78,10 @@ impl FlushState {
             next_seq: 1,
             passed: Passed::new(complete),
             unsynced: 0,
-            open: BTreeMap::from([(segment, OpenSegment::new(writer, rows))]),
+            open: BTreeMap::from([(
+                segment,
+                OpenSegment::new(segment, writer, Written::of(false), rows),
+            )]),
         }
     }
 }
@@ -105,7 +116,7 @@ impl LogCore {
                 let (run, seqs) = self.gather(state.next_seq, filled);
                 perennial_failpoints::site!("wal::flusher::pass");
                 self.pass(state, state.next_seq + seqs);
-                self.write_run(state, run)?;
+                self.write_run(state, run, through.is_some())?;
                 state.next_seq += seqs;
             }
         }
@@ -140,8 +151,10 @@ impl LogCore {
         (run, seqs)
     }
 
-    fn write_run(&self, state: &mut FlushState, run: Run) -> Result<()> {
+    fn write_run(&self, state: &mut FlushState, run: Run, committed: bool) -> Result<()> {
         let geometry = self.geometry();
+        let warm =
+            self.store().keeps_warm(run.end.0 - run.base.0) && !committed && self.keeps_up(run);
         let complete = state.passed.complete();
         let segment = self.open_segment(&mut state.open, run.base)?;
         self.collect_rows(complete, segment, run)?;
@@ -150,28 +163,38 @@ impl LogCore {
         let whole = align_down(run.end.0, geometry.sector).max(from);
         let to = align_up(run.end.0, geometry.sector);
         let offset = Lsn(from).offset(geometry.segment_bytes);
-        let writer = &segment.writer;
+        let write = |bytes: &[u8], offset| {
+            if warm {
+                segment.writer.write_warm(bytes, offset)
+            } else {
+                segment.writer.write(bytes, offset)
+            }
+        };
         perennial_failpoints::site!("wal::flusher::write");
         if to - from <= MAX_BOUNCE {
-            writer.write(
-                &self.padded(complete, Lsn(from), run.end, to - from),
-                offset,
-            )?;
+            let bytes = self.padded(complete, Lsn(from), run.end, to - from);
+            write(&bytes, offset)?;
         } else {
             self.tail()
                 .with_complete(complete, Lsn(from), whole - from, |bytes| {
-                    writer.write(bytes, offset)
+                    write(bytes, offset)
                 })?;
             if to > whole {
-                writer.write(
-                    &self.padded(complete, Lsn(whole), run.end, to - whole),
-                    offset + (whole - from),
-                )?;
+                let bytes = self.padded(complete, Lsn(whole), run.end, to - whole);
+                write(&bytes, offset + (whole - from))?;
             }
         }
         perennial_failpoints::site!("wal::flusher::written");
         state.unsynced += run.end.0 - run.base.0;
+        if committed {
+            self.write_ahead(segment, offset + (to - from), to - from)?;
+        }
         Ok(())
+    }
+
+    /// True while no more than a quarter of the ring waits behind `run`: then there is time for one more copy of it.
+    fn keeps_up(&self, run: Run) -> bool {
+        self.reserved_end().0.saturating_sub(run.end.0) <= self.tail().ring_bytes() / 4
     }
 
     /// A private copy of [`from`, `end`) with zeros behind, `bytes` long.
@@ -231,7 +254,9 @@ impl LogCore {
                 perennial_failpoints::site!("wal::flusher::open_segment");
                 let segment = self.store().get(id).ok_or(WalError::Closed)?;
                 Ok(vacant.insert(OpenSegment::new(
+                    id,
                     self.store().take_writer(&segment)?,
+                    Written::of(self.store().was_full(segment.slot)),
                     Vec::new(),
                 )))
             }

@@ -3,6 +3,7 @@
 //!
 //! Each is a function that says what is wrong, so that the hunt for planted bugs (`mutants`) can run it, too.
 
+mod ahead;
 mod blanked;
 mod checkpoint_and_log;
 mod cleared;
@@ -22,8 +23,8 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Driver, Keeps, Options, Step}
 
 #[cfg(feature = "planted-bugs")]
 pub(crate) use self::{
-    blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*, loaded::*,
-    recovery::*, trailers::*, unreadable::*, write_path::*,
+    ahead::*, blanked::*, checkpoint_and_log::*, cleared::*, face::*, failing_syncs::*, kept::*,
+    loaded::*, recovery::*, trailers::*, unreadable::*, write_path::*,
 };
 use crate::effort;
 

@@ -24,7 +24,7 @@ const fn hole(name: &'static str, run: Run, undone_by: &'static [&'static str]) 
 }
 
 /// All scripts, by number.
-pub(super) const HOLES: [Hole; 50] = [
+pub(super) const HOLES: [Hole; 52] = [
     hole(
         "hole_01_a_checkpoint_waits_for_the_entries_it_points_at",
         hole_01_a_checkpoint_waits_for_the_entries_it_points_at,
@@ -216,6 +216,16 @@ pub(super) const HOLES: [Hole; 50] = [
         "hole_24_an_extent_is_there_before_its_reference",
         hole_24_an_extent_is_there_before_its_reference,
         &["extent-not-synced"],
+    ),
+    hole(
+        "hole_24_zeros_come_over_no_extent",
+        hole_24_zeros_come_over_no_extent,
+        &["extent-beside-the-zeros", "zeros-over-what-is-reserved"],
+    ),
+    hole(
+        "hole_24_zeros_ahead_change_nothing",
+        hole_24_zeros_ahead_change_nothing,
+        &[],
     ),
     hole(
         "hole_25_a_reader_is_served_what_it_asked_for",

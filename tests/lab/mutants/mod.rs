@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 86] = [
+const MUTANTS: [&str; 88] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -48,6 +48,7 @@ const MUTANTS: [&str; 86] = [
     "every-boot-is-the-same",
     "evicted-keys-outlive-a-prefix",
     "expired-entry-back",
+    "extent-beside-the-zeros",
     "extent-not-synced",
     "failed-sync-retried",
     "filter-not-told",
@@ -112,6 +113,7 @@ const MUTANTS: [&str; 86] = [
     "unlogged-when-stopped",
     "unreadable-is-unwritten",
     "what-reads-well-is-trusted",
+    "zeros-over-what-is-reserved",
 ];
 
 /// What is wrong, as one line; `None`: the hunt caught nothing.

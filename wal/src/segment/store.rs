@@ -9,6 +9,7 @@ mod fitting;
 mod kept;
 mod prepare;
 mod rows;
+mod warmth;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub use files::Held;
 pub(crate) use files::Writer;
 pub use kept::{KeptLayout, KeptWriter};
 use perennial_failpoints::fs::{Dir, File};
+
+use warmth::Warmth;
 
 use super::SegmentHeader;
 use crate::buffer::{Class, Segments};
@@ -110,6 +113,8 @@ struct Inner {
     free: Vec<u32>,
     /// Bytes of the free files that are not as long as a segment.
     short: BTreeMap<u32, u64>,
+    /// Slots whose files this life saw full of frames: their space is written space.
+    were_full: BTreeSet<u32>,
     prepared: VecDeque<SegmentId>,
     /// What these were prepared with: whoever writes them needs no handle that there may not be then.
     writers: BTreeMap<SegmentId, Writer>,
@@ -137,6 +142,7 @@ pub struct SegmentStore {
     live: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
     kept: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
     readers: Mutex<Readers>,
+    warmth: Warmth,
     oldest: AtomicU64,
     checkpoint: AtomicU64,
 }
@@ -171,6 +177,7 @@ impl SegmentStore {
         let inner = Inner {
             free: inventory.free,
             short: inventory.short,
+            were_full: BTreeSet::new(),
             prepared: inventory.prepared.into(),
             writers: BTreeMap::new(),
             newest,
@@ -195,6 +202,7 @@ impl SegmentStore {
             live: by_number(inventory.live),
             kept: by_number(inventory.kept),
             readers: Mutex::new(Readers::default()),
+            warmth: Warmth::default(),
             oldest: AtomicU64::new(oldest),
             checkpoint: AtomicU64::new(0),
         }
@@ -245,6 +253,12 @@ impl SegmentStore {
         self.inner.lock().reserve = reserve;
     }
 
+    /// True when this life knows that the slot's file was full once. One that was not, or was before, may have space that
+    /// nobody wrote yet.
+    pub(crate) fn was_full(&self, slot: u32) -> bool {
+        self.inner.lock().were_full.contains(&slot)
+    }
+
     /// Notes a stable checkpoint: headers written from now on point at it.
     pub fn set_checkpoint(&self, head: Lsn) {
         self.checkpoint.fetch_max(head.0, Ordering::Relaxed);
@@ -277,6 +291,7 @@ impl SegmentStore {
         perennial_failpoints::site!("wal::segment::released");
         self.oldest.fetch_max(oldest, Ordering::Release);
         inner.free.extend(freed.values().map(|s| s.slot));
+        inner.were_full.extend(freed.values().map(|s| s.slot));
     }
 }
 

@@ -89,6 +89,20 @@ impl SegmentStore {
         self.read_by(&*self.reader(segment.slot)?, segment, offset, len)
     }
 
+    /// As [`read`](Self::read), of an entry that somebody asked for.
+    ///
+    /// # Errors
+    /// What the file reports.
+    pub fn read_entry(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.warmth.note_read(len as u64);
+        self.read(segment, offset, len)
+    }
+
+    /// `bytes` of entries are about to be written. True: they are read back so much that they should stay in the page cache.
+    pub(crate) fn keeps_warm(&self, bytes: u64) -> bool {
+        self.warmth.note_written(bytes)
+    }
+
     /// Keeps the segment's file open.
     ///
     /// # Errors
@@ -184,12 +198,21 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes whole sectors.
+    /// Writes whole sectors, which stay in the page cache.
+    pub(crate) fn write_warm(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        write_all_at(&*self.buffered, bytes, offset, 1)
+            .map_err(|source| self.failed(offset, source))
+    }
+
+    fn failed(&self, offset: u64, source: std::io::Error) -> WalError {
+        WalError::io("write", self.path.as_str(), offset, source)
+    }
+
+    /// Writes whole sectors, past the page cache where that can be.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
         debug_assert!(
             (bytes.len() as u64).is_multiple_of(self.sector) && offset.is_multiple_of(self.sector)
         );
-        let failed = |source| WalError::io("write", self.path.as_str(), offset, source);
         if let Some(direct) = &self.direct
             && !self.refused.load(Ordering::Relaxed)
         {
@@ -202,10 +225,10 @@ impl Writer {
                     );
                     self.refused.store(true, Ordering::Relaxed);
                 }
-                other => return other.map_err(failed),
+                other => return other.map_err(|source| self.failed(offset, source)),
             }
         }
-        write_all_at(&*self.buffered, bytes, offset, 1).map_err(failed)
+        self.write_warm(bytes, offset)
     }
 
     /// Makes everything written to the file so far durable.

@@ -91,6 +91,7 @@ impl SegmentStore {
             let mut inner = self.inner.lock();
             inner.files -= 1;
             inner.short.remove(&slot);
+            inner.were_full.remove(&slot);
         }
         self.dir.sync().map_err(failed)
     }
