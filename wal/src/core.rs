@@ -25,7 +25,7 @@ pub struct LogCore {
     commit: Commit<WalError>,
     flush: Mutex<FlushState>,
     /// Held while zeros are written ahead of what is reserved; whoever reserves an extent passes by before it writes (I16).
-    extents: Mutex<()>,
+    extents_wait: Mutex<()>,
     /// Where this life began to append.
     start: Lsn,
     /// Reservations are refused: the log failed or was closed.
@@ -77,7 +77,7 @@ impl LogCore {
             store: start.store,
             commit: Commit::new(start.start),
             flush: Mutex::new(flush),
-            extents: Mutex::new(()),
+            extents_wait: Mutex::new(()),
             start: start.start,
             stopped: AtomicBool::new(false),
         })
@@ -130,7 +130,7 @@ impl LogCore {
             .map_err(Refused::NoRoom)?;
         // Zeros under way over this place, from before it was reserved, come first (I16).
         if !perennial_failpoints::planted!("extent-beside-the-zeros") {
-            drop(self.extents.lock());
+            drop(self.extents_wait.lock());
         }
         Ok(place)
     }
@@ -222,7 +222,10 @@ impl LogCore {
             self.buffers.seal_below(&self.tail, lsn);
             let mut state = self.lock_flush()?;
             let flushed = self.write_filled(&mut state, Some(lsn));
-            self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))
+            self.poison_on_error(flushed.and_then(|()| {
+                self.write_ahead(&mut state);
+                self.sync_written(&mut state)
+            }))
         })
     }
 
@@ -367,8 +370,8 @@ impl LogCore {
         &self.buffers
     }
 
-    pub(crate) fn extents(&self) -> &Mutex<()> {
-        &self.extents
+    pub(crate) fn extents_wait(&self) -> &Mutex<()> {
+        &self.extents_wait
     }
 
     pub(crate) fn commit(&self) -> &Commit<WalError> {

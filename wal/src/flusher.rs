@@ -116,7 +116,7 @@ impl LogCore {
                 let (run, seqs) = self.gather(state.next_seq, filled);
                 perennial_failpoints::site!("wal::flusher::pass");
                 self.pass(state, state.next_seq + seqs);
-                self.write_run(state, run, through.is_some())?;
+                self.write_run(state, run)?;
                 state.next_seq += seqs;
             }
         }
@@ -151,10 +151,8 @@ impl LogCore {
         (run, seqs)
     }
 
-    fn write_run(&self, state: &mut FlushState, run: Run, committed: bool) -> Result<()> {
+    fn write_run(&self, state: &mut FlushState, run: Run) -> Result<()> {
         let geometry = self.geometry();
-        let warm =
-            self.store().keeps_warm(run.end.0 - run.base.0) && !committed && self.keeps_up(run);
         let complete = state.passed.complete();
         let segment = self.open_segment(&mut state.open, run.base)?;
         self.collect_rows(complete, segment, run)?;
@@ -163,6 +161,8 @@ impl LogCore {
         let whole = align_down(run.end.0, geometry.sector).max(from);
         let to = align_up(run.end.0, geometry.sector);
         let offset = Lsn(from).offset(geometry.segment_bytes);
+        let bytes = run.end.0 - run.base.0;
+        let warm = self.store().keeps_warm(bytes) && bytes > MAX_BOUNCE && self.keeps_up(run);
         let write = |bytes: &[u8], offset| {
             if warm {
                 segment.writer.write_warm(bytes, offset)
@@ -185,10 +185,7 @@ impl LogCore {
             }
         }
         perennial_failpoints::site!("wal::flusher::written");
-        state.unsynced += run.end.0 - run.base.0;
-        if committed {
-            self.write_ahead(segment, offset + (to - from), to - from)?;
-        }
+        state.unsynced += bytes;
         Ok(())
     }
 

@@ -14,7 +14,7 @@
 //! they come over something: frames of the ring are written by whoever holds the flush state, like these, but an extent by
 //! its own writer, and before its turn (I16).
 
-use super::OpenSegment;
+use super::{FlushState, OpenSegment};
 use crate::aligned::AlignedBuf;
 use crate::core::LogCore;
 use crate::error::Result;
@@ -22,7 +22,7 @@ use crate::lsn::{align_up, to_usize};
 
 /// So far ahead.
 const AHEAD: u64 = 1 << 20;
-/// What a commit writes is small up to this size. Of larger ones the metadata is a small part.
+/// A commit is small up to this size. Of larger ones the metadata is a small part.
 const SMALL: u64 = AHEAD / 2;
 /// The first small commits in a segment get no zeros: a flush now and then is not worth a MiB.
 const FIRST: u32 = 4;
@@ -45,23 +45,43 @@ impl Written {
 }
 
 impl LogCore {
-    /// After a commit that wrote `bytes` of a segment, up to the offset `end`.
-    pub(super) fn write_ahead(&self, open: &mut OpenSegment, end: u64, bytes: u64) -> Result<()> {
+    /// Between a commit's writes and its sync.
+    pub(crate) fn write_ahead(&self, state: &mut FlushState) {
+        let geometry = self.geometry();
+        let next = state.next_seq;
+        let written = self
+            .buffers()
+            .end_before(self.tail(), &mut state.passed, next);
+        let id = written.segment(geometry.segment_bytes);
+        let Some(open) = state.open.get_mut(&id) else {
+            return;
+        };
+        let end = align_up(written.offset(geometry.segment_bytes), geometry.sector);
         let far = end.saturating_add(AHEAD / 2) <= open.written.through;
-        if bytes > SMALL || far {
-            return Ok(());
+        if far || state.unsynced > SMALL || open.data_end.is_some() {
+            return;
         }
         open.written.small += 1;
         if open.written.small <= FIRST {
-            return Ok(());
+            return;
         }
+        // Nothing depends on them: where they cannot be written there are none. What is wrong with the disk shows when a
+        // frame comes.
+        let through = self.write_zeros(open, end).unwrap_or_else(|error| {
+            tracing::info!(%error, "no zeros ahead of commits here");
+            u64::MAX
+        });
+        open.written.through = through;
+    }
+
+    /// Up to where there are zeros now.
+    fn write_zeros(&self, open: &OpenSegment, end: u64) -> Result<u64> {
         // Whoever reserves an extent from here on writes it once the zeros are there.
-        let zeros_first = self.extents().lock();
+        let _zeros_first = self.extents_wait().lock();
         let geometry = self.geometry();
-        let id = open.id;
         let reserved = self.reserved_end();
-        if reserved.segment(geometry.segment_bytes) != id {
-            return Ok(());
+        if reserved.segment(geometry.segment_bytes) != open.id {
+            return Ok(open.written.through);
         }
         let mut from = align_up(reserved.offset(geometry.segment_bytes), geometry.sector);
         if perennial_failpoints::planted!("zeros-over-what-is-reserved") {
@@ -71,11 +91,9 @@ impl LogCore {
         let to = (end + AHEAD).min(geometry.segment_bytes);
         if from < to {
             perennial_failpoints::site!("wal::flusher::zeros");
-            open.writer
-                .write(&AlignedBuf::zeroed(to_usize(to - from)), from)?;
+            let zeros = AlignedBuf::zeroed(to_usize(to - from));
+            open.writer.write(&zeros, from)?;
         }
-        open.written.through = to;
-        drop(zeros_first);
-        Ok(())
+        Ok(to)
     }
 }

@@ -27,12 +27,19 @@ impl Warmth {
 
     /// So much is about to be written. True: it should stay in the page cache.
     pub(super) fn note_written(&self, bytes: u64) -> bool {
-        let written = self.written.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // Of two that come here at once one may take the other's bytes for its own round: a round is a little longer then.
-        if written >= ROUND {
-            self.written.fetch_sub(written, Ordering::Relaxed);
+        let written = self
+            .written
+            .fetch_add(bytes, Ordering::Relaxed)
+            .wrapping_add(bytes);
+        // Of two that come here at once one ends the round.
+        let ended = if written >= ROUND {
+            self.written.swap(0, Ordering::Relaxed)
+        } else {
+            0
+        };
+        if ended >= ROUND {
             let read = self.read.swap(0, Ordering::Relaxed);
-            self.warm.store(read >= written, Ordering::Relaxed);
+            self.warm.store(read >= ended, Ordering::Relaxed);
         }
         self.warm.load(Ordering::Relaxed)
     }
