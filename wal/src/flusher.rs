@@ -5,86 +5,29 @@
 //! copy with zeros behind the end, never from the live ring: other writers are copying into it.
 
 mod ahead;
+mod state;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use ahead::Written;
+pub(crate) use state::FlushState;
+use state::OpenSegment;
 
 use crate::aligned::AlignedBuf;
-use crate::buffer::{Filled, Passed};
+use crate::buffer::Filled;
 use crate::core::LogCore;
 use crate::error::{Result, WalError};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 use crate::rows::row_of;
-use crate::segment::{Row, Trailer, Writer, zone_begin};
+use crate::segment::{Trailer, zone_begin};
 use crate::tail::Complete;
 
 /// A run of buffers is written in pieces of at most this many bytes.
 const MAX_WRITE: u64 = 4 << 20;
 /// Up to this size a run is copied and written with one call, its last sector included.
 const MAX_BOUNCE: u64 = 64 << 10;
-
-/// What whoever writes the log holds.
-#[derive(Debug)]
-pub(crate) struct FlushState {
-    /// The first buffer not yet written.
-    next_seq: u64,
-    /// The buffers that were found complete: those before `next_seq`, and those being written.
-    passed: Passed,
-    /// Bytes written since the last sync.
-    pub(crate) unsynced: u64,
-    /// Segments being written, until their trailer is synced.
-    open: BTreeMap<SegmentId, OpenSegment>,
-}
-
-#[derive(Debug)]
-struct OpenSegment {
-    id: SegmentId,
-    writer: Writer,
-    written: Written,
-    /// Written since its last sync.
-    dirty: bool,
-    rows: Vec<Row>,
-    /// Where its frames end, once its last frame is written.
-    data_end: Option<u64>,
-    trailer_written: bool,
-}
-
-impl OpenSegment {
-    fn new(id: SegmentId, writer: Writer, written: Written, rows: Vec<Row>) -> Self {
-        Self {
-            id,
-            writer,
-            written,
-            dirty: false,
-            rows,
-            data_end: None,
-            trailer_written: false,
-        }
-    }
-}
-
-impl FlushState {
-    /// The state of a log that goes on in `segment`, which has `rows` already.
-    pub(crate) fn new(
-        complete: Complete,
-        segment: SegmentId,
-        writer: Writer,
-        rows: Vec<Row>,
-    ) -> Self {
-        Self {
-            next_seq: 1,
-            passed: Passed::new(complete),
-            unsynced: 0,
-            open: BTreeMap::from([(
-                segment,
-                OpenSegment::new(segment, writer, Written::of(false), rows),
-            )]),
-        }
-    }
-}
 
 /// A contiguous range of complete ring bytes within one segment.
 #[derive(Debug, Clone, Copy)]
