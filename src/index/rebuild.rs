@@ -50,7 +50,8 @@ impl<X> Index<X> {
         };
         if perennial_failpoints::planted!("bloom-swap-drops-additions") {
             drop(shard);
-            crate::sync::yield_now();
+            // As long as others need for an addition, whatever else the cores have to do.
+            crate::sync::sleep(std::time::Duration::from_millis(1));
             shard = self.lock_shard(number);
         }
         shard.swap_filter(fresh);

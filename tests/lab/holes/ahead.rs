@@ -12,32 +12,57 @@ use super::crashed;
 use super::played::with_the_same_mutants;
 use crate::driver::{Perennial, small};
 
+/// More than the first few, which get no zeros.
 const COMMITS: u8 = 10;
-/// Too large for an io buffer.
-const LARGE: usize = 3_000;
+const MIB: u64 = 1 << 20;
+/// Written in three pieces, of which two have a MiB.
+const LARGE: usize = 2_500_000;
 
-/// Holds write `nth` of those that come from now on.
-fn holding(nth: u64) -> Plan {
-    let mut writes = 0;
+/// Which calls are held.
+#[derive(Clone, Copy)]
+enum Held {
+    /// The commit's own write, then pieces of the large value: the second MiB, and the rest until the commit is finished. So
+    /// the first MiB is there when the zeros come, and nobody has been told of it.
+    TheFrame,
+    /// The commit's zeros, while the large value is reserved behind them.
+    TheZeros,
+}
+
+fn holding(held: Held) -> Plan {
+    let (mut small, mut large) = (0, 0);
     Plan::new(move |call: &Call<'_>| {
-        writes += u64::from(call.kind == CallKind::Write);
-        if writes == nth && call.kind == CallKind::Write {
-            writes += 1;
-            return Action::Hold;
+        if call.kind != CallKind::Write {
+            return Action::Pass;
         }
-        Action::Pass
+        let is_large = small > 0 && call.len >= MIB / 4;
+        small += u64::from(!is_large);
+        large += u64::from(is_large);
+        let hold = match held {
+            Held::TheFrame if is_large => large == 2 || call.len < MIB,
+            Held::TheFrame => small == 1,
+            Held::TheZeros => is_large && large == 1,
+        };
+        if hold { Action::Hold } else { Action::Pass }
     })
 }
 
-/// While write `nth` of a commit is under way, another thread writes a large value behind all that is reserved. Every commit
-/// of a segment's first ones, so that the one which writes zeros is among them.
-fn a_large_value_beside_write(nth: u64) -> Result<(), String> {
+/// Until `count` calls are held, or `said` so: what is to be held may not come.
+fn until_held(fs: &FaultFs, count: u64, said: impl Fn() -> bool) {
+    while fs.held() < count && !said() {
+        thread::yield_now();
+    }
+}
+
+/// Commits, and beside each a large value that another thread writes.
+fn large_values_beside_commits(held: Held) -> Result<(), String> {
     let told = |error: perennial::Error| error.to_string();
     let fs = FaultFs::new(Arc::new(SimFs::new(1)), Plan::none());
-    let options = small(1 << 20).segment_bytes(64 << 10).tail_bytes(8 << 10);
+    let options = small(256 << 20)
+        .segment_bytes(32 << 20)
+        .tail_bytes(64 << 10);
     let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", options).map_err(told)?;
     for n in 0..COMMITS {
-        fs.set_plan(holding(nth));
+        fs.set_plan(holding(held));
         let insert = |n: u8, len: usize, durable: bool| {
             let cache = cache.clone();
             with_the_same_mutants(move || {
@@ -51,16 +76,24 @@ fn a_large_value_beside_write(nth: u64) -> Result<(), String> {
         };
         thread::scope(|scope| {
             let small = scope.spawn(insert(n, 100, true));
-            while fs.held() == 0 && !small.is_finished() {
-                thread::yield_now();
-            }
+            until_held(&fs, 1, || small.is_finished());
             let large = scope.spawn(insert(100 + n, LARGE, false));
-            // As long as it takes one that waits for nobody; who waits, waits for as long as it is told to.
-            for _ in 0..100 {
-                if large.is_finished() {
-                    break;
+            if let Held::TheFrame = held {
+                until_held(&fs, 2, || large.is_finished());
+                fs.let_go();
+                // It waits for nobody; only the large value's last piece is held now.
+                while !small.is_finished() {
+                    thread::yield_now();
                 }
-                thread::sleep(Duration::from_millis(1));
+                until_held(&fs, 1, || large.is_finished());
+            } else {
+                // As long as it takes one that waits for nobody; who waits, waits for as long as it is told to.
+                for _ in 0..100 {
+                    if large.is_finished() {
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(1));
+                }
             }
             fs.set_plan(Plan::none());
             fs.let_go();
@@ -75,9 +108,7 @@ fn a_large_value_beside_write(nth: u64) -> Result<(), String> {
                 Some(found) if *found == vec![n; len] => {}
                 found => {
                     let found = found.map(|value| value.len());
-                    return Err(format!(
-                        "seed 1: key {n} shows {found:?} bytes, write {nth} held"
-                    ));
+                    return Err(format!("seed 1: key {n} shows {found:?} bytes"));
                 }
             }
         }
@@ -88,7 +119,9 @@ fn a_large_value_beside_write(nth: u64) -> Result<(), String> {
 /// The zeros are behind everything that was reserved before them, and in front of everything that is reserved later.
 #[test]
 pub(crate) fn hole_24_zeros_come_over_no_extent() -> Result<(), String> {
-    (1..=2).try_for_each(a_large_value_beside_write)
+    [Held::TheFrame, Held::TheZeros]
+        .into_iter()
+        .try_for_each(large_values_beside_commits)
 }
 
 /// Many small commits in a segment whose space is new, large values between them, and in segments that are used again.
