@@ -1,26 +1,51 @@
 //! Group commit: many wait for the stable LSN, one leads.
 //!
-//! A waiter whose target is not stable yet becomes leader if there is none, else sleeps. The leader makes one commit
-//! for everyone who came before it began. Its publication wakes all: those covered leave, the others sleep again. Then it
-//! hands leadership on by waking one of these, who leads, or leaves and wakes the next. (It woke all once more, and of sixty
-//! sleepers each commit woke half in vain.) Leadership is a guard, so a leader that panics hands on too; every wait
-//! observes failure (I6).
+//! ```text
+//!   wait: stable already ─► returns        nobody leads ─► leads: one commit for all who came before it began
+//!                                          somebody does ─► sleeps, in a list with its target
+//!   publish: takes those who are covered out of the list ── they are woken, each by its own word
+//!   the leader's end: the first one left in the list is woken as the next leader, else nobody leads
+//! ```
+//! A sleeper has a word of its own, so whoever is woken leaves without another look at anything shared. (All slept on one
+//! condition variable, under one lock that each had to take again: six calls of `futex` an insert.) The leader wakes those that
+//! it covered before it hands on: most of them are back with another entry by then, and share the next commit. Leadership is
+//! a guard, so a leader that panics hands on too; every wait observes failure (I6).
+
+mod sleeper;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sleeper::{Call, Sleeper};
 
 use crate::lsn::Lsn;
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// The stable LSN and those who wait for it. `E` is why it will not move any more.
 #[derive(Debug)]
 pub(crate) struct Commit<E> {
     stable: AtomicU64,
     state: Mutex<State<E>>,
-    wake: Condvar,
 }
 
 #[derive(Debug)]
 struct State<E> {
     led: bool,
     failed: Option<E>,
+    /// In the order in which they came. Nobody in it is covered.
+    asleep: VecDeque<(Lsn, Arc<Sleeper>)>,
+}
+
+/// Those whom a publication covers; dropped, it wakes them.
+#[derive(Debug)]
+pub(crate) struct Covered(Vec<Arc<Sleeper>>);
+
+impl Drop for Covered {
+    fn drop(&mut self) {
+        for sleeper in self.0.drain(..) {
+            sleeper.wake(Call::Leave);
+        }
+    }
 }
 
 impl<E: Clone> Commit<E> {
@@ -30,8 +55,8 @@ impl<E: Clone> Commit<E> {
             state: Mutex::new(State {
                 led: false,
                 failed: None,
+                asleep: VecDeque::new(),
             }),
-            wake: Condvar::default(),
         }
     }
 
@@ -40,55 +65,74 @@ impl<E: Clone> Commit<E> {
         Lsn(self.stable.load(Ordering::Acquire))
     }
 
-    /// Raises the stable LSN. Only called for a contiguous prefix of the log, after its sync.
-    pub(crate) fn publish(&self, stable: Lsn) {
-        let state = self.state.lock();
-        if stable.0 > self.stable.load(Ordering::Relaxed) {
-            self.stable.store(stable.0, Ordering::Release);
-            self.wake.notify_all();
+    /// Raises the stable LSN. Only called for a contiguous prefix of the log, after its sync. Whom it covers is woken when
+    /// what is returned is dropped, which is not to be long.
+    pub(crate) fn publish(&self, stable: Lsn) -> Covered {
+        let mut state = self.state.lock();
+        if stable.0 <= self.stable.load(Ordering::Relaxed) {
+            return Covered(Vec::new());
         }
-        drop(state);
+        self.stable.store(stable.0, Ordering::Release);
+        let mut covered = Vec::new();
+        state.asleep.retain(|(target, sleeper)| {
+            let stays = *target > stable;
+            if !stays {
+                covered.push(Arc::clone(sleeper));
+            }
+            stays
+        });
+        Covered(covered)
     }
 
     /// Nothing will be stable any more, and why. The first reason stays.
     pub(crate) fn fail(&self, why: E) {
         let mut state = self.state.lock();
         state.failed.get_or_insert(why);
-        self.wake.notify_all();
+        for (_, sleeper) in state.asleep.drain(..) {
+            sleeper.wake(Call::LookAgain);
+        }
     }
 
     pub(crate) fn failed(&self) -> Option<E> {
         self.state.lock().failed.clone()
     }
 
-    /// Returns once the stable LSN has reached `target`, leading commits where nobody else does.
-    pub(crate) fn wait(&self, target: Lsn, lead: impl Fn() -> Result<(), E>) -> Result<(), E> {
-        let mut state = self.state.lock();
+    /// Returns once the stable LSN has reached `target`, leading commits where nobody else does. What `lead` returns is
+    /// dropped before leadership is handed on.
+    pub(crate) fn wait<T>(&self, target: Lsn, lead: impl Fn() -> Result<T, E>) -> Result<(), E> {
         loop {
-            if self.stable.load(Ordering::Acquire) >= target.0 {
-                if !state.led {
-                    // It may have been the one that was woken to lead.
-                    self.wake.notify_one();
+            let sleeper = {
+                let mut state = self.state.lock();
+                if self.stable() >= target {
+                    return Ok(());
                 }
-                return Ok(());
-            }
-            if let Some(why) = &state.failed {
-                return Err(why.clone());
-            }
-            if state.led {
+                if let Some(why) = &state.failed {
+                    return Err(why.clone());
+                }
+                let sleeper = state.led.then(Arc::<Sleeper>::default);
+                if let Some(sleeper) = &sleeper {
+                    state.asleep.push_back((target, Arc::clone(sleeper)));
+                }
+                state.led = true;
+                sleeper
+            };
+            if let Some(sleeper) = sleeper {
                 perennial_failpoints::site!("wal::commit::follow");
-                state = self.wake.wait(state);
-                continue;
+                match sleeper.sleep() {
+                    Call::Leave => return Ok(()),
+                    Call::LookAgain => continue,
+                    Call::Lead => {}
+                }
             }
-            state.led = true;
-            drop(state);
             let leadership = Leadership(self);
-            perennial_failpoints::site!("wal::commit::lead");
-            let led = lead();
-            perennial_failpoints::site!("wal::commit::led");
-            drop(leadership);
-            led?;
-            state = self.state.lock();
+            // It was handed on before, and the log may have been made stable from elsewhere, or have failed.
+            if self.stable() < target && self.failed().is_none() {
+                perennial_failpoints::site!("wal::commit::lead");
+                let led = lead().map(drop);
+                perennial_failpoints::site!("wal::commit::led");
+                drop(leadership);
+                led?;
+            }
         }
     }
 }
@@ -97,8 +141,13 @@ struct Leadership<'a, E>(&'a Commit<E>);
 
 impl<E> Drop for Leadership<'_, E> {
     fn drop(&mut self) {
-        self.0.state.lock().led = false;
-        self.0.wake.notify_one();
+        let mut state = self.0.state.lock();
+        let next = state.asleep.pop_front();
+        state.led = next.is_some();
+        drop(state);
+        if let Some((_, sleeper)) = next {
+            sleeper.wake(Call::Lead);
+        }
     }
 }
 
@@ -106,10 +155,15 @@ impl<E> Drop for Leadership<'_, E> {
 mod tests {
     use super::*;
 
+    type Led = Result<(), &'static str>;
+
     #[test]
     fn a_stable_target_returns_at_once() {
         let commit: Commit<&str> = Commit::new(Lsn(64));
-        assert_eq!(commit.wait(Lsn(64), || panic!("nothing to lead")), Ok(()));
+        assert_eq!(
+            commit.wait(Lsn(64), || -> Led { panic!("nothing to lead") }),
+            Ok(())
+        );
     }
 
     #[test]
@@ -128,7 +182,7 @@ mod tests {
         commit.fail("first");
         commit.fail("second");
         assert_eq!(
-            commit.wait(Lsn(16), || panic!("no leading after a failure")),
+            commit.wait(Lsn(16), || -> Led { panic!("no leading after a failure") }),
             Err("first")
         );
         assert_eq!(
@@ -141,7 +195,7 @@ mod tests {
     #[test]
     fn a_leader_that_panics_hands_leadership_on() {
         let commit: Commit<&str> = Commit::new(Lsn(0));
-        let lead = || panic!("the leader dies");
+        let lead = || -> Led { panic!("the leader dies") };
         let died =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| commit.wait(Lsn(16), lead)));
         assert!(died.is_err());

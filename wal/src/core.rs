@@ -149,12 +149,15 @@ impl LogCore {
     pub fn make_ring_room(&self) -> Result<()> {
         may_wait()?;
         let before = self.tail.window_end();
-        {
-            let mut state = self.lock_flush()?;
-            if self.tail.window_end() == before {
-                let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
-                self.poison_on_error(flushed.and_then(|()| self.sync_written(&mut state)))?;
-            }
+        let mut state = self.lock_flush()?;
+        if self.tail.window_end() == before {
+            let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
+            let synced = flushed.and_then(|()| self.sync_written(&mut state));
+            let covered = self.poison_on_error(synced)?;
+            drop(state);
+            drop(covered);
+        } else {
+            drop(state);
         }
         self.tail.drive();
         if self.tail.window_end() == before {
@@ -279,14 +282,10 @@ impl LogCore {
         let mut state = self.lock_flush()?;
         let written = self.write_filled(&mut state, None);
         let due = state.unsynced >= self.tail.ring_bytes() / 4;
-        self.poison_on_error(written.and_then(|()| {
-            if due {
-                self.sync_written(&mut state)
-            } else {
-                Ok(())
-            }
-        }))?;
+        let synced = written.and_then(|()| due.then(|| self.sync_written(&mut state)).transpose());
+        let covered = self.poison_on_error(synced)?;
         drop(state);
+        drop(covered);
         self.tail.drive();
         Ok(())
     }

@@ -16,6 +16,7 @@ use state::OpenSegment;
 
 use crate::aligned::AlignedBuf;
 use crate::buffer::Filled;
+use crate::commit::Covered;
 use crate::core::LogCore;
 use crate::error::{Result, WalError};
 use crate::frame::FrameHeader;
@@ -204,8 +205,8 @@ impl LogCore {
     }
 
     /// Syncs every segment written since the last sync, oldest first, and publishes what was written before it began as
-    /// stable (PROTOCOL hole 19).
-    pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<()> {
+    /// stable (PROTOCOL hole 19). Who waits for that is woken when what is returned is dropped: after the flush state.
+    pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<Covered> {
         let (tail, next) = (self.tail(), state.next_seq);
         let written = self.buffers().end_before(tail, &mut state.passed, next);
         if perennial_failpoints::planted!("trailer-before-data") {
@@ -230,8 +231,7 @@ impl LogCore {
         // Before the stable LSN says that these segments may be given up: a trailer that came later could be written
         // over what the file's next number has there.
         self.write_trailers(state, written)?;
-        self.publish_stable(state, written);
-        Ok(())
+        Ok(self.publish_stable(state, written))
     }
 
     /// Of the segments that have ended and have none yet.
@@ -244,7 +244,7 @@ impl LogCore {
         Ok(())
     }
 
-    fn publish_stable(&self, state: &mut FlushState, written: Lsn) {
+    fn publish_stable(&self, state: &mut FlushState, written: Lsn) -> Covered {
         let sector = self.geometry().sector;
         // One sector behind: the next flush begins in the sector where this one ended.
         let floor = if perennial_failpoints::planted!("floor-at-the-stable-lsn") {
@@ -257,7 +257,7 @@ impl LogCore {
         self.tail()
             .advance(state.passed.complete_mut(), written, Lsn(floor));
         perennial_failpoints::site!("wal::flusher::publish");
-        self.commit().publish(written);
+        self.commit().publish(written)
     }
 
     /// Writes the trailer of a segment whose frames are all synced. The next sync that comes along makes it durable;

@@ -1,9 +1,9 @@
 //! Waiters, leaders, a publisher and a failure over the real [`Commit`]. A lost wake-up is a deadlock, which loom reports.
 //!
 //! What broke the models when it was left out of `commit.rs`, one at a time: the wake in `Leadership::drop`, in `fail`, in
-//! `publish`, and clearing `led` (deadlock each); setting `led` (two lead); the lock in `publish` (lost wake-up); the
-//! comparison in `publish` (the stable LSN goes back); the check of `failed`, and the leader's `led?` (waiters lead for
-//! ever).
+//! `Covered::drop`, the next leader, and clearing `led` (deadlock each); setting `led` (two lead); the lock in `publish` (lost
+//! wake-up); the comparison in `publish` (the stable LSN goes back); the check of `failed` (waiters lead for ever). What did
+//! not: that a leader looks whether it is covered already; without that it makes a commit for nobody.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use loom::thread;
 use super::{Reached, check};
 use crate::Lsn;
 use crate::commit::Commit;
+
+type Led = Result<(), &'static str>;
 
 /// A log that commits up to whatever its leader asks for.
 struct Log {
@@ -39,10 +41,7 @@ impl Log {
     /// Waits for `target`; leads by making `reached` stable.
     fn wait(&self, target: u64, reached: u64) {
         let lead = || self.lead(|| self.commit.publish(Lsn(reached)));
-        let waited = self.commit.wait(Lsn(target), || {
-            lead();
-            Ok(())
-        });
+        let waited = self.commit.wait(Lsn(target), || Ok(lead()));
         assert_eq!(waited, Ok(()));
         assert!(self.commit.stable() >= Lsn(target));
     }
@@ -80,8 +79,7 @@ fn a_leader_covers_those_who_came_before() {
             move |log: &Log, target| {
                 let waited = log.commit.wait(Lsn(target), || {
                     led.fetch_add(1, Ordering::Relaxed);
-                    log.lead(|| log.commit.publish(Lsn(64)));
-                    Ok(())
+                    Ok(log.lead(|| log.commit.publish(Lsn(64))))
                 });
                 assert_eq!(waited, Ok(()));
             }
@@ -106,10 +104,10 @@ fn a_leader_covers_those_who_came_before() {
 fn a_publication_from_elsewhere_wakes_too() {
     check(|| {
         let log = Log::new();
-        let background = spawn(&log, |log| log.commit.publish(Lsn(32)));
+        let background = spawn(&log, |log| drop(log.commit.publish(Lsn(32))));
         let other = spawn(&log, |log| log.wait(16, 16));
         let waited = log.commit.wait(Lsn(32), || {
-            log.lead(|| log.commit.publish(Lsn(16)));
+            log.lead(|| drop(log.commit.publish(Lsn(16))));
             // What is left to write is in the background's hands.
             thread::yield_now();
             Ok(())
@@ -135,7 +133,7 @@ fn a_sleeper_is_woken_by_the_publication_and_not_only_by_the_leader() {
         };
         // The leader publishes in the middle of its lead, which ends only after the sleeper has left.
         let waited = log.commit.wait(Lsn(16), || {
-            log.commit.publish(Lsn(16));
+            drop(log.commit.publish(Lsn(16)));
             left.wait();
             Ok(())
         });
@@ -154,7 +152,7 @@ fn close_wakes_everyone_a_failure_of_the_leader_reaches_all() {
         let wait = |log: &Log, target| {
             log.commit.wait(Lsn(target), || {
                 log.lead(|| log.commit.fail("the disk is gone"));
-                Err("the disk is gone")
+                Led::Err("the disk is gone")
             })
         };
         let others = [16, 32].map(|target| {
@@ -183,7 +181,7 @@ fn close_wakes_everyone_asleep_by_the_failure_and_not_only_by_the_leader() {
             spawn(&log, move |log| {
                 let waited = log.commit.wait(Lsn(16), || {
                     log.commit.fail("the disk is gone");
-                    Err("the disk is gone")
+                    Led::Err("the disk is gone")
                 });
                 assert_eq!(waited, Err("the disk is gone"));
                 left.notify();
@@ -192,7 +190,7 @@ fn close_wakes_everyone_asleep_by_the_failure_and_not_only_by_the_leader() {
         let waited = log.commit.wait(Lsn(16), || {
             log.commit.fail("the disk is gone");
             left.wait();
-            Err("the disk is gone")
+            Led::Err("the disk is gone")
         });
         assert_eq!(waited, Err("the disk is gone"));
         sleeper.join().expect("the thread ends well");
@@ -205,7 +203,7 @@ fn a_leader_that_gives_up_hands_leadership_on() {
     check(|| {
         let log = Log::new();
         let quitter = spawn(&log, |log| {
-            let waited = log.commit.wait(Lsn(16), || log.lead(|| Err("not me")));
+            let waited = log.commit.wait(Lsn(16), || log.lead(|| Led::Err("not me")));
             assert!(waited.is_err() || log.commit.stable() >= Lsn(16));
         });
         log.wait(16, 16);
