@@ -1,15 +1,15 @@
 //! Group commit: many wait for the stable LSN, one leads.
 //!
 //! ```text
-//!   wait: stable already ─► returns        nobody leads ─► leads: one commit for all who came before it began
+//!   wait: stable already ─► returns        nobody leads ─► leads: one commit, at least up to its own target
 //!                                          somebody does ─► sleeps, in a list with its target
 //!   publish: takes those who are covered out of the list ── they are woken, each by its own word
 //!   the leader's end: the first one left in the list is woken as the next leader, else nobody leads
 //! ```
-//! A sleeper has a word of its own, so whoever is woken leaves without another look at anything shared. (All slept on one
-//! condition variable, under one lock that each had to take again: six calls of `futex` an insert.) The leader wakes those that
-//! it covered before it hands on: most of them are back with another entry by then, and share the next commit. Leadership is
-//! a guard, so a leader that panics hands on too; every wait observes failure (I6).
+//! A sleeper has a word of its own, so whoever is covered leaves without another look at anything shared. (All slept on one
+//! condition variable, under one lock that each had to take again.) The leader wakes those that it covered before it hands
+//! on: most of them are back with another entry by then, and share the next commit. Leadership is a guard, so a leader that
+//! panics hands on too; every wait observes failure (I6).
 
 mod sleeper;
 
@@ -89,7 +89,7 @@ impl<E: Clone> Commit<E> {
         let mut state = self.state.lock();
         state.failed.get_or_insert(why);
         for (_, sleeper) in state.asleep.drain(..) {
-            sleeper.wake(Call::LookAgain);
+            sleeper.wake(Call::Failed);
         }
     }
 
@@ -111,21 +111,21 @@ impl<E: Clone> Commit<E> {
                 }
                 let sleeper = state.led.then(Arc::<Sleeper>::default);
                 if let Some(sleeper) = &sleeper {
+                    perennial_failpoints::site!("wal::commit::follow");
                     state.asleep.push_back((target, Arc::clone(sleeper)));
                 }
                 state.led = true;
                 sleeper
             };
             if let Some(sleeper) = sleeper {
-                perennial_failpoints::site!("wal::commit::follow");
                 match sleeper.sleep() {
                     Call::Leave => return Ok(()),
-                    Call::LookAgain => continue,
+                    Call::Failed => continue,
                     Call::Lead => {}
                 }
             }
             let leadership = Leadership(self);
-            // It was handed on before, and the log may have been made stable from elsewhere, or have failed.
+            // The log may have been made stable from elsewhere meanwhile, or have failed.
             if self.stable() < target && self.failed().is_none() {
                 perennial_failpoints::site!("wal::commit::lead");
                 let led = lead().map(drop);

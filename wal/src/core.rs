@@ -149,16 +149,17 @@ impl LogCore {
     pub fn make_ring_room(&self) -> Result<()> {
         may_wait()?;
         let before = self.tail.window_end();
-        let mut state = self.lock_flush()?;
-        if self.tail.window_end() == before {
-            let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
-            let synced = flushed.and_then(|()| self.sync_written(&mut state));
-            let covered = self.poison_on_error(synced)?;
-            drop(state);
-            drop(covered);
-        } else {
-            drop(state);
-        }
+        let covered = {
+            let mut state = self.lock_flush()?;
+            if self.tail.window_end() == before {
+                let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
+                let synced = flushed.and_then(|()| self.sync_written(&mut state));
+                Some(self.poison_on_error(synced)?)
+            } else {
+                None
+            }
+        };
+        drop(covered);
         self.tail.drive();
         if self.tail.window_end() == before {
             crate::sync::yield_now();

@@ -3,14 +3,14 @@
 use crate::sync::{Condvar, Mutex};
 
 /// Why a sleeper is woken. It is, once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Call {
     /// What it waits for is stable.
     Leave,
     /// It leads.
     Lead,
     /// Nothing will be stable any more.
-    LookAgain,
+    Failed,
 }
 
 #[derive(Debug, Default)]

@@ -211,6 +211,25 @@ fn a_leader_that_gives_up_hands_leadership_on() {
     });
 }
 
+/// A sleeper is called to lead while the log is being closed: whichever comes first, both who wait end.
+#[test]
+fn close_wakes_everyone_one_who_was_called_to_lead_too() {
+    check(|| {
+        let log = Log::new();
+        let closer = spawn(&log, |log| log.commit.fail("closed"));
+        let called = spawn(&log, |log| {
+            let lead = || log.lead(|| Led::Err("closed"));
+            assert_eq!(log.commit.wait(Lsn(32), lead), Err("closed"));
+        });
+        let waited = log
+            .commit
+            .wait(Lsn(16), || Ok(log.lead(|| log.commit.publish(Lsn(16)))));
+        assert!(waited == Ok(()) || waited == Err("closed"));
+        called.join().expect("the thread ends well");
+        closer.join().expect("the thread ends well");
+    });
+}
+
 /// The log is closed by somebody else while one leads and cannot go on, and one sleeps: both are told.
 #[test]
 fn close_wakes_everyone_who_waits() {
