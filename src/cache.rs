@@ -108,7 +108,7 @@ impl Cache {
     }
 
     /// Stores a value of `len` bytes that `fill` writes where it will stay: no copy. The bytes are zero before. A value too
-    /// large for the tail's buffers (about 1.8 MiB, or a fifth of the tail) is filled in memory and then copied.
+    /// large for the tail's buffers (about 1.6 MiB, or a fifth of the tail) is filled in memory and then copied.
     ///
     /// Inside the closure other keys can be used; whatever would wait for this entry answers [`ErrorKind::Invalid`]. Until
     /// it returns, flushes and durable calls wait for it, and everybody once the tail is full: do what is slow before.
