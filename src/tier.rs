@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use perennial_wal::Addr;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{Equivalent, Weighter};
+use smallvec::SmallVec;
 
 use crate::value::Value;
 
@@ -24,8 +25,12 @@ pub(crate) struct Tier {
 #[derive(Clone, PartialEq, Eq)]
 struct Place {
     addr: u64,
-    key: Box<[u8]>,
+    /// In place where it is short: another piece of memory to look at costs more than the lookup.
+    key: SmallVec<[u8; INLINE_BYTES]>,
 }
+
+/// Keys up to this length, of UUIDs and digests of 24 bytes too, are kept where their addresses are.
+const INLINE_BYTES: usize = 24;
 
 /// A [`Place`] that is looked for: compared where it is, so that a hit copies nothing but the value's reference.
 #[derive(Clone, Copy)]
@@ -67,7 +72,7 @@ impl Hash for Asked<'_> {
 
 impl Equivalent<Place> for Asked<'_> {
     fn equivalent(&self, place: &Place) -> bool {
-        self.addr == place.addr && *self.key == *place.key
+        self.addr == place.addr && *self.key == place.key[..]
     }
 }
 
