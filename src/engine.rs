@@ -239,10 +239,14 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let filter = self.index.filter_stats();
+        let reads = self.index.read_stats();
         let counted = self.counters.snapshot(&self.opened);
         let plain = self.index.entered();
         Stats {
+            hits_tail: reads.hits_tail,
+            hits_memory: reads.hits_memory,
+            hits_disk: reads.hits_disk,
+            misses: reads.misses,
             inserts: counted.inserts + plain.entries,
             insert_bytes: counted.insert_bytes + plain.bytes,
             stored_bytes: counted.stored_bytes + plain.bytes,
@@ -256,9 +260,9 @@ impl Engine {
             file_bytes: self.log.store().file_bytes() + self.other_bytes,
             capacity_bytes: self.capacity.load(Ordering::Relaxed),
             index_bytes: self.index.memory_bytes() as u64,
-            bloom_probes: filter.probes,
-            bloom_negatives: filter.negatives,
-            bloom_false_positives: filter.false_positives,
+            bloom_probes: reads.reads(),
+            bloom_negatives: reads.negatives,
+            bloom_false_positives: reads.false_positives,
             bloom_rebuilds: self.index.filter_rebuilds(),
             ..counted
         }

@@ -124,7 +124,7 @@ impl Engine {
 
     /// Where a row's entry lies, if it still does.
     fn spot_of(&self, row: &Row) -> Option<Spot> {
-        let found = self.index.peek(row.hash)?;
+        let found = self.index.get(row.hash)?;
         (found.addr == row.target).then(|| Spot {
             identity: self.index.identity(row.hash),
             addr: found.addr,

@@ -169,7 +169,7 @@ impl Engine {
         let mut unproved = None;
         let mut looks = 0;
         loop {
-            let entry = self.index.peek(hash);
+            let entry = self.index.get(hash);
             let Some(entry) = entry.filter(|entry| self.is_live(entry.addr)) else {
                 return Ok(None);
             };

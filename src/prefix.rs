@@ -131,13 +131,13 @@ mod tests {
         let engine = cache.engine();
         let hash = engine.hash(b"key");
         cache.insert("key", "older")?;
-        let listed = engine.index.peek(hash).map(|entry| Only::At(entry.addr));
+        let listed = engine.index.get(hash).map(|entry| Only::At(entry.addr));
         cache.insert("key", "newer")?;
         for only in listed.into_iter().chain([Only::Absent]) {
             assert!(engine.remove_if(&[], hash, only)?.is_none());
         }
         assert_eq!(cache.get("key")?.as_deref(), Some(b"newer".as_slice()));
-        let now = engine.index.peek(hash).map(|entry| Only::At(entry.addr));
+        let now = engine.index.get(hash).map(|entry| Only::At(entry.addr));
         assert!(
             engine
                 .remove_if(&[], hash, now.expect("it is there"))?

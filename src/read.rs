@@ -4,6 +4,7 @@
 //! that fails the key is looked up again, for its segment may have been reclaimed meanwhile. Only when the index
 //! still says the same is it damage: a counted miss, and the entry is dropped.
 
+mod buffers;
 mod expired;
 mod stored;
 mod want;
@@ -18,7 +19,7 @@ use perennial_wal::{Addr, TailRead, may_wait, to_usize};
 use crate::compress::{Unreadable, is_coded};
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::index::{Entry, size_class};
+use crate::index::{Entry, Outcome, size_class};
 use crate::value::Value;
 
 use want::{WantInto, WantKey, WantRange, WantValue, is_value_of};
@@ -29,7 +30,7 @@ const LOOKS: usize = 64;
 /// What a look at an entry's place found.
 enum Look<T> {
     /// The entry, and where it came from.
-    Found(T, FoundIn),
+    Found(T, Outcome),
     /// Not this key, or not a value any more.
     Absent,
     /// This key, and its time is over.
@@ -42,16 +43,9 @@ enum Look<T> {
     NoCodec,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum FoundIn {
-    Tail,
-    Memory,
-    Disk,
-}
-
 impl<T> Look<T> {
     /// What was found, if it can be read.
-    fn of(read: std::result::Result<T, Unreadable>, from: FoundIn) -> Self {
+    fn of(read: std::result::Result<T, Unreadable>, from: Outcome) -> Self {
         match read {
             Ok(out) => Self::Found(out, from),
             Err(Unreadable::NoCodec) => Self::NoCodec,
@@ -104,7 +98,7 @@ impl Engine {
 
     /// Like [`get`](Self::get), for a second look at a key whose miss was counted.
     pub(crate) fn peek(&self, key: &[u8]) -> Result<Option<Value>> {
-        Ok(self.look_up(key, &WantValue)?.map(|(value, _)| value))
+        Ok(self.look_up(key, &WantValue)?.ok().map(|(value, _)| value))
     }
 
     pub(crate) fn get_into(&self, key: &[u8], buf: &mut Vec<u8>) -> Result<bool> {
@@ -125,25 +119,34 @@ impl Engine {
     fn read<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<W::Out>> {
         self.check_open()?;
         Self::check_key(key)?;
-        let found = self.look_up(key, want)?;
-        match &found {
-            Some((_, FoundIn::Tail)) => self.counters.hits_tail.add(1),
-            Some((_, FoundIn::Memory)) => self.counters.hits_memory.add(1),
-            Some((_, FoundIn::Disk)) => self.counters.hits_disk.add(1),
-            None => self.counters.misses.add(1),
+        match self.look_up(key, want)? {
+            Ok((out, from)) => {
+                self.index.count(from);
+                Ok(Some(out))
+            }
+            Err(why) => {
+                self.index.count(why);
+                self.tell_of_stale_filters();
+                Ok(None)
+            }
         }
-        Ok(found.map(|(out, _)| out))
     }
 
-    fn look_up<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<(W::Out, FoundIn)>> {
+    /// What is wanted and where it was, or how the read ended without it.
+    fn look_up<W: Want>(
+        &self,
+        key: &[u8],
+        want: &W,
+    ) -> Result<std::result::Result<(W::Out, Outcome), Outcome>> {
         let hash = self.hash(key);
         let mut unproved: Option<Entry> = None;
         let mut looks = 0;
-        while let Some(entry) = self
-            .index
-            .get(hash)
-            .filter(|entry| self.is_live(entry.addr))
-        {
+        let why = loop {
+            let entry = match self.index.look_up(hash) {
+                Ok(entry) if self.is_live(entry.addr) => entry,
+                Ok(_) => break Outcome::Vain,
+                Err(why) => break why,
+            };
             match self.look(key, &entry, want) {
                 Look::Found(out, from) => {
                     if entry.visited < 3 && self.counts_as_visit(entry.addr) {
@@ -152,14 +155,16 @@ impl Engine {
                     if let Some(sampler) = &self.sampler {
                         sampler.read(hash, Some(size_class::class_bound(entry.size_class)));
                     }
-                    return Ok(Some((out, from)));
+                    return Ok(Ok((out, from)));
                 }
-                Look::Absent => return Ok(None),
-                Look::Expired if self.drop_expired(hash, entry.addr) => return Ok(None),
+                Look::Absent => return Ok(Err(Outcome::Vain)),
+                Look::Expired if self.drop_expired(hash, entry.addr) => {
+                    return Ok(Err(Outcome::Vain));
+                }
                 Look::Expired => continue,
                 Look::NoCodec => {
                     self.counters.codec_misses.add(1);
-                    return Ok(None);
+                    return Ok(Err(Outcome::Vain));
                 }
                 Look::Pending => {
                     // A copy's time; for ever, if this thread is the one that copies.
@@ -171,17 +176,15 @@ impl Engine {
             }
             looks += 1;
             if unproved.is_some_and(|before| before.addr == entry.addr) || looks == LOOKS {
-                return Ok(self
-                    .last_look(key, hash, &entry, want)
-                    .map(|out| (out, FoundIn::Disk)));
+                let last = self.last_look(key, hash, &entry, want);
+                return Ok(last.map(|out| (out, Outcome::Disk)).ok_or(Outcome::Vain));
             }
             unproved = Some(entry);
-        }
-        self.tell_of_stale_filters();
+        };
         if let Some(sampler) = &self.sampler {
             sampler.read(hash, None);
         }
-        Ok(None)
+        Ok(Err(why))
     }
 
     fn look<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {
@@ -199,11 +202,11 @@ impl Engine {
                     coded = Some((*header, frame.to_vec()));
                     Look::Pending
                 } else {
-                    Look::of(want.whole(header, frame), FoundIn::Tail)
+                    Look::of(want.whole(header, frame), Outcome::Tail)
                 }
             });
             if let Some((header, frame)) = coded {
-                return Look::of(want.whole(&header, &frame), FoundIn::Tail);
+                return Look::of(want.whole(&header, &frame), Outcome::Tail);
             }
             match read {
                 TailRead::Frame(look) => return look,
@@ -215,7 +218,7 @@ impl Engine {
             if self.has_ended(expiry) {
                 return Look::Expired;
             }
-            return Look::Found(want.value(value), FoundIn::Memory);
+            return Look::Found(want.value(value), Outcome::Memory);
         }
         self.look_on_disk(key, entry, want)
     }
@@ -294,7 +297,9 @@ impl Engine {
     }
 
     fn read_segment(&self, place: &Place<'_>, offset: u64, len: usize) -> Option<Vec<u8>> {
-        match self.log.store().read_entry(place.segment, offset, len) {
+        let buffer = buffers::take(len);
+        let store = self.log.store();
+        match store.read_entry(place.segment, offset, len, buffer) {
             Ok(bytes) => Some(bytes),
             // Given up meanwhile, and its file removed.
             Err(_) if !self.is_live(place.addr) => None,

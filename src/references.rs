@@ -123,7 +123,7 @@ impl Engine {
 
     /// True while more entries live in a segment than these rows are about.
     fn has_others(&self, number: SegmentId, rows: &[Row], more: &[Row]) -> bool {
-        let points_at = |hash, addr: Addr| self.index.peek(hash).is_some_and(|e| e.addr == addr);
+        let points_at = |hash, addr: Addr| self.index.get(hash).is_some_and(|e| e.addr == addr);
         let mut looks = 0..LOOKS;
         looks.all(|_| {
             // In this order: what goes between the two makes it look as if there were others, and never as if not.

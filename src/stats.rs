@@ -16,6 +16,14 @@ macro_rules! counters {
         #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
         #[non_exhaustive]
         pub struct Stats {
+            /// Reads answered from the tail.
+            pub hits_tail: u64,
+            /// Reads answered from the memory tier.
+            pub hits_memory: u64,
+            /// Reads answered from a segment.
+            pub hits_disk: u64,
+            /// Reads that found nothing.
+            pub misses: u64,
             $($(#[$doc])* pub $name: u64,)*
             /// Entries in the index. While a large index is still being loaded (`entries_to_load`) some that were replaced or
             /// removed shortly before the open may be counted, and some that were new then not.
@@ -38,8 +46,7 @@ macro_rules! counters {
             pub capacity_bytes: u64,
             /// Bytes of memory for index and filter.
             pub index_bytes: u64,
-            /// Lookups in the index, each of which asks its filter first. `get_or_fetch` looks twice, and reads may look again,
-            /// so there may be more of these than reads.
+            /// Reads, each of which asks a filter first.
             pub bloom_probes: u64,
             /// Of these, answered by the filter: the key was not there.
             pub bloom_negatives: u64,
@@ -73,14 +80,6 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Reads answered from the tail.
-    hits_tail,
-    /// Reads answered from the memory tier.
-    hits_memory,
-    /// Reads answered from a segment.
-    hits_disk,
-    /// Reads that found nothing.
-    misses,
     /// Entries stored.
     inserts,
     /// Bytes of keys and values stored.

@@ -40,8 +40,8 @@ impl<X> Default for Deferred<X> {
 impl<X> Index<X> {
     /// From now on every shard gets its entries from `image` when it is first touched. Before the index is shared.
     pub(crate) fn defer(&mut self, image: Arc<dyn Image<X>>) {
-        for shard in &self.shards {
-            shard.loaded.store(false, Ordering::Relaxed);
+        for loaded in &self.loaded {
+            loaded.store(false, Ordering::Relaxed);
         }
         self.deferred = Deferred {
             image: Some(image),
@@ -67,30 +67,30 @@ impl<X> Index<X> {
     #[inline]
     pub(crate) fn touch_shard(&self, number: usize) {
         // Acquire, with the release in `load_shard`: who sees it sees the entries.
-        if !self.shards[number].loaded.load(Ordering::Acquire) {
+        if !self.loaded[number].load(Ordering::Acquire) {
             self.load_shard(number);
         }
     }
 
     pub(super) fn is_loaded(&self, number: usize) -> bool {
-        self.shards[number].loaded.load(Ordering::Acquire)
+        self.loaded[number].load(Ordering::Acquire)
     }
 
     #[cold]
     fn load_shard(&self, number: usize) {
         let _turn = self.deferred.turns[number].lock();
-        let shard = &self.shards[number];
-        if shard.loaded.load(Ordering::Acquire) {
+        let loaded = &self.loaded[number];
+        if loaded.load(Ordering::Acquire) {
             return;
         }
         if perennial_failpoints::planted!("shard-published-before-it-is-whole") {
-            shard.loaded.store(true, Ordering::Release);
+            loaded.store(true, Ordering::Release);
         }
         if let Some(image) = &self.deferred.image {
             image.load(number, self);
         }
         perennial_failpoints::site!("index::loaded");
-        shard.loaded.store(true, Ordering::Release);
+        loaded.store(true, Ordering::Release);
         self.deferred.left.fetch_sub(1, Ordering::AcqRel);
     }
 

@@ -23,24 +23,32 @@ const _: () = assert!(WORDS as u64 * WORD_BITS == BLOCK_BITS as u64);
 /// In pieces of 2 KiB.
 type Blocks = Pieces<32>;
 
+/// A clone is the same filter.
+#[derive(Clone)]
 pub(super) struct Filter {
-    /// Keys that it keeps its promise for.
-    pub(super) capacity: usize,
-    hashes: u32,
+    blocks: Blocks,
+    /// How many blocks.
+    len: u32,
+    hashes: u8,
     /// How far an `x` is shifted to have its first place bit on top.
     shift: u8,
-    blocks: Blocks,
 }
 
 impl Filter {
     /// An empty filter with room for `capacity` keys of `place_bits` bits.
     pub(super) fn new(shape: FilterShape, capacity: usize, place_bits: u8) -> Self {
+        let len = shape.blocks(capacity);
         Self {
-            capacity,
+            blocks: Blocks::new(len),
+            len: u32::try_from(len).expect("a shard's filter of 256 GiB"),
             hashes: shape.hashes,
             shift: 64 - place_bits,
-            blocks: Blocks::new(shape.blocks(capacity)),
         }
+    }
+
+    /// How many blocks.
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
     }
 
     /// Lets a key pass from now on. Only for the holder of the shard's lock: it loads and stores, and does not lock.
@@ -86,13 +94,13 @@ impl Filter {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        Blocks::bytes(self.blocks.len())
+        Blocks::bytes(self.len())
     }
 
     /// `x` as a fraction points at its block.
     #[inline]
     fn block(&self, x: u64) -> &Line {
-        let product = u128::from(x << self.shift) * self.blocks.len() as u128;
+        let product = u128::from(x << self.shift) * u128::from(self.len);
         self.blocks.line(to_usize(halves(product).0))
     }
 

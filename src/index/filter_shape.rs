@@ -3,12 +3,12 @@
 /// Bits of a block: one cache line.
 pub(super) const BLOCK_BITS: u32 = 512;
 /// One number of 64 bits yields this many places in a block.
-const MOST_HASHES: u32 = 7;
+const MOST_HASHES: u8 = 7;
 
 /// The smallest filter that lets absent keys pass at a given rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct FilterShape {
-    pub(super) hashes: u32,
+    pub(super) hashes: u8,
     keys_per_block: f64,
 }
 
@@ -57,13 +57,13 @@ impl FilterShape {
     clippy::cast_sign_loss,
     reason = "a small positive number"
 )]
-fn hashes(fp_rate: f64) -> u32 {
-    let wanted = (-0.75 * fp_rate.log2()).round() as u32;
+fn hashes(fp_rate: f64) -> u8 {
+    let wanted = (-0.75 * fp_rate.log2()).round() as u8;
     wanted.clamp(1, MOST_HASHES)
 }
 
 /// The most keys a block may hold on average, to an eighth of a key. Halving: the rate grows with the keys.
-fn most_keys(hashes: u32, fp_rate: f64) -> f64 {
+fn most_keys(hashes: u8, fp_rate: f64) -> f64 {
     let (mut fits, mut too_many) = (0.0, f64::from(BLOCK_BITS));
     while too_many - fits > 0.125 {
         let middle = (fits + too_many) / 2.0;
@@ -80,11 +80,12 @@ fn most_keys(hashes: u32, fp_rate: f64) -> f64 {
 ///
 /// How many a block holds is a Poisson number, and of a block that holds i keys each hash finds its bit set with
 /// probability 1 - (1 - 1/512)^(i hashes).
-fn rate(hashes: u32, mean: f64) -> f64 {
-    let clear_after_key = (1.0 - 1.0 / f64::from(BLOCK_BITS)).powi(hashes.cast_signed());
+fn rate(hashes: u8, mean: f64) -> f64 {
+    let hashes = i32::from(hashes);
+    let clear_after_key = (1.0 - 1.0 / f64::from(BLOCK_BITS)).powi(hashes);
     let (mut keys, mut clear, mut weight, mut sum) = (0.0, 1.0, (-mean).exp(), 0.0);
     while keys < mean || weight > 1e-9 {
-        sum += weight * (1.0_f64 - clear).powi(hashes.cast_signed());
+        sum += weight * (1.0_f64 - clear).powi(hashes);
         keys += 1.0;
         clear *= clear_after_key;
         weight *= mean / keys;

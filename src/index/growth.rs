@@ -12,9 +12,15 @@ use super::slot::Slot;
 use super::slots::{Place, Slots};
 
 impl Slots {
-    /// The same entries over more buckets, each key shown to `placed`; `None` when they do not fit.
-    pub(super) fn spread_over(&self, buckets: u64, placed: impl Fn(u64)) -> Option<Self> {
-        let mut wider = Filling::new(Self::new(self.quotient.with_buckets(buckets)));
+    /// The same entries over more buckets, of whose slots `full` may be used, each key shown to `placed`; `None` when they do
+    /// not fit.
+    pub(super) fn spread_over(
+        &self,
+        buckets: u64,
+        full: usize,
+        placed: impl Fn(u64),
+    ) -> Option<Self> {
+        let mut wider = Filling::new(Self::new(self.quotient.with_buckets(buckets), full));
         for (number, bucket) in self.all_buckets().enumerate() {
             for slot in (0..SLOTS).map(|at| bucket.slot(at)) {
                 if !slot.is_empty() {

@@ -52,15 +52,18 @@ pub(crate) use deferred::Image;
 pub(crate) use entry::{Entry, ImageEntry};
 pub(crate) use geometry::IndexGeometry;
 pub(crate) use shard::{Live, ShardGuard};
-pub(crate) use tally::FilterStats;
+pub(crate) use tally::{Outcome, ReadStats};
 
 use deferred::Deferred;
 use entry::Horizons;
 use geometry::Key;
 use shard::Shard;
 use stale::Stale;
-use table::TableShape;
-use tally::{Outcome, Tally};
+use table::{Table, TableShape};
+use table_ptr::TablePtr;
+use tally::Tally;
+
+use crate::sync::AtomicBool;
 
 /// The index. `X` is what else the caller keeps under each shard's lock.
 pub(crate) struct Index<X> {
@@ -70,6 +73,11 @@ pub(crate) struct Index<X> {
     tally: Tally,
     stale: Stale,
     deferred: Deferred<X>,
+    /// The tables that lookups go by. Side by side, not each with its shard: of hundreds they stay in the processor's nearest
+    /// cache, and a table is replaced so rarely that nobody is in the other's way.
+    published: Box<[TablePtr]>,
+    /// Whether the entries of a shard are in it (I15).
+    loaded: Box<[AtomicBool]>,
     shards: Box<[CachePadded<Shard<X>>]>,
 }
 
@@ -81,7 +89,8 @@ impl<X: Default> Index<X> {
     pub(crate) fn new(geometry: IndexGeometry) -> Self {
         geometry.check();
         let table_shape = TableShape::new(&geometry);
-        let shards = 0..1usize << geometry.shards_log2;
+        let shards = 1usize << geometry.shards_log2;
+        let tables: Vec<_> = (0..shards).map(|_| Table::new(&table_shape)).collect();
         Self {
             geometry,
             table_shape,
@@ -89,8 +98,12 @@ impl<X: Default> Index<X> {
             tally: Tally::default(),
             stale: Stale::new(geometry.fp_rate),
             deferred: Deferred::default(),
-            shards: shards
-                .map(|number| CachePadded::new(Shard::new(number, &table_shape)))
+            published: tables.iter().cloned().map(TablePtr::new).collect(),
+            loaded: (0..shards).map(|_| AtomicBool::new(true)).collect(),
+            shards: tables
+                .into_iter()
+                .enumerate()
+                .map(|(number, table)| CachePadded::new(Shard::new(number, table)))
                 .collect(),
         }
     }
@@ -113,50 +126,53 @@ impl<X> Index<X> {
 
     /// The entry of a key, which may be one whose segment is gone. Takes no lock.
     pub(crate) fn get(&self, hash: u64) -> Option<Entry> {
-        let key = self.geometry.key_of_hash(hash);
-        let (outcome, entry) = self.look_up(key);
+        self.look_up(hash).ok()
+    }
+
+    /// The same by identity.
+    pub(crate) fn get_identity(&self, identity: u64) -> Option<Entry> {
+        self.find(self.geometry.key_of_identity(identity)).ok()
+    }
+
+    /// The entry of a key, or who says that there is none. For a read, which [counts](Self::count) how it ended.
+    #[inline]
+    pub(crate) fn look_up(&self, hash: u64) -> Result<Entry, Outcome> {
+        self.find(self.geometry.key_of_hash(hash))
+    }
+
+    #[inline]
+    fn find(&self, key: Key) -> Result<Entry, Outcome> {
+        self.touch_shard(key.shard);
+        self.published[key.shard].read(|table| {
+            if !table.filter.may_contain(key.x) {
+                return Err(Outcome::Negative);
+            }
+            let found = table.slots.find(table.slots.spot(key.x));
+            let (_, slot) = found.ok_or(Outcome::FalsePositive)?;
+            Ok(self.horizons.expand(slot.payload()))
+        })
+    }
+
+    /// Counts how a read ended.
+    #[inline]
+    pub(crate) fn count(&self, outcome: Outcome) {
         self.tally.count(outcome);
         if let Outcome::FalsePositive = outcome {
             self.stale.passed_in_vain(&self.tally);
         }
-        entry
-    }
-
-    /// The same by identity; not counted.
-    pub(crate) fn get_identity(&self, identity: u64) -> Option<Entry> {
-        self.look_up(self.geometry.key_of_identity(identity)).1
-    }
-
-    fn look_up(&self, key: Key) -> (Outcome, Option<Entry>) {
-        self.touch_shard(key.shard);
-        self.shards[key.shard].published.read(|table| {
-            if !table.filter.may_contain(key.x) {
-                return (Outcome::Negative, None);
-            }
-            match table.slots.find(table.slots.spot(key.x)) {
-                Some((_, slot)) => {
-                    let entry = self.horizons.expand(slot.payload());
-                    (Outcome::Hit, Some(entry))
-                }
-                None => (Outcome::FalsePositive, None),
-            }
-        })
     }
 
     /// What the filter alone says; not counted.
     #[cfg(test)]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let key = self.geometry.key_of_hash(hash);
-        let shard = &self.shards[key.shard];
-        shard
-            .published
-            .read(|table| table.filter.may_contain(key.x))
+        self.published[key.shard].read(|table| table.filter.may_contain(key.x))
     }
 
     /// Begins to load what an insert of this key will look at.
     pub(crate) fn prefetch(&self, hash: u64) {
         let key = self.geometry.key_of_hash(hash);
-        self.shards[key.shard].published.read(|table| {
+        self.published[key.shard].read(|table| {
             table.filter.prefetch(key.x);
             table.slots.prefetch(table.slots.spot(key.x));
         });
@@ -165,7 +181,7 @@ impl<X> Index<X> {
     /// Notes a visit to the entry, if it still points at `addr`.
     pub(crate) fn touch(&self, hash: u64, addr: Addr) {
         let key = self.geometry.key_of_hash(hash);
-        self.shards[key.shard].published.read(|table| {
+        self.published[key.shard].read(|table| {
             let found = table.slots.find(table.slots.spot(key.x));
             if let Some((place, slot)) = found
                 && self.horizons.expand(slot.payload()).addr == addr
@@ -211,11 +227,6 @@ impl<X> Index<X> {
         identity << (64 - self.geometry.identity_bits)
     }
 
-    /// Like [`get`](Self::get), for who asks for no key; not counted.
-    pub(crate) fn peek(&self, hash: u64) -> Option<Entry> {
-        self.look_up(self.geometry.key_of_hash(hash)).1
-    }
-
     /// Appends the live entries of a shard to `out` and erases the dead ones.
     pub(crate) fn image(&self, shard: usize, live: Live<'_>, out: &mut Vec<ImageEntry>) {
         self.lock_shard(shard).image(live, out);
@@ -232,11 +243,10 @@ impl<X> Index<X> {
     pub(crate) fn reserve_entries(&self, entries: usize) {
         let mean = entries.div_ceil(self.shards());
         // Shards differ by the square root of their share; two of these spare most of them from
-        // growing. What is left is for the placing: it has to move others often beyond that.
-        let slots = (mean + 2 * mean.isqrt()) * 100 / 96;
+        // growing.
+        let most = mean + 2 * mean.isqrt();
         for number in 0..self.shards() {
-            self.lock_shard(number)
-                .reserve(slots.div_ceil(bucket::SLOTS) as u64);
+            self.lock_shard(number).reserve_entries(most);
         }
     }
 
@@ -250,17 +260,18 @@ impl<X> Index<X> {
     /// Slots in use, by entries that are dead but not yet swept, too.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let used = |shard: &CachePadded<Shard<X>>| shard.published.read(|table| table.slots.used());
-        self.shards.iter().map(used).sum()
+        let used = |table: &TablePtr| table.read(|table| table.slots.used());
+        self.published.iter().map(used).sum()
     }
 
     /// Bytes of the tables and their filters.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let bytes = |shard: &CachePadded<Shard<X>>| shard.published.read(|table| table.bytes());
-        self.shards.iter().map(bytes).sum::<usize>() + size_of_val(&*self.shards)
+        let bytes = |table: &TablePtr| table.read(Table::bytes);
+        let shards = size_of_val(&*self.shards) + size_of_val(&*self.published);
+        self.published.iter().map(bytes).sum::<usize>() + shards
     }
 
-    pub(crate) fn filter_stats(&self) -> FilterStats {
+    pub(crate) fn read_stats(&self) -> ReadStats {
         self.tally.stats()
     }
 

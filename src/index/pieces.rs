@@ -8,35 +8,33 @@
 //! sixth of what the tables themselves take; the pieces of an old table are those of the next ones. What it costs is a look
 //! at a list of pointers, a few hundred in a large table.
 
+use std::sync::Arc;
+
 use super::lines::{Line, Lines};
 
-pub(super) struct Pieces<const N: usize> {
-    pieces: Box<[Lines]>,
-    len: usize,
-}
+/// A clone is the same lines.
+#[derive(Clone)]
+pub(super) struct Pieces<const N: usize>(Arc<[Lines]>);
 
 impl<const N: usize> Pieces<N> {
     /// So many lines of zeros.
     pub(super) fn new(len: usize) -> Self {
         let pieces = (0..len).step_by(N);
-        Self {
-            pieces: pieces.map(|from| Lines::new(N.min(len - from))).collect(),
-            len,
-        }
+        Self(pieces.map(|from| Lines::new(N.min(len - from))).collect())
     }
 
-    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.len
+        let last = self.0.last().map_or(0, Lines::len);
+        self.0.len().saturating_sub(1) * N + last
     }
 
     #[inline]
     pub(super) fn line(&self, number: usize) -> &Line {
-        self.pieces[number / N].line(number % N)
+        self.0[number / N].line(number % N)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Line> {
-        self.pieces.iter().flat_map(Lines::iter)
+        self.0.iter().flat_map(Lines::iter)
     }
 
     /// Bytes of so many lines, what aligns them, and the list of their pieces.

@@ -29,10 +29,10 @@ const REMAINDERS: u64 = (1 << REMAINDER_BITS) - 1;
 /// A table's number of buckets and the number of place bits of a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quotient {
-    buckets: u64,
-    bits: u8,
     /// 2^bits divided by the buckets, rounded down: homes begin at least this far apart.
     share: u64,
+    buckets: u32,
+    bits: u8,
 }
 
 /// What places a key in one table.
@@ -45,11 +45,10 @@ pub(super) struct Spot {
 impl Quotient {
     pub(super) fn new(buckets: u64, bits: u8) -> Self {
         assert!(buckets >= Self::least_buckets(bits), "remainders must fit");
-        assert!(buckets <= u64::from(u32::MAX), "a shard of 256 GiB");
         Self {
-            buckets,
-            bits,
             share: low64((1u128 << bits) / u128::from(buckets)),
+            buckets: u32::try_from(buckets).expect("a shard of 256 GiB"),
+            bits,
         }
     }
 
@@ -58,8 +57,9 @@ impl Quotient {
         1 << bits.saturating_sub(REMAINDER_BITS)
     }
 
+    #[inline]
     pub(super) fn buckets(&self) -> u64 {
-        self.buckets
+        u64::from(self.buckets)
     }
 
     #[inline]
@@ -108,7 +108,7 @@ impl Quotient {
     #[inline]
     pub(super) fn spot(&self, bucket: usize, tag: Tag) -> Spot {
         let offset = self.offset(tag.remainder, tag.displacement);
-        let home = self.wrap(bucket as u64 + self.buckets - offset);
+        let home = self.wrap(bucket as u64 + self.buckets() - offset);
         Spot {
             home,
             remainder: tag.remainder,
@@ -127,13 +127,13 @@ impl Quotient {
     #[inline]
     fn spread(&self, remainder: u64) -> u64 {
         let mixed = remainder.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        (mixed * self.buckets) >> 32
+        (mixed * self.buckets()) >> 32
     }
 
     /// `bucket` modulo the number of buckets, for less than twice that number.
     #[inline]
     fn wrap(&self, bucket: u64) -> u64 {
-        let wrapped = bucket.wrapping_sub(self.buckets);
+        let wrapped = bucket.wrapping_sub(self.buckets());
         // Not a loop, and no branch: which way it goes is a matter of chance.
         wrapped.min(bucket)
     }

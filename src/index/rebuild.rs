@@ -6,8 +6,6 @@
 //! the new one, and each of them knows every key whose insert had returned when they came. What a writer waits at most
 //! is in `docs/concurrency.md`: less than for a table that grows.
 
-use std::sync::Arc;
-
 use super::Index;
 use super::filter::Filter;
 use super::shard::{Live, ShardGuard};
@@ -82,7 +80,7 @@ impl<X> ShardGuard<'_, X> {
     }
 
     /// A filter of what is live, if that is worth it, or, with `any`, if anything is gone.
-    fn fresh_filter(&mut self, any: bool, live: Live<'_>) -> Option<Arc<Filter>> {
+    fn fresh_filter(&mut self, any: bool, live: Live<'_>) -> Option<Filter> {
         let dead = self.dead();
         let gone = self.state.removed + dead;
         if !(self.is_due(gone) || any && gone > 0) {
@@ -94,14 +92,13 @@ impl<X> ShardGuard<'_, X> {
         (self.state.removed > 0).then(|| self.filter_of_slots())
     }
 
-    fn filter_of_slots(&self) -> Arc<Filter> {
-        let table = &self.state.table;
-        Arc::new(table.fresh_filter(&self.index.table_shape))
+    fn filter_of_slots(&self) -> Filter {
+        self.state.table.fresh_filter(&self.index.table_shape)
     }
 
-    fn swap_filter(&mut self, filter: Arc<Filter>) {
-        let slots = Arc::clone(&self.state.table.slots);
-        self.replace_table(super::table::Table { slots, filter });
+    fn swap_filter(&mut self, filter: Filter) {
+        let slots = self.state.table.slots.clone();
+        self.replace_table(super::table::Table { filter, slots });
         self.index.stale.rebuilt();
     }
 

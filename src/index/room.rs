@@ -1,6 +1,5 @@
 //! Room for one more entry: a slot that is empty, one whose entry is dead, or a larger table.
 
-use super::bucket::SLOTS;
 use super::entry::{Entry, ImageEntry};
 use super::geometry::Key;
 use super::shard::{Live, ShardGuard};
@@ -96,12 +95,7 @@ impl<X> ShardGuard<'_, X> {
 
     /// Makes room for `entries` in all.
     pub(crate) fn reserve_entries(&mut self, entries: usize) {
-        // What is left is for the placing: it has to move others often beyond that.
-        let slots = entries.saturating_mul(100) / 96;
-        self.reserve(slots.div_ceil(SLOTS) as u64);
-    }
-
-    pub(super) fn reserve(&mut self, buckets: u64) {
+        let buckets = self.index.table_shape.buckets_for(entries);
         if buckets > self.state.table.slots.buckets() {
             self.state.phase = Phase::Together(self.number);
             self.grow(buckets);
@@ -124,9 +118,7 @@ impl<X> ShardGuard<'_, X> {
     }
 
     pub(super) fn replace_table(&mut self, table: Table) {
-        self.index.shards[self.number]
-            .published
-            .publish(table.clone());
+        self.index.published[self.number].publish(table.clone());
         self.state.table = table;
         self.state.removed = 0;
         self.prepared = None;

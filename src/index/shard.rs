@@ -8,19 +8,13 @@ use super::entry::{Entry, ImageEntry};
 use super::geometry::Key;
 use super::slot::Payload;
 use super::slots::Place;
-use super::table::{Phase, Table, TableShape};
-use super::table_ptr::TablePtr;
-use crate::sync::{AtomicBool, Mutex, MutexGuard};
+use super::table::{Phase, Table};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Says whether the segment of an address still exists. What it denies is free space.
 pub(crate) type Live<'a> = &'a dyn Fn(Addr) -> bool;
 
-pub(super) struct Shard<X> {
-    pub(super) published: TablePtr,
-    /// Its entries are in it (I15).
-    pub(super) loaded: AtomicBool,
-    state: Mutex<State<X>>,
-}
+pub(super) struct Shard<X>(Mutex<State<X>>);
 
 pub(super) struct State<X> {
     /// The same table that readers are shown.
@@ -53,21 +47,16 @@ pub(crate) struct ShardGuard<'a, X> {
 }
 
 impl<X: Default> Shard<X> {
-    pub(super) fn new(number: usize, shape: &TableShape) -> Self {
-        let table = Table::new(shape);
-        Self {
-            published: TablePtr::new(table.clone()),
-            loaded: AtomicBool::new(true),
-            state: Mutex::new(State {
-                table,
-                phase: Phase::Together(number),
-                removed: 0,
-                evicted_before: 0,
-                freed: 0,
-                entered: Entered::default(),
-                extra: X::default(),
-            }),
-        }
+    pub(super) fn new(number: usize, table: Table) -> Self {
+        Self(Mutex::new(State {
+            table,
+            phase: Phase::Together(number),
+            removed: 0,
+            evicted_before: 0,
+            freed: 0,
+            entered: Entered::default(),
+            extra: X::default(),
+        }))
     }
 }
 
@@ -77,7 +66,7 @@ impl<X> Shard<X> {
         ShardGuard {
             index,
             number,
-            state: self.state.lock(),
+            state: self.0.lock(),
             prepared: None,
         }
     }

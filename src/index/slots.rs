@@ -2,11 +2,14 @@
 //!
 //! A new entry takes the first empty slot of its four buckets. When all are full, one of the
 //! twenty entries in the way is moved to another of *its* buckets: that alone lets a table fill to
-//! nearly 98 % before it has to grow.
+//! nearly 98 % before it has to grow. How far one is filled is `table.rs`'s: near that end most new
+//! entries have to look for another to move.
 //!
 //! A moved entry is first copied, then `moves` is counted, then the old copy is erased. A reader
 //! that looked at the new place too early and at the old one too late has seen the erased slot,
 //! hence sees the count, and looks again; only misses have to check.
+
+use std::sync::Arc;
 
 use perennial_wal::to_usize;
 
@@ -19,11 +22,19 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering, fence};
 /// In pieces of 4 KiB.
 type Buckets = Pieces<64>;
 
+/// A clone is the same slots.
+#[derive(Clone)]
 pub(super) struct Slots {
     pub(super) quotient: Quotient,
+    buckets: Buckets,
+    counts: Arc<Counts>,
+}
+
+struct Counts {
     moves: AtomicU64,
     used: AtomicUsize,
-    buckets: Buckets,
+    /// So many slots may be used.
+    full: usize,
 }
 
 /// The buckets of a key, found once.
@@ -42,12 +53,16 @@ pub(super) struct Place {
 }
 
 impl Slots {
-    pub(super) fn new(quotient: Quotient) -> Self {
+    /// Empty ones, of which `full` may be used.
+    pub(super) fn new(quotient: Quotient, full: usize) -> Self {
         Self {
             quotient,
-            moves: AtomicU64::new(0),
-            used: AtomicUsize::new(0),
             buckets: Buckets::new(to_usize(quotient.buckets())),
+            counts: Arc::new(Counts {
+                moves: AtomicU64::new(0),
+                used: AtomicUsize::new(0),
+                full,
+            }),
         }
     }
 
@@ -67,12 +82,12 @@ impl Slots {
     /// With this many slots in use, the dead are swept.
     #[inline]
     pub(super) fn full(&self) -> usize {
-        full(self.buckets())
+        self.counts.full
     }
 
     /// Swept down to less than this a table has room for a while; otherwise it grows.
     pub(super) fn roomy(&self) -> usize {
-        self.buckets.len() * SLOTS * 123 / 128
+        self.full() * 63 / 64
     }
 
     /// Begins to load the buckets of a key.
@@ -105,7 +120,7 @@ impl Slots {
     /// Slots that are not empty.
     #[inline]
     pub(super) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.counts.used.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -122,14 +137,14 @@ impl Slots {
     fn find_between(&self, spot: Spot, step_in: impl Fn(u8)) -> Option<(Place, Slot)> {
         loop {
             // Acquire, with the release in `shift`: who sees the count sees the new copy.
-            let moves = self.moves.load(Ordering::Acquire);
+            let moves = self.counts.moves.load(Ordering::Acquire);
             let found = (0..CHOICES).find_map(|choice| {
                 step_in(choice);
                 self.find_at(spot, choice)
             });
             // Acquire, with the same: who has read the erased slot sees the count.
             fence(Ordering::Acquire);
-            if found.is_some() || self.moves.load(Ordering::Relaxed) == moves {
+            if found.is_some() || self.counts.moves.load(Ordering::Relaxed) == moves {
                 return found;
             }
         }
@@ -175,8 +190,8 @@ impl Slots {
 
     #[inline]
     pub(super) fn count(&self, more: usize, fewer: usize) {
-        self.used
-            .store(self.used() + more - fewer, Ordering::Relaxed);
+        let used = self.used() + more - fewer;
+        self.counts.used.store(used, Ordering::Relaxed);
     }
 
     /// An empty slot for this key, made by moving another entry if need be.
@@ -266,9 +281,9 @@ impl Slots {
         let slot = self.read(place);
         self.bucket(to.bucket)
             .write(to.at, slot.displaced(to.displacement));
-        let moves = self.moves.load(Ordering::Relaxed);
+        let moves = self.counts.moves.load(Ordering::Relaxed);
         // Release, with both acquires in `find`.
-        self.moves.store(moves + 1, Ordering::Release);
+        self.counts.moves.store(moves + 1, Ordering::Release);
         self.bucket(place.bucket).write(place.at, Slot::EMPTY);
     }
 
@@ -332,12 +347,6 @@ impl Choices<'_> {
     }
 }
 
-/// Slots in use at which the dead of a table with so many buckets are swept.
-#[inline]
-pub(super) fn full(buckets: u64) -> usize {
-    to_usize(buckets) * SLOTS * 125 / 128
-}
-
 /// Bytes of a table with so many buckets.
 pub(super) fn bytes(buckets: u64) -> usize {
     Buckets::bytes(to_usize(buckets))
@@ -351,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_reader_overtaken_by_a_move_looks_again() {
-        let slots = Slots::new(Quotient::new(64, 46));
+        let slots = Slots::new(Quotient::new(64, 46), 64);
         let spot = slots.spot(0x1234_5678_9abc);
         let last = slots.candidates(spot).last().unwrap();
         let payload = Payload {

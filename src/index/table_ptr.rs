@@ -13,11 +13,15 @@ use crate::sync::Ordering;
 const EPOCHS: usize = 3;
 
 /// Never null from `new` to drop.
-pub(super) struct TablePtr(Atomic<Table>);
+pub(super) struct TablePtr(Atomic<Published>);
+
+/// One line of the processor's cache, and no part of another.
+#[repr(align(64))]
+struct Published(Table);
 
 impl TablePtr {
     pub(super) fn new(table: Table) -> Self {
-        Self(Atomic::new(table))
+        Self(Atomic::new(Published(table)))
     }
 
     /// Shows `look` the table of this moment, which stays allocated until it returns.
@@ -31,13 +35,15 @@ impl TablePtr {
         // was valid when loaded. `publish` alone retires a table, after it took it out of the
         // pointer, through `defer_destroy`: not before `pinned`, which lives until `look` has
         // returned, is dropped.
-        look(unsafe { table.deref() })
+        look(&unsafe { table.deref() }.0)
     }
 
     /// Gives readers another table and frees the old one when the last of them has left it.
     pub(super) fn publish(&self, table: Table) {
         let pinned = epoch::pin();
-        let old = self.0.swap(Owned::new(table), Ordering::AcqRel, &pinned);
+        let old = self
+            .0
+            .swap(Owned::new(Published(table)), Ordering::AcqRel, &pinned);
         // SAFETY: the swap took `old` out of the only place readers find it, and since a swap
         // returns a pointer once, nobody else retires it.
         unsafe { pinned.defer_destroy(old) };

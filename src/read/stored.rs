@@ -6,7 +6,7 @@ use bytes::Bytes;
 use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, chunks_fit};
 use perennial_wal::to_usize;
 
-use super::Place;
+use super::{Place, buffers};
 use crate::compress::{Layout, Unreadable, is_coded};
 use crate::engine::Engine;
 use crate::value::Value;
@@ -65,7 +65,7 @@ impl Stored<'_> {
         let fit =
             chunks_fit(crcs, &bytes) || perennial_failpoints::planted!("chunk-crc-not-checked");
         let proved = bytes.len() == to - from && fit;
-        proved.then(|| Bytes::from(bytes).slice(range.start - from..range.end - from))
+        proved.then(|| buffers::shared(bytes).slice(range.start - from..range.end - from))
     }
 }
 

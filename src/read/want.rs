@@ -9,10 +9,10 @@ use perennial_wal::frame::{CHUNK_BYTES, FrameHeader, FrameKind, HEADER_BYTES};
 use perennial_wal::to_usize;
 
 use super::stored::{Stored, cut};
-use super::{FoundIn, Look, Place, Want};
+use super::{Look, Place, Want, buffers};
 use crate::compress::{Unreadable, is_coded, part_of, readable, value_of};
 use crate::engine::Engine;
-use crate::index::size_class;
+use crate::index::{Outcome, size_class};
 use crate::value::Value;
 
 /// The value.
@@ -42,7 +42,7 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
         Ok(header) => {
             // The value ends where the frame does, and needs no cut of its own.
             frame.truncate(to_usize(HEADER_BYTES + header.body_bytes()));
-            Look::Found((header, Bytes::from(frame)), FoundIn::Disk)
+            Look::Found((header, buffers::shared(frame)), Outcome::Disk)
         }
         Err(_) => Look::Unproved,
     }
@@ -51,7 +51,11 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
 /// A value of its own, of what may be part of a frame.
 fn owned(bytes: Cow<'_, [u8]>) -> Value {
     match bytes {
-        Cow::Borrowed(bytes) => Value::from(Bytes::copy_from_slice(bytes)),
+        Cow::Borrowed(bytes) => {
+            let mut buffer = buffers::take(bytes.len());
+            buffer.extend_from_slice(bytes);
+            Value::from(buffers::shared(buffer))
+        }
         Cow::Owned(bytes) => Value::from(bytes),
     }
 }
@@ -132,7 +136,7 @@ impl Want for WantKey {
             }
             Ok(header) if !is_value_of(&header, &head, place.key) => Look::Absent,
             Ok(header) if engine.expired(&header) => Look::Expired,
-            Ok(header) => Look::of(readable(&header), FoundIn::Disk),
+            Ok(header) => Look::of(readable(&header), Outcome::Disk),
             Err(_) => Look::Unproved,
         }
     }
@@ -194,6 +198,6 @@ impl WantRange {
             table: &table,
         };
         let value = stored.value(&self.0)?;
-        Some(Look::of(value, FoundIn::Disk))
+        Some(Look::of(value, Outcome::Disk))
     }
 }

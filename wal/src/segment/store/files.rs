@@ -86,16 +86,24 @@ impl SegmentStore {
     /// # Errors
     /// What the file reports.
     pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.read_by(&*self.reader(segment.slot)?, segment, offset, len)
+        let file = self.reader(segment.slot)?;
+        self.read_by(&*file, segment, (offset, len), Vec::new())
     }
 
-    /// As [`read`](Self::read), of an entry that somebody asked for.
+    /// As [`read`](Self::read), of an entry that somebody asked for, into a buffer that is empty.
     ///
     /// # Errors
     /// What the file reports.
-    pub fn read_entry(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
+    pub fn read_entry(
+        &self,
+        segment: &Segment,
+        offset: u64,
+        len: usize,
+        buffer: Vec<u8>,
+    ) -> Result<Vec<u8>> {
         self.warmth.note_read(len as u64);
-        self.read(segment, offset, len)
+        let file = self.reader(segment.slot)?;
+        self.read_by(&*file, segment, (offset, len), buffer)
     }
 
     /// `bytes` of entries are about to be written. True: they are read back so much that they should stay in the page cache.
@@ -122,18 +130,18 @@ impl SegmentStore {
         offset: u64,
         len: usize,
     ) -> Result<Vec<u8>> {
-        self.read_by(&*held.0, segment, offset, len)
+        self.read_by(&*held.0, segment, (offset, len), Vec::new())
     }
 
     fn read_by(
         &self,
         file: &dyn File,
         segment: &Segment,
-        offset: u64,
-        len: usize,
+        (offset, len): (u64, usize),
+        mut bytes: Vec<u8>,
     ) -> Result<Vec<u8>> {
         let len = len.min(to_usize(self.geometry.segment_bytes.saturating_sub(offset)));
-        let mut bytes = Vec::with_capacity(len);
+        bytes.reserve_exact(len);
         while bytes.len() < len {
             let done = bytes.len();
             match file.read_append(&mut bytes, len - done, offset + done as u64) {
