@@ -256,8 +256,8 @@ impl Options {
     }
 
     /// What pinned entries may take of the capacity, in percent, and of what there is beyond six segments at most 35 percent
-    /// ([`Priority::Pinned`](crate::Priority::Pinned)). They count with headers, and rounded up by up to a quarter; one larger than half
-    /// of a segment counts for a whole one. What is pinned already stays when this is less at a later open. Default: 25.
+    /// ([`Priority::Pinned`](crate::Priority::Pinned)). They count with headers, and rounded up by up to 27 %; one larger than half of a
+    /// segment counts for a whole one. What is pinned already stays when this is less at a later open. Default: 25.
     /// Range: 0 to 35.
     pub fn pinned_percent(mut self, percent: u8) -> Self {
         self.pinned_percent = percent;

@@ -6,7 +6,7 @@
 //! to 200; others are read with at most 27 % more.
 //!
 //! ```text
-//!   32 48 80 ... 84736 105936 | 128 Ki + 1280   161 Ki + ..   203 Ki + .. | 256 Ki + 1536 ...
+//!   32 48 80 ... 84736 105936 | 128 Ki + 1360   161 Ki + ..   203 Ki + .. | 256 Ki + 1488 ...
 //! ```
 //! The last class says "longer: read the header first". Class 0 is never given out, so that an all-zero slot can mean empty.
 
@@ -32,7 +32,7 @@ const fn bounds() -> [u32; CLASSES] {
         let (octave, third) = ((i - OCTAVES_FROM) / 3, (i - OCTAVES_FROM) % 3);
         let power = FIRST_OCTAVE << octave;
         // A header, a key, and four bytes of table for each 64 KiB.
-        all[i] = power / 128 * THIRDS[third] + 1024 + power / 512;
+        all[i] = power / 128 * THIRDS[third] + 1232 + power / 1024;
         i += 1;
     }
     assert!(all[CLASSES - 2] >= 1 << 26, "frames of 64 MiB have a bound");

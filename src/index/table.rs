@@ -27,7 +27,7 @@ pub(super) struct Table {
     pub(super) slots: Slots,
 }
 
-const _: () = assert!(size_of::<Table>() <= 64 || cfg!(shuttle));
+const _: () = assert!(size_of::<Table>() <= 64);
 
 impl TableShape {
     pub(super) fn new(geometry: &IndexGeometry) -> Self {

@@ -5,7 +5,8 @@
 //!     └──────────────────────────────────────────────────────────────┘
 //! ```
 //! An allocator searches its heap for every piece above a kilobyte or so, and has large ones from the kernel, which clears them page
-//! by page each time. What was read into last is also what lies in the processor's cache.
+//! by page each time. What was read into last is also what lies in the processor's cache. Reads ask for the bounds of size
+//! classes, so a spare of the right size is mostly one of exactly that size.
 
 use std::cell::RefCell;
 
@@ -40,6 +41,16 @@ pub(super) fn take(len: usize) -> Vec<u8> {
     spare.unwrap_or_else(|| Vec::with_capacity(len))
 }
 
+/// A copy of these bytes. It takes no lock: somebody may be pinned.
+pub(super) fn copied(bytes: &[u8]) -> Bytes {
+    if bytes.len() > THREADS_BYTES {
+        return Bytes::copy_from_slice(bytes);
+    }
+    let mut buffer = take(bytes.len());
+    buffer.extend_from_slice(bytes);
+    shared(buffer)
+}
+
 /// What was read, to be cut and handed out; its memory comes back here in the end.
 pub(super) fn shared(buffer: Vec<u8>) -> Bytes {
     if buffer.capacity() < LEAST_BYTES {
@@ -63,7 +74,8 @@ impl Drop for Buffer {
             // A thread that ends keeps nothing.
             let _ = OF_THREAD.try_with(|spares| spares.borrow_mut().give(buffer));
         } else {
-            OF_PROCESS.lock().give(buffer);
+            // Freed behind the lock.
+            let _freed = OF_PROCESS.lock().give(buffer);
         }
     }
 }
@@ -84,9 +96,10 @@ impl Spares {
         }
     }
 
-    /// One of at least `len` bytes, and not of much more: a small value would keep the memory of a large one.
+    /// One of at least `len` bytes, and not of much more: so many may be read, and a small value would keep the memory of a
+    /// large one.
     fn take(&mut self, len: usize) -> Option<Vec<u8>> {
-        let fits = |spare: &Vec<u8>| (len..=len + len / 2).contains(&spare.capacity());
+        let fits = |spare: &Vec<u8>| (len..=len + len / 8).contains(&spare.capacity());
         let at = self.buffers.iter().rposition(fits)?;
         let mut buffer = self.buffers.remove(at);
         self.bytes -= buffer.capacity();
@@ -94,17 +107,23 @@ impl Spares {
         Some(buffer)
     }
 
-    /// The oldest make room.
-    fn give(&mut self, buffer: Vec<u8>) {
+    /// The oldest make room, and are returned to be freed.
+    fn give(&mut self, buffer: Vec<u8>) -> Vec<Vec<u8>> {
         let bytes = buffer.capacity();
         if bytes > self.most_bytes {
-            return;
+            return vec![buffer];
         }
-        while self.bytes + bytes > self.most_bytes {
-            self.bytes -= self.buffers.remove(0).capacity();
-        }
-        self.bytes += bytes;
+        let mut left = self.bytes + bytes;
+        let too_many = |spare: &&Vec<u8>| {
+            let goes = left > self.most_bytes;
+            left -= if goes { spare.capacity() } else { 0 };
+            goes
+        };
+        let oldest = self.buffers.iter().take_while(too_many).count();
+        let freed = self.buffers.drain(..oldest).collect();
+        self.bytes = left;
         self.buffers.push(buffer);
+        freed
     }
 }
 
@@ -123,7 +142,7 @@ mod tests {
             assert_ne!(again.as_ptr(), place, "a clone is still there");
             assert_eq!((value.len(), value[0]), (len - 1, 7));
             drop((again, value));
-            let again = take(len - len / 4);
+            let again = take(len - len / 16);
             assert_eq!((again.as_ptr(), again.len()), (place, 0));
         }
     }
@@ -132,13 +151,13 @@ mod tests {
     fn spares_are_bounded_and_the_oldest_go() {
         let mut spares = Spares::new(10_000);
         for len in [3_000, 4_000, 2_000, 5_000, 11_000] {
-            spares.give(Vec::with_capacity(len));
+            drop(spares.give(Vec::with_capacity(len)));
             assert!(spares.bytes <= 10_000);
         }
         let capacities: Vec<_> = spares.buffers.iter().map(Vec::capacity).collect();
         assert_eq!((capacities, spares.bytes), (vec![2_000, 5_000], 7_000));
         assert!(spares.take(3_000).is_none(), "too small, and too large");
-        assert_eq!(spares.take(1_500).unwrap().capacity(), 2_000);
+        assert_eq!(spares.take(1_800).unwrap().capacity(), 2_000);
         assert_eq!(spares.bytes, 5_000);
     }
 }

@@ -51,11 +51,7 @@ fn read_whole(engine: &Engine, place: &Place<'_>) -> Look<(FrameHeader, Bytes)> 
 /// A value of its own, of what may be part of a frame.
 fn owned(bytes: Cow<'_, [u8]>) -> Value {
     match bytes {
-        Cow::Borrowed(bytes) => {
-            let mut buffer = buffers::take(bytes.len());
-            buffer.extend_from_slice(bytes);
-            Value::from(buffers::shared(buffer))
-        }
+        Cow::Borrowed(bytes) => Value::from(buffers::copied(bytes)),
         Cow::Owned(bytes) => Value::from(bytes),
     }
 }
