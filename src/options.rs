@@ -151,8 +151,8 @@ impl Options {
         self
     }
 
-    /// Larger values do not go to the memory tier: out of the page cache they come in the time of a copy, and into memory that is in
-    /// use anyway that copy is quicker. Default: 256 KiB. Range: any.
+    /// Larger values do not go to the memory tier but are read from the page cache each time: in a mixed load of values of 1 MiB
+    /// that was quicker. Default: 256 KiB. Range: any.
     pub fn memory_tier_max_value_bytes(mut self, bytes: u64) -> Self {
         self.memory_tier_max_value_bytes = bytes;
         self

@@ -46,7 +46,7 @@ macro_rules! counters {
             pub capacity_bytes: u64,
             /// Bytes of memory for index and filter.
             pub index_bytes: u64,
-            /// Reads, each of which asks a filter first.
+            /// Reads, hits and misses, each of which asks a filter first.
             pub bloom_probes: u64,
             /// Of these, answered by the filter: the key was not there.
             pub bloom_negatives: u64,

@@ -29,7 +29,7 @@ struct Place {
     key: SmallVec<[u8; INLINE_BYTES]>,
 }
 
-/// Keys up to this length, of UUIDs and digests of 24 bytes too, are kept where their addresses are.
+/// Keys up to this length are kept where their addresses are.
 const INLINE_BYTES: usize = 24;
 
 /// A [`Place`] that is looked for: compared where it is, so that a hit copies nothing but the value's reference.

@@ -73,8 +73,8 @@ pub(crate) struct Index<X> {
     tally: Tally,
     stale: Stale,
     deferred: Deferred<X>,
-    /// The tables that lookups go by. Side by side, not each with its shard: of hundreds they stay in the processor's nearest
-    /// cache, and a table is replaced so rarely that nobody is in the other's way.
+    /// Where the tables are that lookups go by. Side by side, not each with its shard: of hundreds they stay in the processor's
+    /// nearest cache, and a table is replaced so rarely that nobody is in the other's way.
     published: Box<[TablePtr]>,
     /// Whether the entries of a shard are in it (I15).
     loaded: Box<[AtomicBool]>,

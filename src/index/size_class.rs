@@ -8,6 +8,8 @@
 //! ```text
 //!   32 48 80 ... 84736 105936 | 128 Ki + 1360   161 Ki + ..   203 Ki + .. | 256 Ki + 1488 ...
 //! ```
+//! Classes are on disk, in checkpoints: a bound may grow, and never shrink.
+//!
 //! The last class says "longer: read the header first". Class 0 is never given out, so that an all-zero slot can mean empty.
 
 /// The class of frames longer than every bound.
@@ -126,6 +128,16 @@ mod tests {
             let most = if bytes > 104 << 10 { 27 } else { 25 };
             let fits = bound - bytes <= bytes / 100 * most + bytes % 100 * most / 100;
             assert!(fits, "{bytes} bytes read as {bound}");
+        }
+    }
+
+    /// Classes are on disk, in checkpoints: what was read whole must be so for ever.
+    #[test]
+    fn no_bound_is_below_the_one_that_its_class_once_had() {
+        let mut before = SMALLEST;
+        for class in 1..LARGEST {
+            assert!(class_bound(class) >= before, "class {class}");
+            before = (before + 16) / 4 * 5 / 16 * 16;
         }
     }
 

@@ -4,7 +4,7 @@
 //!   take ─► read ─► shared: a value ─► its last clone is dropped ─► spares: of the thread up to 32 KiB, larger ones of the process
 //!     └──────────────────────────────────────────────────────────────┘
 //! ```
-//! An allocator searches its heap for every piece above a kilobyte or so, and has large ones from the kernel, which clears them page
+//! glibc's allocator searches its heap for every piece above a kilobyte, and has large ones from the kernel, which clears them page
 //! by page each time. What was read into last is also what lies in the processor's cache. Reads ask for the bounds of size
 //! classes, so a spare of the right size is mostly one of exactly that size.
 
@@ -74,7 +74,7 @@ impl Drop for Buffer {
             // A thread that ends keeps nothing.
             let _ = OF_THREAD.try_with(|spares| spares.borrow_mut().give(buffer));
         } else {
-            // Freed behind the lock.
+            // Freed once the lock is released.
             let _freed = OF_PROCESS.lock().give(buffer);
         }
     }
