@@ -87,7 +87,7 @@ impl SegmentStore {
     /// What the file reports.
     pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
         let file = self.reader(segment.slot)?;
-        self.read_by(&*file, segment, (offset, len), Vec::new())
+        self.read_by(&*file, segment, offset, len, Vec::new())
     }
 
     /// As [`read`](Self::read), of an entry that somebody asked for, into a buffer that is empty.
@@ -103,7 +103,7 @@ impl SegmentStore {
     ) -> Result<Vec<u8>> {
         self.warmth.note_read(len as u64);
         let file = self.reader(segment.slot)?;
-        self.read_by(&*file, segment, (offset, len), buffer)
+        self.read_by(&*file, segment, offset, len, buffer)
     }
 
     /// `bytes` of entries are about to be written. True: they are read back so much that they should stay in the page cache.
@@ -130,14 +130,15 @@ impl SegmentStore {
         offset: u64,
         len: usize,
     ) -> Result<Vec<u8>> {
-        self.read_by(&*held.0, segment, (offset, len), Vec::new())
+        self.read_by(&*held.0, segment, offset, len, Vec::new())
     }
 
     fn read_by(
         &self,
         file: &dyn File,
         segment: &Segment,
-        (offset, len): (u64, usize),
+        offset: u64,
+        len: usize,
         mut bytes: Vec<u8>,
     ) -> Result<Vec<u8>> {
         let len = len.min(to_usize(self.geometry.segment_bytes.saturating_sub(offset)));
