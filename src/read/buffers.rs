@@ -114,6 +114,11 @@ impl Spares {
             return vec![buffer];
         }
         let mut left = self.bytes + bytes;
+        if left <= self.most_bytes {
+            self.bytes = left;
+            self.buffers.push(buffer);
+            return Vec::new();
+        }
         let too_many = |spare: &&Vec<u8>| {
             let goes = left > self.most_bytes;
             left -= if goes { spare.capacity() } else { 0 };

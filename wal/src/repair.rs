@@ -178,20 +178,14 @@ impl Contents<'_> {
             if forget {
                 free.push(segment.slot);
             } else {
-                kept.push(Segment {
-                    slot: segment.slot,
-                    header: segment.header.clone(),
-                });
+                kept.push(Segment::new(segment.slot, segment.header.clone()));
             }
         }
         // The last live segment goes on; see `join`.
         let live = live
             .iter()
             .chain(prepared)
-            .map(|s| Segment {
-                slot: s.slot,
-                header: s.header.clone(),
-            })
+            .map(|s| Segment::new(s.slot, s.header.clone()))
             .collect();
         let inventory = Inventory {
             live,

@@ -7,8 +7,8 @@ mod trailer;
 pub use header::{FORMAT_VERSION, HeaderFound, Join, MAX_JOINS, SegmentHeader};
 pub(crate) use store::Writer;
 pub use store::{
-    Held, Inventory, KeptLayout, KeptWriter, MAX_FILES, Reserve, Segment, SegmentStore, file_name,
-    slot_of,
+    Held, Inventory, KeptLayout, KeptWriter, Listed, MAX_FILES, Reserve, Segment, SegmentStore,
+    file_name, slot_of,
 };
 pub(crate) use trailer::TrailerRows;
 pub use trailer::{FIXED_BYTES, ROW_BYTES, Row, Trailer, zone_begin};

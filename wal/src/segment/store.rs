@@ -7,6 +7,7 @@
 mod files;
 mod fitting;
 mod kept;
+mod list;
 mod prepare;
 mod rows;
 mod warmth;
@@ -14,11 +15,16 @@ mod warmth;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+use crossbeam_utils::CachePadded;
 pub use files::Held;
 pub(crate) use files::Writer;
 pub use kept::{KeptLayout, KeptWriter};
-use perennial_failpoints::fs::{Dir, File};
+pub use list::Listed;
+use perennial_failpoints::fs::Dir;
 
+use files::Readers;
+use list::SegmentList;
 use warmth::Warmth;
 
 use super::SegmentHeader;
@@ -27,7 +33,7 @@ use crate::error::WalError;
 use crate::frame::Seed;
 use crate::geometry::{Geometry, Life};
 use crate::lsn::{Lsn, SegmentId};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// The last slot that has a name.
 const MAX_SLOT: u32 = 999_999;
@@ -56,9 +62,25 @@ pub struct Segment {
     pub slot: u32,
     /// Its header.
     pub header: SegmentHeader,
+    /// What its entries are read with, once one was.
+    reader: ArcSwapOption<Held>,
+    /// Bytes of entries that were read of late, for [`Warmth`]. Where a segment is: threads that read many of them are not in
+    /// each other's way.
+    read_bytes: CachePadded<AtomicU64>,
 }
 
 impl Segment {
+    /// The segment in slot `slot`.
+    #[must_use]
+    pub fn new(slot: u32, header: SegmentHeader) -> Self {
+        Self {
+            slot,
+            header,
+            reader: ArcSwapOption::empty(),
+            read_bytes: CachePadded::new(AtomicU64::new(0)),
+        }
+    }
+
     /// The crc seed of a frame at `offset`.
     #[must_use]
     pub fn seed_at(&self, offset: u64) -> Seed {
@@ -139,20 +161,12 @@ pub struct SegmentStore {
     /// shard's lock.
     preparing: Mutex<()>,
     inner: Mutex<Inner>,
-    live: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
-    kept: RwLock<BTreeMap<SegmentId, Arc<Segment>>>,
+    live: SegmentList,
+    kept: SegmentList,
     readers: Mutex<Readers>,
     warmth: Warmth,
     oldest: AtomicU64,
     checkpoint: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Readers {
-    open: BTreeMap<u32, Arc<dyn File>>,
-    order: VecDeque<u32>,
-    /// Files that were removed: whoever was about to read one does not keep it open.
-    removed: BTreeSet<u32>,
 }
 
 impl SegmentStore {
@@ -187,10 +201,6 @@ impl SegmentStore {
             reserve: Reserve::default(),
             no_file: None,
         };
-        let by_number = |segments: Vec<Segment>| {
-            let numbered = segments.into_iter().map(|s| (s.header.number, Arc::new(s)));
-            RwLock::new(numbered.collect())
-        };
         Self {
             dir,
             geometry,
@@ -199,8 +209,8 @@ impl SegmentStore {
             refused: Arc::new(AtomicBool::new(false)),
             preparing: Mutex::new(()),
             inner: Mutex::new(inner),
-            live: by_number(inventory.live),
-            kept: by_number(inventory.kept),
+            live: SegmentList::new(inventory.live),
+            kept: SegmentList::new(inventory.kept),
             readers: Mutex::new(Readers::default()),
             warmth: Warmth::default(),
             oldest: AtomicU64::new(oldest),
@@ -211,14 +221,14 @@ impl SegmentStore {
     /// Segments in the log, prepared ones included, oldest first.
     #[must_use]
     pub fn live(&self) -> Vec<Arc<Segment>> {
-        self.live.read().values().cloned().collect()
+        self.live.all()
     }
 
     /// The segment with this number, of the log or kept.
     #[must_use]
-    pub fn get(&self, id: SegmentId) -> Option<Arc<Segment>> {
-        let of_log = self.live.read().get(&id).cloned();
-        of_log.or_else(|| self.kept.read().get(&id).cloned())
+    #[inline]
+    pub fn get(&self, id: SegmentId) -> Option<Listed> {
+        self.live.get(id).or_else(|| self.kept.get(id))
     }
 
     /// The oldest log segment that counts. LogCore addresses below it are free space.
@@ -272,26 +282,23 @@ impl SegmentStore {
 
     /// Replaces the header of a live segment in memory: a life has joined it.
     pub(crate) fn set_header(&self, header: SegmentHeader) {
-        let mut live = self.live.write();
-        if let Some(slot) = live.get(&header.number).map(|s| s.slot) {
-            live.insert(header.number, Arc::new(Segment { slot, header }));
+        if let Some(now) = self.live.get(header.number) {
+            let segment = Segment::new(now.slot, header);
+            segment.reader.store(now.reader.load_full());
+            self.live.insert(Arc::new(segment));
         }
     }
 
     /// Frees every log segment up to and including `through`. Its addresses count no more from now on.
     pub fn release_through(&self, through: SegmentId) {
         let mut inner = self.inner.lock();
-        let mut live = self.live.write();
-        let rest = live.split_off(&SegmentId(through.0 + 1));
-        let freed = std::mem::replace(&mut *live, rest);
-        let oldest = live
-            .first_key_value()
-            .map_or(inner.next_number, |(id, _)| id.0);
+        let freed = self.live.remove_through(through);
+        let oldest = self.live.first().map_or(inner.next_number, |id| id.0);
         // Release: whoever sees a file's new number sees that the old one counts no more.
         perennial_failpoints::site!("wal::segment::released");
         self.oldest.fetch_max(oldest, Ordering::Release);
-        inner.free.extend(freed.values().map(|s| s.slot));
-        inner.were_full.extend(freed.values().map(|s| s.slot));
+        inner.free.extend(freed.iter().map(|s| s.slot));
+        inner.were_full.extend(freed.iter().map(|s| s.slot));
     }
 }
 

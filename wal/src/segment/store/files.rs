@@ -1,5 +1,6 @@
 //! The handles that segments are written and read with.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use perennial_failpoints::fs::{File, OpenMode, read_exact_at, write_all_at};
@@ -7,15 +8,19 @@ use perennial_failpoints::fs::{File, OpenMode, read_exact_at, write_all_at};
 use super::{Segment, SegmentStore, file_name};
 use crate::aligned::AlignedBuf;
 use crate::error::{Result, WalError};
-use crate::lsn::to_usize;
+use crate::lsn::{SegmentId, to_usize};
 use crate::sync::{AtomicBool, Ordering};
 
 /// A segment's file that is kept open: what is read by it later needs no handle that there may not be then.
 #[derive(Debug, Clone)]
-pub struct Held(Arc<dyn File>);
+pub struct Held(pub(super) Arc<dyn File>);
 
 /// At most this many segment files are kept open for reading.
 const OPEN_FILES: usize = 512;
+
+/// The segments that have a reader, in the order in which these were opened; and some that are gone, and it with them.
+#[derive(Debug, Default)]
+pub(super) struct Readers(VecDeque<SegmentId>);
 
 impl SegmentStore {
     /// A handle to write the file of `slot` with.
@@ -55,30 +60,46 @@ impl SegmentStore {
         prepared.map_or_else(|| self.writer(segment.slot), Ok)
     }
 
-    /// A handle to read the file of `slot` with; the last few hundred stay open.
-    pub(crate) fn reader(&self, slot: u32) -> Result<Arc<dyn File>> {
-        if let Some(file) = self.readers.lock().open.get(&slot) {
-            return Ok(Arc::clone(file));
+    /// Reads with the segment's handle, which stays open: the last few hundred do.
+    #[inline]
+    fn by_reader<T>(&self, segment: &Segment, read: impl FnOnce(&dyn File) -> T) -> Result<T> {
+        let open = segment.reader.load();
+        match &*open {
+            Some(held) => Ok(read(&*held.0)),
+            None => Ok(read(&*self.open_reader(segment)?.0)),
         }
+    }
+
+    #[cold]
+    fn open_reader(&self, segment: &Segment) -> Result<Arc<Held>> {
         let file = self
             .dir
-            .open(&file_name(slot), OpenMode::Read)
-            .map_err(|source| WalError::io("open", self.path(slot), 0, source))?;
+            .open(&file_name(segment.slot), OpenMode::Read)
+            .map_err(|source| WalError::io("open", self.path(segment.slot), 0, source))?;
         // The next frame read is somewhere else; and what follows may still have to be written past the page cache.
         file.advise_random();
         let mut readers = self.readers.lock();
-        if readers.removed.contains(&slot) {
-            return Ok(file);
+        if let Some(first) = segment.reader.load_full() {
+            return Ok(first);
         }
-        readers.open.insert(slot, Arc::clone(&file));
-        readers.order.push_back(slot);
-        while readers.open.len() > OPEN_FILES {
-            let Some(oldest) = readers.order.pop_front() else {
-                break;
-            };
-            readers.open.remove(&oldest);
+        let held = Arc::new(Held(file));
+        segment.reader.store(Some(Arc::clone(&held)));
+        readers.0.push_back(segment.header.number);
+        if readers.0.len() > OPEN_FILES {
+            self.close_oldest(&mut readers);
         }
-        Ok(file)
+        Ok(held)
+    }
+
+    /// Closes the reader that was opened first, unless some are gone with their segments.
+    fn close_oldest(&self, readers: &mut Readers) {
+        readers.0.retain(|id| self.get(*id).is_some());
+        while readers.0.len() > OPEN_FILES {
+            let oldest = readers.0.pop_front().and_then(|id| self.get(id));
+            if let Some(segment) = oldest {
+                segment.reader.store(None);
+            }
+        }
     }
 
     /// Reads `len` bytes of a segment; fewer where it ends. What a damaged length asks for beyond is no memory's.
@@ -86,8 +107,9 @@ impl SegmentStore {
     /// # Errors
     /// What the file reports.
     pub fn read(&self, segment: &Segment, offset: u64, len: usize) -> Result<Vec<u8>> {
-        let file = self.reader(segment.slot)?;
-        self.read_by(&*file, segment, offset, len, Vec::new())
+        self.by_reader(segment, |file| {
+            self.read_by(file, segment, offset, len, Vec::new())
+        })?
     }
 
     /// As [`read`](Self::read), of an entry that somebody asked for, into a buffer that is empty.
@@ -101,14 +123,19 @@ impl SegmentStore {
         len: usize,
         buffer: Vec<u8>,
     ) -> Result<Vec<u8>> {
-        self.warmth.note_read(len as u64);
-        let file = self.reader(segment.slot)?;
-        self.read_by(&*file, segment, offset, len, buffer)
+        segment.read_bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.by_reader(segment, |file| {
+            self.read_by(file, segment, offset, len, buffer)
+        })?
     }
 
     /// `bytes` of entries are about to be written. True: they are read back so much that they should stay in the page cache.
     pub(crate) fn keeps_warm(&self, bytes: u64) -> bool {
-        self.warmth.note_written(bytes)
+        self.warmth.note_written(bytes, || {
+            let segments = self.live.all().into_iter().chain(self.kept.all());
+            let read = |s: Arc<Segment>| s.read_bytes.swap(0, Ordering::Relaxed);
+            segments.map(read).sum()
+        })
     }
 
     /// Keeps the segment's file open.
@@ -116,7 +143,10 @@ impl SegmentStore {
     /// # Errors
     /// When it cannot be opened.
     pub fn hold(&self, segment: &Segment) -> Result<Held> {
-        self.reader(segment.slot).map(Held)
+        if let Some(held) = &*segment.reader.load() {
+            return Ok(Held::clone(held));
+        }
+        Ok(Held::clone(&*self.open_reader(segment)?))
     }
 
     /// As [`read`](Self::read), by a handle that is there already.

@@ -7,8 +7,6 @@
 //! the newest header says it before: else a crash would leave headers that speak of segments nobody has, as if the log
 //! were damaged (PROTOCOL hole 4).
 
-use std::sync::Arc;
-
 use super::{SegmentStore, file_name};
 use crate::error::{Result, WalError};
 use crate::segment::SegmentHeader;
@@ -61,7 +59,7 @@ impl SegmentStore {
         while self.surplus_files() > 0 {
             let mut slot = self.inner.lock().free.pop();
             if perennial_failpoints::planted!("shrink-unlinks-live-segment") {
-                slot = self.live.read().values().next().map(|segment| segment.slot);
+                slot = self.live.all().first().map(|segment| segment.slot);
             }
             let Some(slot) = slot else {
                 return Ok(false);
@@ -83,11 +81,6 @@ impl SegmentStore {
             _ => {}
         }
         {
-            let mut readers = self.readers.lock();
-            readers.removed.insert(slot);
-            readers.open.remove(&slot);
-        }
-        {
             let mut inner = self.inner.lock();
             inner.files -= 1;
             inner.short.remove(&slot);
@@ -103,7 +96,7 @@ impl SegmentStore {
     pub fn name_oldest(&self) -> Result<()> {
         let _one = self.preparing.lock();
         let newest = self.inner.lock().newest;
-        let Some(segment) = self.live.read().get(&newest).map(Arc::clone) else {
+        let Some(segment) = self.live.get(newest) else {
             return Ok(());
         };
         let oldest = self.oldest();

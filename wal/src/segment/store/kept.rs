@@ -65,8 +65,8 @@ impl SegmentStore {
                 return Err(error);
             }
         };
-        let segment = Arc::new(Segment { slot, header });
-        self.kept.write().insert(number, Arc::clone(&segment));
+        let segment = Arc::new(Segment::new(slot, header));
+        self.kept.insert(Arc::clone(&segment));
         let layout = KeptLayout::new(self.geometry);
         Ok(Some(KeptWriter {
             segment,
@@ -90,7 +90,7 @@ impl SegmentStore {
     /// was moved out of it must be stable where it is now.
     pub fn release_kept(&self, id: SegmentId) {
         let mut inner = self.inner.lock();
-        if let Some(segment) = self.kept.write().remove(&id) {
+        if let Some(segment) = self.kept.remove(id) {
             perennial_failpoints::site!("wal::segment::kept_released");
             inner.free.push(segment.slot);
         }
@@ -99,13 +99,13 @@ impl SegmentStore {
     /// The kept segments, by number.
     #[must_use]
     pub fn kept(&self) -> Vec<Arc<Segment>> {
-        self.kept.read().values().cloned().collect()
+        self.kept.all()
     }
 
     /// True while the kept segment with this number counts.
     #[must_use]
     pub fn is_kept(&self, id: SegmentId) -> bool {
-        self.kept.read().contains_key(&id)
+        self.kept.has(id)
     }
 }
 

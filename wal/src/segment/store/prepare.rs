@@ -43,9 +43,7 @@ impl SegmentStore {
         let mut inner = self.inner.lock();
         inner.next_number += 1;
         inner.newest = number;
-        self.live
-            .write()
-            .insert(number, Arc::new(Segment { slot, header }));
+        self.live.insert(Arc::new(Segment::new(slot, header)));
         inner.prepared.push_back(number);
         inner.writers.insert(number, writer);
         Ok(true)
@@ -93,7 +91,6 @@ impl SegmentStore {
         if new {
             inner.next_slot = slot + 1;
             inner.files += 1;
-            self.readers.lock().removed.remove(&slot);
         }
         Ok(Some(slot))
     }

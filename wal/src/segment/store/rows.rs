@@ -18,8 +18,8 @@ impl SegmentStore {
     /// # Errors
     /// When the file cannot be read.
     pub fn rows(&self, segment: &Segment) -> Result<Vec<Row>> {
-        let file = self.reader(segment.slot)?;
-        let trailer = read_trailer(&*file, &segment.header, self.geometry)
+        let file = self.hold(segment)?;
+        let trailer = read_trailer(&*file.0, &segment.header, self.geometry)
             .map_err(|source| WalError::io("read", self.path(segment.slot), 0, source))?;
         if let Some(trailer) = trailer {
             return Ok(trailer.rows);

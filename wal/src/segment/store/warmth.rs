@@ -4,29 +4,21 @@
 //! entries are read back more than they are written, buffered writes are the better bargain: one more copy, and no such read.
 //! So both are counted, by bytes, and the last 16 MiB written decide about the next.
 
-use crossbeam_utils::CachePadded;
-
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// After so many bytes written it is decided anew.
 const ROUND: u64 = 16 << 20;
 
-/// What was read and written of late.
+/// What was written of late, and what was made of it.
 #[derive(Debug, Default)]
 pub(super) struct Warmth {
-    read: CachePadded<AtomicU64>,
     written: AtomicU64,
     warm: AtomicBool,
 }
 
 impl Warmth {
-    /// An entry was read from a file.
-    pub(super) fn note_read(&self, bytes: u64) {
-        self.read.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// So much is about to be written. True: it should stay in the page cache.
-    pub(super) fn note_written(&self, bytes: u64) -> bool {
+    /// So much is about to be written; `read` tells, and forgets, how much was read. True: it should stay in the page cache.
+    pub(super) fn note_written(&self, bytes: u64, read: impl FnOnce() -> u64) -> bool {
         let written = self
             .written
             .fetch_add(bytes, Ordering::Relaxed)
@@ -38,8 +30,7 @@ impl Warmth {
             0
         };
         if ended >= ROUND {
-            let read = self.read.swap(0, Ordering::Relaxed);
-            self.warm.store(read >= ended, Ordering::Relaxed);
+            self.warm.store(read() >= ended, Ordering::Relaxed);
         }
         self.warm.load(Ordering::Relaxed)
     }
@@ -52,13 +43,13 @@ mod tests {
     #[test]
     fn what_is_read_back_as_much_as_it_is_written_stays() {
         let warmth = Warmth::default();
-        assert!(!warmth.note_written(ROUND - 1), "nothing is known yet");
-        warmth.note_read(ROUND / 2);
-        assert!(!warmth.note_written(1), "half of it was read back");
-        warmth.note_read(ROUND);
-        assert!(!warmth.note_written(1), "the round goes on");
-        assert!(warmth.note_written(ROUND - 1), "all of it was");
-        assert!(warmth.note_written(1), "until the next round ends");
-        assert!(!warmth.note_written(ROUND), "nothing was");
+        let none = || 0;
+        let early = || panic!("the round goes on");
+        assert!(!warmth.note_written(ROUND - 1, early), "nothing is known");
+        assert!(!warmth.note_written(1, || ROUND / 2), "half was read back");
+        assert!(!warmth.note_written(ROUND - 1, early), "as before");
+        assert!(warmth.note_written(1, || ROUND), "all of it was");
+        assert!(warmth.note_written(1, early), "until the next round ends");
+        assert!(!warmth.note_written(ROUND, none), "nothing was");
     }
 }
