@@ -68,6 +68,7 @@ impl Stale {
     }
 
     /// True until the filters are looked after.
+    #[inline]
     pub(super) fn is_wanted(&self) -> bool {
         self.state.load(Ordering::Relaxed) != CALM
     }
