@@ -121,7 +121,7 @@ impl Engine {
         Self::check_key(key)?;
         let hash = self.hash(key);
         // Most misses end here, and quickly.
-        let why = match self.index.look_up(hash) {
+        let why = match self.index.look_up_counted(hash) {
             Ok(entry) => match self.follow(key, hash, entry, want)? {
                 Ok((out, from)) => {
                     self.index.count(from);
@@ -129,6 +129,11 @@ impl Engine {
                 }
                 Err(why) => why,
             },
+            Err(Outcome::Negative) => {
+                self.sample_miss(hash, Outcome::Negative);
+                self.tell_of_stale_filters();
+                return Ok(None);
+            }
             Err(why) => self.sample_miss(hash, why),
         };
         self.index.count(why);

@@ -60,6 +60,7 @@ use deferred::Deferred;
 use entry::Horizons;
 use geometry::Key;
 use shard::Shard;
+use slots::Slots;
 use stale::Stale;
 use table::{Table, TableShape};
 use tables::Tables;
@@ -135,26 +136,41 @@ impl<X> Index<X> {
 
     /// The same by identity.
     pub(crate) fn get_identity(&self, identity: u64) -> Option<Entry> {
-        self.find(self.geometry.key_of_identity(identity)).ok()
+        self.find(self.geometry.key_of_identity(identity), false)
+            .ok()
     }
 
-    /// The entry of a key, or who says that there is none. For a read, which [counts](Self::count) how it ended.
-    #[inline]
+    /// The entry of a key, or who says that there is none.
     pub(crate) fn look_up(&self, hash: u64) -> Result<Entry, Outcome> {
-        self.find(self.geometry.key_of_hash(hash))
+        self.find(self.geometry.key_of_hash(hash), false)
     }
 
+    /// The same for a read, which [counts](Self::count) how it ended: but what the filter answers is counted here.
     #[inline]
-    fn find(&self, key: Key) -> Result<Entry, Outcome> {
+    pub(crate) fn look_up_counted(&self, hash: u64) -> Result<Entry, Outcome> {
+        self.find(self.geometry.key_of_hash(hash), true)
+    }
+
+    /// Most misses take no more than this.
+    #[inline(always)]
+    fn find(&self, key: Key, counted: bool) -> Result<Entry, Outcome> {
         self.touch_shard(key.shard);
-        self.tables.read(key.shard, |table| {
-            if !table.filter.may_contain(key.x) {
-                return Err(Outcome::Negative);
+        self.tables.read(key.shard, |table, inside| {
+            if table.filter.may_contain(key.x) {
+                return self.find_in_slots(&table.slots, key.x);
             }
-            let found = table.slots.find(table.slots.spot(key.x));
-            let (_, slot) = found.ok_or(Outcome::FalsePositive)?;
-            Ok(self.horizons.expand(slot.payload()))
+            if counted {
+                inside.count(Outcome::Negative);
+            }
+            Err(Outcome::Negative)
         })
+    }
+
+    #[inline(never)]
+    fn find_in_slots(&self, slots: &Slots, x: u64) -> Result<Entry, Outcome> {
+        let found = slots.find(slots.spot(x));
+        let (_, slot) = found.ok_or(Outcome::FalsePositive)?;
+        Ok(self.horizons.expand(slot.payload()))
     }
 
     /// Counts how a read ended.
@@ -170,13 +186,14 @@ impl<X> Index<X> {
     #[cfg(test)]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let key = self.geometry.key_of_hash(hash);
-        self.tables.read(key.shard, |table| table.filter.may_contain(key.x))
+        self.tables
+            .read(key.shard, |table, _| table.filter.may_contain(key.x))
     }
 
     /// Begins to load what an insert of this key will look at.
     pub(crate) fn prefetch(&self, hash: u64) {
         let key = self.geometry.key_of_hash(hash);
-        self.tables.read(key.shard, |table| {
+        self.tables.read(key.shard, |table, _| {
             table.filter.prefetch(key.x);
             table.slots.prefetch(table.slots.spot(key.x));
         });
@@ -185,7 +202,7 @@ impl<X> Index<X> {
     /// Notes a visit to the entry, if it still points at `addr`.
     pub(crate) fn touch(&self, hash: u64, addr: Addr) {
         let key = self.geometry.key_of_hash(hash);
-        self.tables.read(key.shard, |table| {
+        self.tables.read(key.shard, |table, _| {
             let found = table.slots.find(table.slots.spot(key.x));
             if let Some((place, slot)) = found
                 && self.horizons.expand(slot.payload()).addr == addr
@@ -264,13 +281,13 @@ impl<X> Index<X> {
     /// Slots in use, by entries that are dead but not yet swept, too.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let used = |shard| self.tables.read(shard, |table| table.slots.used());
+        let used = |shard| self.tables.read(shard, |table, _| table.slots.used());
         (0..self.shards()).map(used).sum()
     }
 
     /// Bytes of the tables and their filters.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let bytes = |shard| self.tables.read(shard, Table::bytes);
+        let bytes = |shard| self.tables.read(shard, |table, _| table.bytes());
         let shards = size_of_val(&*self.shards) + self.tables.bytes();
         (0..self.shards()).map(bytes).sum::<usize>() + shards
     }

@@ -29,13 +29,27 @@ const CHUNKS: usize = 64;
 
 /// One line.
 #[derive(Default)]
-struct Record {
+pub(super) struct Record {
     /// Odd while its thread looks at a table.
     inside: AtomicU64,
     outcomes: [AtomicU64; OUTCOMES],
 }
 
 const _: () = assert!(size_of::<Record>() == 64);
+
+impl Record {
+    #[inline]
+    fn count(&self, outcome: Outcome) {
+        // Its thread alone writes here.
+        let count = &self.outcomes[outcome as usize];
+        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
+#[cold]
+fn count_in_crowd(outcomes: &[AtomicU64; OUTCOMES], outcome: Outcome) {
+    outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+}
 
 type Chunk = [CachePadded<Record>; CHUNK];
 
@@ -53,20 +67,34 @@ pub(super) struct Readers {
 /// While it lives, what its thread finds is not freed.
 pub(super) enum Inside<'a> {
     Own {
-        inside: &'a AtomicU64,
+        record: &'a Record,
         after: u64,
     },
     /// The thread is inside already.
-    Nested,
-    Crowd(#[expect(dead_code, reason = "held")] RwLockReadGuard<'a, ()>),
+    Nested(&'a Record),
+    Crowd {
+        outcomes: &'a [AtomicU64; OUTCOMES],
+        _held: RwLockReadGuard<'a, ()>,
+    },
+}
+
+impl Inside<'_> {
+    /// Counts how a lookup ended.
+    #[inline]
+    pub(super) fn count(&self, outcome: Outcome) {
+        match self {
+            Self::Own { record, .. } | Self::Nested(record) => record.count(outcome),
+            Self::Crowd { outcomes, .. } => count_in_crowd(outcomes, outcome),
+        }
+    }
 }
 
 impl Drop for Inside<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Self::Own { inside, after } = self {
+        if let Self::Own { record, after } = self {
             // Release, with the acquires of who publishes: what it looked at was read before.
-            inside.store(*after, Ordering::Release);
+            record.inside.store(*after, Ordering::Release);
         }
     }
 }
@@ -111,7 +139,7 @@ impl Readers {
         let inside = &record.inside;
         let before = inside.load(Ordering::Relaxed);
         if !before.is_multiple_of(2) {
-            return Inside::Nested;
+            return Inside::Nested(record);
         }
         // Acquire, with the release in `spare_fences`.
         let spared = self.spared.load(Ordering::Acquire);
@@ -123,14 +151,17 @@ impl Readers {
             fence(Ordering::SeqCst);
         }
         Inside::Own {
-            inside,
+            record,
             after: before + 2,
         }
     }
 
     #[cold]
     fn enter_crowd(&self) -> Inside<'_> {
-        Inside::Crowd(self.crowd.read())
+        Inside::Crowd {
+            outcomes: &self.of_crowd,
+            _held: self.crowd.read(),
+        }
     }
 
     /// Makes a change to what readers find, and says who may still look at what they found before.
@@ -196,13 +227,9 @@ fn first_of_chunk(chunk: &OnceLock<Box<Chunk>>) -> &Chunk {
 impl Readers {
     #[inline]
     pub(super) fn count(&self, outcome: Outcome) {
-        let outcome = outcome as usize;
-        if let Some(record) = self.own() {
-            // Nobody else writes here.
-            let count = &record.outcomes[outcome];
-            count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        } else {
-            self.of_crowd[outcome].fetch_add(1, Ordering::Relaxed);
+        match self.own() {
+            Some(record) => record.count(outcome),
+            None => count_in_crowd(&self.of_crowd, outcome),
         }
     }
 
@@ -212,5 +239,36 @@ impl Readers {
         own.chain([&self.of_crowd[outcome]])
             .map(|count| count.load(Ordering::Relaxed))
             .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_has_no_record_is_waited_for() {
+        let readers = Readers::new();
+        let left = AtomicBool::new(false);
+        let (is_inside, inside) = mpsc::channel();
+        thread::scope(|scope| {
+            let (readers, left) = (&readers, &left);
+            scope.spawn(move || {
+                let crowd = readers.enter_crowd();
+                crowd.count(Outcome::Negative);
+                is_inside.send(()).unwrap();
+                crate::sync::sleep(std::time::Duration::from_millis(20));
+                left.store(true, Ordering::Relaxed);
+                drop(crowd);
+            });
+            inside.recv().unwrap();
+            let ((), held) = readers.publish(|| ());
+            assert!(left.load(Ordering::Relaxed));
+            assert_eq!(held, Held::By(Vec::new()));
+        });
+        assert_eq!(readers.counted(Outcome::Negative), 1);
     }
 }

@@ -13,8 +13,8 @@ use std::sync::{PoisonError, TryLockError};
 /// the exit of a test's thread, one that gave way aborted the process.
 pub(crate) use std::sync::atomic::AtomicU64 as EpochU64;
 
-pub use shuttle::sync::{MutexGuard, RwLockReadGuard};
 pub use shuttle::sync::atomic::{AtomicBool, Ordering};
+pub use shuttle::sync::{MutexGuard, RwLockReadGuard};
 pub use shuttle::thread::{JoinHandle, sleep, yield_now};
 pub use shuttle::thread_local;
 
