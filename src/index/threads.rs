@@ -97,13 +97,12 @@ mod tests {
             static ASKS: Cell<Option<Asks>> = const { Cell::new(None) };
         }
         let (send, receive) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
+        let asks = move || {
             // Torn down in the opposite order: the number first.
             ASKS.set(Some(Asks(send)));
             assert!(number().is_some());
-        })
-        .join()
-        .unwrap();
+        };
+        std::thread::scope(|scope| drop(scope.spawn(asks).join()));
         assert_eq!(receive.recv(), Ok(None));
     }
 }
