@@ -99,13 +99,16 @@ impl Engine {
 
     #[inline]
     pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+        #[cold]
+        fn refused(len: usize) -> Error {
+            Error::invalid(format!(
+                "a key has 1 to {MAX_KEY_BYTES} bytes; this one has {len}"
+            ))
+        }
         if (1..=MAX_KEY_BYTES).contains(&key.len()) {
             Ok(())
         } else {
-            Err(Error::invalid(format!(
-                "a key has 1 to {MAX_KEY_BYTES} bytes; this one has {}",
-                key.len()
-            )))
+            Err(refused(key.len()))
         }
     }
 
@@ -218,11 +221,16 @@ impl Engine {
     }
 
     /// Filters that let too much through are the upkeep's; without a thread for it, those who write do it.
+    #[inline]
     pub(crate) fn tell_of_stale_filters(&self) {
-        if self.index.filters_are_stale()
-            && self.plan.background
-            && self.index.tells_of_stale_filters()
-        {
+        if self.index.filters_are_stale() {
+            self.tell_the_upkeep_of_filters();
+        }
+    }
+
+    #[cold]
+    fn tell_the_upkeep_of_filters(&self) {
+        if self.plan.background && self.index.tells_of_stale_filters() {
             self.signal.wake();
         }
     }

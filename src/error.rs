@@ -64,6 +64,7 @@ impl Error {
         self
     }
 
+    #[cold]
     pub(crate) fn closed() -> Self {
         Self::new(ErrorKind::Closed, "the cache is closed")
     }

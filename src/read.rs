@@ -119,17 +119,26 @@ impl Engine {
     fn read<W: Want>(&self, key: &[u8], want: &W) -> Result<Option<W::Out>> {
         self.check_open()?;
         Self::check_key(key)?;
-        match self.look_up(key, want)? {
-            Ok((out, from)) => {
-                self.index.count(from);
-                Ok(Some(out))
-            }
-            Err(why) => {
-                self.index.count(why);
+        let hash = self.hash(key);
+        // Most misses end here, and quickly.
+        let why = match self.index.look_up_counted(hash) {
+            Ok(entry) => match self.follow(key, hash, entry, want)? {
+                Ok((out, from)) => {
+                    self.index.count(from);
+                    return Ok(Some(out));
+                }
+                Err(why) => why,
+            },
+            Err(Outcome::Negative) => {
+                self.sample_miss(hash, Outcome::Negative);
                 self.tell_of_stale_filters();
-                Ok(None)
+                return Ok(None);
             }
-        }
+            Err(why) => self.sample_miss(hash, why),
+        };
+        self.index.count(why);
+        self.tell_of_stale_filters();
+        Ok(None)
     }
 
     /// What is wanted and where it was, or how the read ended without it.
@@ -139,10 +148,34 @@ impl Engine {
         want: &W,
     ) -> Result<std::result::Result<(W::Out, Outcome), Outcome>> {
         let hash = self.hash(key);
+        match self.index.look_up(hash) {
+            Ok(entry) => self.follow(key, hash, entry, want),
+            Err(why) => Ok(Err(self.sample_miss(hash, why))),
+        }
+    }
+
+    #[inline]
+    fn sample_miss(&self, hash: u64, why: Outcome) -> Outcome {
+        if let Some(sampler) = &self.sampler {
+            sampler.read(hash, None);
+        }
+        why
+    }
+
+    /// The same for a key whose entry was looked up.
+    fn follow<W: Want>(
+        &self,
+        key: &[u8],
+        hash: u64,
+        first: Entry,
+        want: &W,
+    ) -> Result<std::result::Result<(W::Out, Outcome), Outcome>> {
+        let mut first = Some(first);
         let mut unproved: Option<Entry> = None;
         let mut looks = 0;
         let why = loop {
-            let entry = match self.index.look_up(hash) {
+            let found = first.take().map_or_else(|| self.index.look_up(hash), Ok);
+            let entry = match found {
                 Ok(entry) if self.is_live(entry.addr) => entry,
                 Ok(_) => break Outcome::Vain,
                 Err(why) => break why,
@@ -181,10 +214,7 @@ impl Engine {
             }
             unproved = Some(entry);
         };
-        if let Some(sampler) = &self.sampler {
-            sampler.read(hash, None);
-        }
-        Ok(Err(why))
+        Ok(Err(self.sample_miss(hash, why)))
     }
 
     fn look<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {

@@ -4,5 +4,5 @@
 
 pub(crate) use perennial_wal::sync::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Backoff, Condvar, JoinHandle, Mutex, MutexGuard,
-    Ordering, RwLock, fence, sleep, spawn, yield_now,
+    Ordering, RwLock, RwLockReadGuard, fence, sleep, spawn, thread_local, yield_now,
 };

@@ -19,6 +19,7 @@ pub(crate) struct Workers {
 impl Workers {
     pub(crate) fn spawn(engine: &Arc<Engine>) -> Result<Self> {
         if !engine.plan.background {
+            engine.index.spare_fences();
             return Ok(Self::default());
         }
         let failed = |error| Error::io("cannot start a thread", error);
@@ -31,6 +32,8 @@ impl Workers {
                     // Whoever needs the room next makes it, or is told why not.
                     tracing::warn!(%error, "upkeep failed");
                 }
+                // Behind the first step, for which writers may wait.
+                shared.index.spare_fences();
             }
         });
         let mut workers = Self {

@@ -24,6 +24,7 @@ impl BareIndex {
             fp_rate,
         });
         index.set_horizon(false, 1 << 38);
+        index.spare_fences();
         Self(index)
     }
 

@@ -83,14 +83,12 @@ impl Filter {
     #[inline]
     pub(super) fn may_contain(&self, x: u64) -> bool {
         let block = self.block(x);
-        let (mut mixed, mut all) = (mix(x), 1);
-        for _ in 0..self.hashes {
-            let bit = mixed % u64::from(BLOCK_BITS);
-            let word = block[to_usize(bit / WORD_BITS)].load(Ordering::Relaxed);
-            all &= word >> (bit % WORD_BITS);
-            mixed >>= BLOCK_BITS.ilog2();
+        // The default rate's number of hashes, without a loop around them.
+        if self.hashes == 5 {
+            all_set(block, x, 5)
+        } else {
+            all_set(block, x, self.hashes)
         }
-        all & 1 == 1
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -114,6 +112,18 @@ impl Filter {
             (to_usize(bit / WORD_BITS), 1 << (bit % WORD_BITS))
         })
     }
+}
+
+#[inline(always)]
+fn all_set(block: &Line, x: u64, hashes: u8) -> bool {
+    let (mut mixed, mut all) = (mix(x), 1);
+    for _ in 0..hashes {
+        let bit = mixed % u64::from(BLOCK_BITS);
+        let word = block[to_usize(bit / WORD_BITS)].load(Ordering::Relaxed);
+        all &= word >> (bit % WORD_BITS);
+        mixed >>= BLOCK_BITS.ilog2();
+    }
+    all & 1 == 1
 }
 
 /// Spreads the bits of `x`, of which those of one block share the first, over 64 bits.

@@ -56,8 +56,8 @@ impl IndexGeometry {
 
     #[inline]
     pub(super) fn key_of_identity(&self, identity: u64) -> Key {
-        // Checked, because a single shard of 64 bits shifts by 64.
-        let shard = identity.checked_shr(self.place_bits().into()).unwrap_or(0);
+        // In two steps, because a single shard of 64 bits shifts by 64.
+        let shard = identity >> (self.place_bits() - 1) >> 1;
         Key {
             identity,
             shard: to_usize(shard),

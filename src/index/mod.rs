@@ -30,6 +30,7 @@ mod lines;
 mod pieces;
 mod prefetch;
 mod quotient;
+mod readers;
 mod rebuild;
 mod room;
 mod shard;
@@ -38,10 +39,11 @@ mod slot;
 mod slots;
 mod stale;
 mod table;
-mod table_ptr;
+mod tables;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use crossbeam_utils::CachePadded;
 use perennial_wal::Addr;
@@ -58,10 +60,10 @@ use deferred::Deferred;
 use entry::Horizons;
 use geometry::Key;
 use shard::Shard;
+use slots::Slots;
 use stale::Stale;
 use table::{Table, TableShape};
-use table_ptr::TablePtr;
-use tally::Tally;
+use tables::Tables;
 
 use crate::sync::AtomicBool;
 
@@ -70,12 +72,10 @@ pub(crate) struct Index<X> {
     geometry: IndexGeometry,
     table_shape: TableShape,
     horizons: Horizons,
-    tally: Tally,
     stale: Stale,
     deferred: Deferred<X>,
-    /// Where the tables are that lookups go by. Side by side, not each with its shard: of hundreds they stay in the processor's
-    /// nearest cache, and a table is replaced so rarely that nobody is in the other's way.
-    published: Box<[TablePtr]>,
+    /// What lookups go by.
+    tables: Tables,
     /// Whether the entries of a shard are in it (I15).
     loaded: Box<[AtomicBool]>,
     shards: Box<[CachePadded<Shard<X>>]>,
@@ -95,10 +95,9 @@ impl<X: Default> Index<X> {
             geometry,
             table_shape,
             horizons: Horizons::default(),
-            tally: Tally::default(),
             stale: Stale::new(geometry.fp_rate),
             deferred: Deferred::default(),
-            published: tables.iter().cloned().map(TablePtr::new).collect(),
+            tables: Tables::new(tables.iter().cloned()),
             loaded: (0..shards).map(|_| AtomicBool::new(true)).collect(),
             shards: tables
                 .into_iter()
@@ -110,6 +109,12 @@ impl<X: Default> Index<X> {
 }
 
 impl<X> Index<X> {
+    /// From now on lookups make no fences, if the system can make them for who replaces a table. The first time in a process
+    /// that may take twenty milliseconds.
+    pub(crate) fn spare_fences(&self) {
+        self.tables.spare_fences();
+    }
+
     #[cfg(test)]
     pub(crate) fn geometry(&self) -> IndexGeometry {
         self.geometry
@@ -131,34 +136,49 @@ impl<X> Index<X> {
 
     /// The same by identity.
     pub(crate) fn get_identity(&self, identity: u64) -> Option<Entry> {
-        self.find(self.geometry.key_of_identity(identity)).ok()
+        self.find(self.geometry.key_of_identity(identity), false)
+            .ok()
     }
 
-    /// The entry of a key, or who says that there is none. For a read, which [counts](Self::count) how it ended.
-    #[inline]
+    /// The entry of a key, or who says that there is none.
     pub(crate) fn look_up(&self, hash: u64) -> Result<Entry, Outcome> {
-        self.find(self.geometry.key_of_hash(hash))
+        self.find(self.geometry.key_of_hash(hash), false)
     }
 
+    /// The same for a read, which [counts](Self::count) how it ended: but what the filter answers is counted here.
     #[inline]
-    fn find(&self, key: Key) -> Result<Entry, Outcome> {
+    pub(crate) fn look_up_counted(&self, hash: u64) -> Result<Entry, Outcome> {
+        self.find(self.geometry.key_of_hash(hash), true)
+    }
+
+    /// Most misses take no more than this.
+    #[inline(always)]
+    fn find(&self, key: Key, counted: bool) -> Result<Entry, Outcome> {
         self.touch_shard(key.shard);
-        self.published[key.shard].read(|table| {
-            if !table.filter.may_contain(key.x) {
-                return Err(Outcome::Negative);
+        self.tables.read(key.shard, |table, inside| {
+            if table.filter.may_contain(key.x) {
+                return self.find_in_slots(&table.slots, key.x);
             }
-            let found = table.slots.find(table.slots.spot(key.x));
-            let (_, slot) = found.ok_or(Outcome::FalsePositive)?;
-            Ok(self.horizons.expand(slot.payload()))
+            if counted {
+                inside.count(Outcome::Negative);
+            }
+            Err(Outcome::Negative)
         })
+    }
+
+    #[inline(never)]
+    fn find_in_slots(&self, slots: &Slots, x: u64) -> Result<Entry, Outcome> {
+        let found = slots.find(slots.spot(x));
+        let (_, slot) = found.ok_or(Outcome::FalsePositive)?;
+        Ok(self.horizons.expand(slot.payload()))
     }
 
     /// Counts how a read ended.
     #[inline]
     pub(crate) fn count(&self, outcome: Outcome) {
-        self.tally.count(outcome);
+        self.tables.count(outcome);
         if let Outcome::FalsePositive = outcome {
-            self.stale.passed_in_vain(&self.tally);
+            self.stale.passed_in_vain(|| self.read_stats().absent());
         }
     }
 
@@ -166,13 +186,14 @@ impl<X> Index<X> {
     #[cfg(test)]
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let key = self.geometry.key_of_hash(hash);
-        self.published[key.shard].read(|table| table.filter.may_contain(key.x))
+        self.tables
+            .read(key.shard, |table, _| table.filter.may_contain(key.x))
     }
 
     /// Begins to load what an insert of this key will look at.
     pub(crate) fn prefetch(&self, hash: u64) {
         let key = self.geometry.key_of_hash(hash);
-        self.published[key.shard].read(|table| {
+        self.tables.read(key.shard, |table, _| {
             table.filter.prefetch(key.x);
             table.slots.prefetch(table.slots.spot(key.x));
         });
@@ -181,13 +202,13 @@ impl<X> Index<X> {
     /// Notes a visit to the entry, if it still points at `addr`.
     pub(crate) fn touch(&self, hash: u64, addr: Addr) {
         let key = self.geometry.key_of_hash(hash);
-        self.published[key.shard].read(|table| {
+        self.tables.read(key.shard, |table, _| {
             let found = table.slots.find(table.slots.spot(key.x));
             if let Some((place, slot)) = found
                 && self.horizons.expand(slot.payload()).addr == addr
                 && table.slots.visit(place, slot)
             {
-                self.tally.count(Outcome::Visit);
+                self.tables.count(Outcome::Visit);
             }
         });
     }
@@ -260,24 +281,24 @@ impl<X> Index<X> {
     /// Slots in use, by entries that are dead but not yet swept, too.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        let used = |table: &TablePtr| table.read(|table| table.slots.used());
-        self.published.iter().map(used).sum()
+        let used = |shard| self.tables.read(shard, |table, _| table.slots.used());
+        (0..self.shards()).map(used).sum()
     }
 
     /// Bytes of the tables and their filters.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let bytes = |table: &TablePtr| table.read(Table::bytes);
-        let shards = size_of_val(&*self.shards) + size_of_val(&*self.published);
-        self.published.iter().map(bytes).sum::<usize>() + shards
+        let bytes = |shard| self.tables.read(shard, |table, _| table.bytes());
+        let shards = size_of_val(&*self.shards) + self.tables.bytes();
+        (0..self.shards()).map(bytes).sum::<usize>() + shards
     }
 
     pub(crate) fn read_stats(&self) -> ReadStats {
-        self.tally.stats()
+        self.tables.read_stats()
     }
 
     /// How often visited bits were raised.
     pub(crate) fn visits(&self) -> u64 {
-        self.tally.visits()
+        self.tables.counted(Outcome::Visit)
     }
 
     /// Filters built anew because they let too much through.

@@ -20,6 +20,7 @@ impl<X> Index<X> {
     }
 
     /// True when filters wait to be looked after.
+    #[inline]
     pub(crate) fn filters_are_stale(&self) -> bool {
         self.stale.is_wanted()
     }

@@ -118,7 +118,7 @@ impl<X> ShardGuard<'_, X> {
     }
 
     pub(super) fn replace_table(&mut self, table: Table) {
-        self.index.published[self.number].publish(table.clone());
+        self.index.tables.publish(self.number, table.clone());
         self.state.table = table;
         self.state.removed = 0;
         self.prepared = None;

@@ -13,7 +13,6 @@
 
 use crossbeam_utils::CachePadded;
 
-use super::tally::Tally;
 use crate::sync::{AtomicU64, Ordering};
 
 const LEAST_PROBES: u64 = 2_000;
@@ -69,6 +68,7 @@ impl Stale {
     }
 
     /// True until the filters are looked after.
+    #[inline]
     pub(super) fn is_wanted(&self) -> bool {
         self.state.load(Ordering::Relaxed) != CALM
     }
@@ -103,14 +103,14 @@ impl Stale {
         self.counts.evicted.load(Ordering::Relaxed)
     }
 
-    /// A lookup was let through in vain, and is counted in `tally`.
+    /// A lookup was let through in vain, and is one of those of `absent` keys.
     #[cold]
-    pub(super) fn passed_in_vain(&self, tally: &Tally) {
+    pub(super) fn passed_in_vain(&self, absent: impl FnOnce() -> u64) {
         let passed = self.counts.passed.fetch_add(1, Ordering::Relaxed) + 1;
         if passed <= self.limit {
             return;
         }
-        let now = tally.stats().absent();
+        let now = absent();
         let since = self.counts.since.swap(now, Ordering::Relaxed);
         self.counts.passed.store(0, Ordering::Relaxed);
         if now.saturating_sub(since) <= self.probes {

@@ -1,8 +1,4 @@
-//! How lookups end, counted without threads getting in each other's way.
-
-use crossbeam_utils::CachePadded;
-
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+//! How lookups end. They are counted in `readers.rs`, each thread on a line of its own.
 
 /// How reads ended. The counts are read one after the other, not at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +14,19 @@ pub(crate) struct ReadStats {
 }
 
 impl ReadStats {
+    pub(super) fn of(counted: impl Fn(Outcome) -> u64) -> Self {
+        use Outcome::{Disk, FalsePositive, Memory, Negative, Tail, Vain};
+        let (negatives, false_positives) = (counted(Negative), counted(FalsePositive));
+        Self {
+            hits_tail: counted(Tail),
+            hits_memory: counted(Memory),
+            hits_disk: counted(Disk),
+            negatives,
+            false_positives,
+            misses: negatives + false_positives + counted(Vain),
+        }
+    }
+
     /// All of them.
     pub(crate) fn reads(&self) -> u64 {
         self.hits_tail + self.hits_memory + self.hits_disk + self.misses
@@ -29,7 +38,7 @@ impl ReadStats {
     }
 }
 
-/// How a read ended. Each is counted once, by one locked instruction on a line that few threads share.
+/// How a read ended. Each is counted once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Found in the tail.
@@ -48,47 +57,4 @@ pub(crate) enum Outcome {
     Visit,
 }
 
-const OUTCOMES: usize = Outcome::Visit as usize + 1;
-
-const STRIPES: usize = 8;
-
-/// One line for every eighth thread, one counter for every outcome.
-#[derive(Default)]
-pub(super) struct Tally([CachePadded<[AtomicU64; OUTCOMES]>; STRIPES]);
-
-impl Tally {
-    pub(super) fn count(&self, outcome: Outcome) {
-        self.0[stripe()][outcome as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn stats(&self) -> ReadStats {
-        use Outcome::{Disk, FalsePositive, Memory, Negative, Tail, Vain};
-        let [tail, memory, disk, negatives, false_positives, vain] =
-            [Tail, Memory, Disk, Negative, FalsePositive, Vain].map(|outcome| self.sum(outcome));
-        ReadStats {
-            hits_tail: tail,
-            hits_memory: memory,
-            hits_disk: disk,
-            negatives,
-            false_positives,
-            misses: negatives + false_positives + vain,
-        }
-    }
-
-    pub(super) fn visits(&self) -> u64 {
-        self.sum(Outcome::Visit)
-    }
-
-    fn sum(&self, outcome: Outcome) -> u64 {
-        let counters = self.0.iter().map(|stripe| &stripe[outcome as usize]);
-        counters.map(|c| c.load(Ordering::Relaxed)).sum()
-    }
-}
-
-fn stripe() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static STRIPE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES;
-    }
-    STRIPE.try_with(|stripe| *stripe).unwrap_or(0)
-}
+pub(super) const OUTCOMES: usize = Outcome::Visit as usize + 1;

@@ -3,10 +3,12 @@
 //! Production uses [`StdFs`](std_fs::StdFs); tests use [`SimFs`](sim_fs::SimFs), which lives in memory and can
 //! crash; [`FaultFs`](crate::FaultFs) wraps either and fails, shortens or kills at a chosen call.
 
+mod barrier;
 mod mapping;
 pub mod sim_fs;
 pub mod std_fs;
 
+pub use barrier::{can_fence_all_threads, fence_all_threads};
 pub use mapping::advise_large_pages;
 
 #[cfg(test)]

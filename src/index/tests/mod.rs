@@ -17,6 +17,7 @@ fn index(shards_log2: u8, identity_bits: u8) -> Index<()> {
     });
     index.set_horizon(false, 1 << 38);
     index.set_horizon(true, 1 << 38);
+    index.spare_fences();
     index
 }
 

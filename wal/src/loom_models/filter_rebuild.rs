@@ -1,6 +1,6 @@
 //! A shard's filter built anew while another thread inserts and a third one reads: a model of the cache's `index/shard.rs`,
-//! `rebuild.rs` and `table_ptr.rs`, which lie above this crate and whose table pointers are crossbeam-epoch's. Two filters
-//! of one word each stand for the old and the new one, a word for the slots, a number for the pointer.
+//! `rebuild.rs` and `tables.rs`, which lie above this crate. Two filters of one word each stand for the old and the new one, a
+//! word for the slots, a number for the pointer.
 //!
 //! What must hold: a key whose insert has returned is let in by whatever filter a reader finds. The lock carries it: a key is
 //! told to the published filter and stored under it, and the new filter is filled and published under it. That the

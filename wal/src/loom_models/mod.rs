@@ -13,6 +13,7 @@ mod commit;
 mod filter_rebuild;
 mod header_word;
 mod ready_word;
+mod table_readers;
 mod tail_reuse;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

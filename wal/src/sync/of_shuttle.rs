@@ -13,9 +13,10 @@ use std::sync::{PoisonError, TryLockError};
 /// the exit of a test's thread, one that gave way aborted the process.
 pub(crate) use std::sync::atomic::AtomicU64 as EpochU64;
 
-pub use shuttle::sync::MutexGuard;
 pub use shuttle::sync::atomic::{AtomicBool, Ordering};
+pub use shuttle::sync::{MutexGuard, RwLockReadGuard};
 pub use shuttle::thread::{JoinHandle, sleep, yield_now};
+pub use shuttle::thread_local;
 
 /// A wait for another thread's next few instructions: the scheduler goes on with that one.
 #[derive(Debug)]
@@ -173,7 +174,7 @@ impl<T> RwLock<T> {
         Self(shuttle::sync::RwLock::new(value))
     }
 
-    pub fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 

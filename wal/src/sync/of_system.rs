@@ -1,11 +1,12 @@
 //! What runs in production. Public, for the crates above.
 
 pub use crossbeam_utils::Backoff;
-pub use parking_lot::{Mutex, MutexGuard, RwLock};
+pub use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard};
 /// What closures of the epoch's touch: see shuttle's.
 pub(crate) use std::sync::atomic::AtomicU64 as EpochU64;
 pub use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 pub use std::thread::{JoinHandle, sleep, yield_now};
+pub use std::thread_local;
 
 /// A condition variable that takes and gives back the guard, as loom's and shuttle's do.
 #[derive(Debug, Default)]
