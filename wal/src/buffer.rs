@@ -253,8 +253,8 @@ impl Buffers {
 
     /// Seals the current buffer if it holds anything below `lsn`, for a caller who writes it. The background is not woken:
     /// it could only wait for that caller. (Each commit cost a wake and a switch of threads that way.) Should the caller
-    /// fail, whoever writes next comes past this buffer.
-    pub(crate) fn seal_below(&self, tail: &Tail, lsn: Lsn) {
+    /// fail, whoever writes next comes past this buffer. Returns where what is sealed ends.
+    pub(crate) fn seal_below(&self, tail: &Tail, lsn: Lsn) -> Lsn {
         let mut rotation = self.rotation.lock();
         let seq = self.current.load(Ordering::Acquire);
         let descriptor = tail.descriptor(seq);
@@ -265,6 +265,11 @@ impl Buffers {
             if done {
                 self.handover.wake_waiters();
             }
+        }
+        if rotation.sealed {
+            self.next_lsn(&rotation)
+        } else {
+            Lsn(descriptor.base.load(Ordering::Relaxed))
         }
     }
 

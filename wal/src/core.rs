@@ -223,8 +223,9 @@ impl LogCore {
         may_wait()?;
         self.check_reserved(lsn)?;
         self.commit.wait(lsn, || {
-            self.buffers.seal_below(&self.tail, lsn);
             let mut state = self.lock_flush()?;
+            // As late as this: whoever comes before it is in this commit.
+            self.commit.closes(self.buffers.seal_below(&self.tail, lsn));
             let flushed = self.write_filled(&mut state, Some(lsn));
             self.poison_on_error(flushed.and_then(|()| {
                 self.write_ahead(&mut state);

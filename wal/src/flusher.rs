@@ -27,8 +27,9 @@ use crate::tail::Complete;
 
 /// A run of buffers is written in pieces of at most this many bytes.
 const MAX_WRITE: u64 = 4 << 20;
-/// Up to this size a run is copied and written with one call, its last sector included.
-const MAX_BOUNCE: u64 = 64 << 10;
+/// Up to this size a run is copied and written with one call, its last sector included: a second write takes longer than
+/// the copy.
+const MAX_BOUNCE: u64 = 512 << 10;
 
 /// A contiguous range of complete ring bytes within one segment.
 #[derive(Debug, Clone, Copy)]
@@ -206,7 +207,7 @@ impl LogCore {
 
     /// Syncs every segment written since the last sync, oldest first, and publishes what was written before it began as
     /// stable (PROTOCOL hole 19). Who waits for that is woken when what is returned is dropped: after the flush state.
-    pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<Covered> {
+    pub(crate) fn sync_written(&self, state: &mut FlushState) -> Result<Covered<'_>> {
         let (tail, next) = (self.tail(), state.next_seq);
         let written = self.buffers().end_before(tail, &mut state.passed, next);
         if perennial_failpoints::planted!("trailer-before-data") {
@@ -244,7 +245,7 @@ impl LogCore {
         Ok(())
     }
 
-    fn publish_stable(&self, state: &mut FlushState, written: Lsn) -> Covered {
+    fn publish_stable(&self, state: &mut FlushState, written: Lsn) -> Covered<'_> {
         let sector = self.geometry().sector;
         // One sector behind: the next flush begins in the sector where this one ended.
         let floor = if perennial_failpoints::planted!("floor-at-the-stable-lsn") {

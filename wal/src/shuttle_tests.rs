@@ -47,6 +47,7 @@ fn shuttle_group_commit_serves_every_waiter() {
                     asked.fetch_max(target.0, Ordering::SeqCst);
                     let waited = commit.wait(target, || {
                         assert_eq!(leaders.fetch_add(1, Ordering::SeqCst), 0, "one leads");
+                        commit.closes(Lsn(asked.load(Ordering::SeqCst)));
                         commit.publish(Lsn(asked.load(Ordering::SeqCst)));
                         leaders.fetch_sub(1, Ordering::SeqCst);
                         Ok(())

@@ -4,6 +4,8 @@
 //! `Covered::drop`, the next leader, and clearing `led` (deadlock each); setting `led` (two lead); the lock in `publish` (lost
 //! wake-up); the comparison in `publish` (the stable LSN goes back); the check of `failed` (waiters lead for ever). What did
 //! not: that a leader looks whether it is covered already; without that it makes a commit for nobody.
+//!
+//! A crowd's bell is the lock and condition variable of `sync/gate.rs` here, not the futex of production.
 
 use std::sync::Arc;
 
@@ -40,7 +42,12 @@ impl Log {
 
     /// Waits for `target`; leads by making `reached` stable.
     fn wait(&self, target: u64, reached: u64) {
-        let lead = || self.lead(|| self.commit.publish(Lsn(reached)));
+        let lead = || {
+            self.lead(|| {
+                self.commit.closes(Lsn(reached));
+                self.commit.publish(Lsn(reached))
+            })
+        };
         let waited = self.commit.wait(Lsn(target), || Ok(lead()));
         assert_eq!(waited, Ok(()));
         assert!(self.commit.stable() >= Lsn(target));
@@ -96,6 +103,48 @@ fn a_leader_covers_those_who_came_before() {
         count.count();
     });
     shared.assert("all waiters returned");
+}
+
+/// What a leader says of how far it will reach is only a guess: whoever relied on it, in vain, comes again.
+#[test]
+fn a_commit_that_falls_short_leaves_nobody_asleep() {
+    check(|| {
+        let log = Log::new();
+        let wait = |log: &Log, target: u64| {
+            let lead = || {
+                log.lead(|| {
+                    log.commit.closes(Lsn(64));
+                    log.commit.publish(Lsn(target))
+                })
+            };
+            assert_eq!(log.commit.wait(Lsn(target), || Ok(lead())), Ok(()));
+            assert!(log.commit.stable() >= Lsn(target));
+        };
+        let others = [16, 32].map(|target| spawn(&log, move |log| wait(log, target)));
+        wait(&log, 48);
+        for other in others {
+            other.join().expect("the thread ends well");
+        }
+    });
+}
+
+/// A leader that panics in the middle leaves a crowd that no publication will wake.
+#[test]
+fn a_leader_that_gives_up_leaves_no_crowd_asleep() {
+    check(|| {
+        let log = Log::new();
+        let quitter = spawn(&log, |log| {
+            let waited = log.commit.wait(Lsn(32), || {
+                log.lead(|| log.commit.closes(Lsn(64)));
+                Led::Err("not me")
+            });
+            assert!(waited.is_err() || log.commit.stable() >= Lsn(32));
+        });
+        let other = spawn(&log, |log| log.wait(16, 16));
+        log.wait(48, 48);
+        other.join().expect("the thread ends well");
+        quitter.join().expect("the thread ends well");
+    });
 }
 
 /// The background thread syncs too. Its publication ends the wait of one who sleeps behind a leader that does not get

@@ -1,6 +1,10 @@
 //! Atomics, locks, condition variables and threads. Everything in this crate that two threads touch goes through here:
 //! the standard library's and `parking_lot`'s, or those of loom (`--cfg loom`) and of shuttle (`--cfg shuttle`).
 
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+mod futex;
+#[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+mod gate;
 #[cfg(loom)]
 mod of_loom;
 #[cfg(all(shuttle, not(loom)))]
@@ -14,3 +18,8 @@ pub(crate) use of_loom::*;
 pub use of_shuttle::*;
 #[cfg(not(any(loom, shuttle)))]
 pub use of_system::*;
+
+#[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
+pub(crate) use futex::Gate;
+#[cfg(not(all(target_os = "linux", not(any(loom, shuttle)))))]
+pub(crate) use gate::Gate;
