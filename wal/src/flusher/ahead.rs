@@ -22,8 +22,9 @@ use crate::lsn::{align_up, to_usize};
 
 /// So far ahead.
 const AHEAD: u64 = 1 << 20;
-/// A commit is small up to this size. Of larger ones the metadata is a small part.
-const SMALL: u64 = AHEAD / 2;
+/// A commit is small up to this size. Of larger ones the metadata is a small part, and the zeros, as many bytes as the
+/// commits, take longer.
+const SMALL: u64 = 64 << 10;
 /// The first small commits in a segment get no zeros: a flush now and then is not worth a MiB.
 const FIRST: u32 = 4;
 
