@@ -298,7 +298,7 @@ impl<X> Index<X> {
 
     /// How often visited bits were raised.
     pub(crate) fn visits(&self) -> u64 {
-        self.tables.counted(Outcome::Visit)
+        self.tables.visits()
     }
 
     /// Filters built anew because they let too much through.

@@ -233,12 +233,16 @@ impl Readers {
         }
     }
 
-    pub(super) fn counted(&self, outcome: Outcome) -> u64 {
-        let outcome = outcome as usize;
-        let own = self.records().map(|(_, record)| &record.outcomes[outcome]);
-        own.chain([&self.of_crowd[outcome]])
-            .map(|count| count.load(Ordering::Relaxed))
-            .sum()
+    /// The sums over all threads, by outcome.
+    pub(super) fn counted(&self) -> [u64; OUTCOMES] {
+        let own = self.records().map(|(_, record)| &record.outcomes);
+        let mut sums = [0; OUTCOMES];
+        for outcomes in own.chain([&*self.of_crowd]) {
+            for (sum, count) in sums.iter_mut().zip(outcomes) {
+                *sum += count.load(Ordering::Relaxed);
+            }
+        }
+        sums
     }
 }
 
@@ -269,6 +273,6 @@ mod tests {
             assert!(left.load(Ordering::Relaxed));
             assert_eq!(held, Held::By(Vec::new()));
         });
-        assert_eq!(readers.counted(Outcome::Negative), 1);
+        assert_eq!(readers.counted()[Outcome::Negative as usize], 1);
     }
 }

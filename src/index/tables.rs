@@ -89,13 +89,13 @@ impl Tables {
         self.readers.count(outcome);
     }
 
-    /// How often reads ended so.
-    pub(super) fn counted(&self, outcome: Outcome) -> u64 {
-        self.readers.counted(outcome)
+    pub(super) fn read_stats(&self) -> ReadStats {
+        ReadStats::of(&self.readers.counted())
     }
 
-    pub(super) fn read_stats(&self) -> ReadStats {
-        ReadStats::of(|outcome| self.counted(outcome))
+    /// How often visited bits were raised.
+    pub(super) fn visits(&self) -> u64 {
+        self.readers.counted()[Outcome::Visit as usize]
     }
 
     /// Bytes of the pointers.

@@ -14,8 +14,9 @@ pub(crate) struct ReadStats {
 }
 
 impl ReadStats {
-    pub(super) fn of(counted: impl Fn(Outcome) -> u64) -> Self {
+    pub(super) fn of(counts: &[u64; OUTCOMES]) -> Self {
         use Outcome::{Disk, FalsePositive, Memory, Negative, Tail, Vain};
+        let counted = |outcome: Outcome| counts[outcome as usize];
         let (negatives, false_positives) = (counted(Negative), counted(FalsePositive));
         Self {
             hits_tail: counted(Tail),

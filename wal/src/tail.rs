@@ -245,6 +245,9 @@ impl Tail {
             released.fetch_max(floor.0, Ordering::Release);
         });
         guard.flush();
+        drop(guard);
+        // At once where no reader is in the way: nobody else's pins need come along.
+        self.drive();
     }
 
     /// Drives the epoch so that deferred releases happen soon. Never called while pinned (PROTOCOL hole 25).

@@ -38,6 +38,10 @@ impl Buffers {
                 budget.saturating_sub(filled + word.frames() * ROW_BYTES),
             )
         };
+        if end + bytes > tail.window_end() {
+            // Nobody may come by the epoch otherwise: who does not wait makes no room.
+            tail.drive();
+        }
         end + bytes <= tail.window_end() && (bytes <= room || segments.has(class))
     }
 }
