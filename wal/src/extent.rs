@@ -83,7 +83,7 @@ impl LogCore {
         let warm = self.store().keeps_warm(header.frame_bytes(1));
         let write = |bytes: &[u8], offset| {
             if warm {
-                writer.write_warm(bytes, offset)
+                writer.write_warm(bytes, &[], offset)
             } else {
                 writer.write(bytes, offset)
             }

@@ -108,26 +108,22 @@ impl LogCore {
         let offset = Lsn(from).offset(geometry.segment_bytes);
         let bytes = run.end.0 - run.base.0;
         let warm = self.store().keeps_warm(bytes) && bytes > MAX_BOUNCE && self.keeps_up(run);
-        let write = |bytes: &[u8], offset| {
-            if warm {
-                segment.writer.write_warm(bytes, offset)
-            } else {
-                segment.writer.write(bytes, offset)
-            }
-        };
         perennial_failpoints::site!("wal::flusher::write");
         if to - from <= MAX_BOUNCE {
             let bytes = self.padded(complete, Lsn(from), run.end, to - from);
-            write(&bytes, offset)?;
+            segment.writer.write(&bytes, offset)?;
         } else {
+            // The last sector goes out from a copy, and with the same call: one of its own took a ninth of all time that full
+            // speed spends writing.
+            let last = self.padded(complete, Lsn(whole), run.end, to - whole);
             self.tail()
                 .with_complete(complete, Lsn(from), whole - from, |bytes| {
-                    write(bytes, offset)
+                    if warm {
+                        segment.writer.write_warm(bytes, &last, offset)
+                    } else {
+                        segment.writer.write_two(bytes, &last, offset)
+                    }
                 })?;
-            if to > whole {
-                let bytes = self.padded(complete, Lsn(whole), run.end, to - whole);
-                write(&bytes, offset + (whole - from))?;
-            }
         }
         perennial_failpoints::site!("wal::flusher::written");
         state.unsynced += bytes;

@@ -115,6 +115,12 @@ pub trait File: fmt::Debug + Send + Sync {
     /// Writes at `offset`; may be short.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// Writes `head` at `offset` and `rest` right behind it; may be short, and is where there is no one call for both.
+    fn write_two_at(&self, head: &[u8], rest: &[u8], offset: u64) -> io::Result<usize> {
+        let first = if head.is_empty() { rest } else { head };
+        self.write_at(first, offset)
+    }
+
     /// The file's size in bytes.
     fn len(&self) -> io::Result<u64>;
 
@@ -207,6 +213,35 @@ pub fn write_all_at(file: &dyn File, buf: &[u8], offset: u64, sector: usize) -> 
         }
     }
     Ok(())
+}
+
+/// Writes all of `head` at `offset` and all of `rest` right behind it, as [`write_all_at`] would: with one call where the system
+/// has one and takes it all. `head` is whole sectors.
+///
+/// # Errors
+/// As [`write_all_at`].
+pub fn write_all_two_at(
+    file: &dyn File,
+    head: &[u8],
+    rest: &[u8],
+    offset: u64,
+    sector: usize,
+) -> io::Result<()> {
+    debug_assert!(head.len().is_multiple_of(sector));
+    let reached = loop {
+        match file.write_two_at(head, rest, offset) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            reached => break reached?,
+        }
+    };
+    if reached == head.len() + rest.len() {
+        return Ok(());
+    }
+    let done = reached & !(sector - 1);
+    let (of_head, of_rest) = (done.min(head.len()), done.saturating_sub(head.len()));
+    write_all_at(file, &head[of_head..], offset + of_head as u64, sector)?;
+    let behind = offset + (head.len() + of_rest) as u64;
+    write_all_at(file, &rest[of_rest..], behind, sector)
 }
 
 /// Names are single components: anything else would leave the directory.

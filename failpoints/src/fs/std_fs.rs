@@ -243,6 +243,11 @@ impl File for StdFile {
         Ok(rustix::io::pwrite(&self.fd, buf, offset)?)
     }
 
+    fn write_two_at(&self, head: &[u8], rest: &[u8], offset: u64) -> io::Result<usize> {
+        let both = [io::IoSlice::new(head), io::IoSlice::new(rest)];
+        Ok(rustix::io::pwritev(&self.fd, &both, offset)?)
+    }
+
     fn len(&self) -> io::Result<u64> {
         let size = sys::fstat(&self.fd)?.st_size;
         u64::try_from(size).map_err(io::Error::other)

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use perennial_failpoints::fs::{File, OpenMode, read_exact_at, write_all_at};
+use perennial_failpoints::fs::{File, OpenMode, read_exact_at, write_all_two_at};
 
 use super::{Segment, SegmentStore, file_name};
 use crate::aligned::AlignedBuf;
@@ -237,9 +237,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes whole sectors, which stay in the page cache.
-    pub(crate) fn write_warm(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        write_all_at(&*self.buffered, bytes, offset, 1)
+    /// Writes whole sectors, and `rest` behind them; they stay in the page cache.
+    pub(crate) fn write_warm(&self, bytes: &[u8], rest: &[u8], offset: u64) -> Result<()> {
+        write_all_two_at(&*self.buffered, bytes, rest, offset, 1)
             .map_err(|source| self.failed(offset, source))
     }
 
@@ -249,13 +249,20 @@ impl Writer {
 
     /// Writes whole sectors, past the page cache where that can be.
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.write_two(bytes, &[], offset)
+    }
+
+    /// The same, and whole sectors behind them that lie elsewhere in memory.
+    pub(crate) fn write_two(&self, bytes: &[u8], rest: &[u8], offset: u64) -> Result<()> {
+        let whole = |len: u64| len.is_multiple_of(self.sector);
         debug_assert!(
-            (bytes.len() as u64).is_multiple_of(self.sector) && offset.is_multiple_of(self.sector)
+            whole(bytes.len() as u64) && whole(rest.len() as u64) && whole(offset),
+            "unbuffered writes are of whole sectors"
         );
         if let Some(direct) = &self.direct
             && !self.refused.load(Ordering::Relaxed)
         {
-            match write_all_at(&**direct, bytes, offset, to_usize(self.sector)) {
+            match write_all_two_at(&**direct, bytes, rest, offset, to_usize(self.sector)) {
                 // The device's sectors are larger than ours: refused before anything was written.
                 Err(e) if e.kind() == std::io::ErrorKind::InvalidInput => {
                     tracing::info!(
@@ -267,7 +274,7 @@ impl Writer {
                 other => return other.map_err(|source| self.failed(offset, source)),
             }
         }
-        self.write_warm(bytes, offset)
+        self.write_warm(bytes, rest, offset)
     }
 
     /// Makes everything written to the file so far durable.
