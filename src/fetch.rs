@@ -115,7 +115,7 @@ impl Drop for Registered<'_> {
 pub(crate) struct Stake<'a>(Registered<'a>);
 
 impl Stake<'_> {
-    /// `at_once`: without waiting for room.
+    /// `at_once`: without waiting for room. Where there is none, it can be tried again.
     pub(crate) fn keep(&self, value: &[u8], at_once: bool) -> Result<crate::Inserted> {
         let how = How {
             only_for: Some(&self.0.flight),

@@ -19,10 +19,11 @@ use crate::blocks::shared::{Shared, guarded};
 use crate::blocks::work::{Run, Work};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stake;
-use crate::value::{Inserted, Rejection};
+use crate::sync::Ordering;
+use crate::value::Inserted;
 
-/// Larger blocks may be written to their segment by who keeps them: the readers do not wait for that.
-const KEPT_FIRST_BYTES: usize = 1 << 20;
+/// Larger blocks are written to their segment by who keeps them, perhaps: the readers do not wait for that.
+const KEPT_FIRST_BYTES: u64 = 1 << 20;
 
 /// What a read of the origin came to.
 enum Asked {
@@ -59,11 +60,62 @@ impl Shared {
             bytes: bytes.into(),
             asked,
         };
+        let first = run.first;
         let patient = run.options.priority != Priority::Foreground;
-        let blocks = run.claims.into_iter().zip(stakes);
-        for (number, (claim, stake)) in (run.first..).zip(blocks) {
-            let landing = fetched.landing(run.first, number);
-            self.finish(claim, &stake, landing, patient);
+        let at_last = patient || 1 << cut.bits > KEPT_FIRST_BYTES;
+        let blocks = (first..).zip(run.claims.into_iter().zip(stakes));
+        let late: Vec<_> = blocks
+            .filter_map(|(number, (claim, stake))| {
+                self.land(claim, stake, fetched.landing(first, number), at_last)
+            })
+            .collect();
+        self.keep_late(late);
+    }
+
+    /// The readers have it; and the block is kept before, unless that may take long, or there is no room at once.
+    fn land<'s>(
+        self: &Arc<Self>,
+        claim: Claim<Bytes>,
+        stake: Stake<'s>,
+        landing: Landing<Bytes>,
+        at_last: bool,
+    ) -> Option<Late<'s>> {
+        let block = match &landing {
+            Landing::Good(block) if claim.flight.is_to_be_kept() => block.clone(),
+            _ => {
+                claim.flight.land(landing);
+                claim.end(false);
+                return None;
+            }
+        };
+        let kept = !at_last && self.keep(&claim, &stake, &block, true);
+        claim.flight.land(landing);
+        if kept {
+            claim.end(true);
+            return None;
+        }
+        Some(Late {
+            claim,
+            stake,
+            block,
+        })
+    }
+
+    /// Nobody waits for these any more. They wait for room in turn, on all threads but one, which is left to the readers.
+    fn keep_late(self: &Arc<Self>, late: Vec<Late<'_>>) {
+        if late.is_empty() {
+            return;
+        }
+        let patience = self.patience();
+        for Late {
+            claim,
+            stake,
+            block,
+        } in late
+        {
+            let kept = self.keep(&claim, &stake, &block, !patience.may_wait);
+            self.counters.failed_fills.add(u64::from(!kept));
+            claim.end(kept);
         }
     }
 
@@ -105,30 +157,6 @@ impl Shared {
         Asked::Failed(Error::new(ErrorKind::Origin, message).with_source(failed))
     }
 
-    /// The block is kept, and its readers have it: in this order, unless keeping it may take long.
-    fn finish(
-        self: &Arc<Self>,
-        claim: Claim<Bytes>,
-        stake: &Stake<'_>,
-        landing: Landing<Bytes>,
-        patient: bool,
-    ) {
-        let Landing::Good(block) = &landing else {
-            claim.flight.land(landing);
-            return claim.end(false);
-        };
-        let block = block.clone();
-        if patient || block.len() > KEPT_FIRST_BYTES {
-            claim.flight.land(landing);
-            let kept = self.keep(&claim, stake, &block, !patient);
-            claim.end(kept);
-        } else {
-            let kept = self.keep(&claim, stake, &block, true);
-            claim.flight.land(landing);
-            claim.end(kept);
-        }
-    }
-
     /// `at_once`: without waiting for room.
     fn keep(
         self: &Arc<Self>,
@@ -137,9 +165,6 @@ impl Shared {
         block: &Bytes,
         at_once: bool,
     ) -> bool {
-        if !claim.flight.is_to_be_kept() {
-            return false;
-        }
         let began_ns = self.now_ns();
         let kept = if perennial_failpoints::planted!("block-kept-whatever-happened") {
             self.cache.insert(&claim.key, block)
@@ -148,31 +173,31 @@ impl Shared {
         };
         let took_ns = self.now_ns().saturating_sub(began_ns);
         self.times.disk_write.add(took_ns);
-        let why = match kept {
+        match kept {
             Ok(Inserted::Stored) => {
                 self.counters.filled_blocks.add(1);
                 self.flush_if_due();
                 return true;
             }
-            Ok(Inserted::Rejected(why)) => {
-                let superseded = why == Rejection::Superseded;
-                self.counters.superseded_fills.add(u64::from(superseded));
-                format!("{why:?}")
-            }
-            Err(error) => error.to_string(),
-        };
-        self.counters.failed_fills.add(1);
-        tracing::debug!(why, "a block is not kept");
+            Ok(Inserted::Rejected(why)) => tracing::debug!(?why, "a block is not kept"),
+            Err(error) => tracing::debug!(%error, "a block is not kept"),
+        }
         false
     }
 
     fn flush_if_due(self: &Arc<Self>) {
-        let filled = self.counters.filled_blocks.get();
-        let due = |every: &u64| filled.is_multiple_of(*every);
-        if self.plan.flush_every.as_ref().is_some_and(due) {
+        let unflushed = self.unflushed.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.plan.flush_every == Some(unflushed) {
             self.do_some_time(Work::Flush);
         }
     }
+}
+
+/// A block that its readers have and the cache has not.
+struct Late<'s> {
+    claim: Claim<Bytes>,
+    stake: Stake<'s>,
+    block: Bytes,
 }
 
 /// The bytes of a run, cut into blocks.

@@ -16,6 +16,8 @@ mod request;
 mod runs;
 mod scan;
 mod shared;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
 mod stale;
 mod stats;
 mod wait;
@@ -124,7 +126,8 @@ impl BlockCache {
         buf: &mut [u8],
         options: &ReadOptions,
     ) -> Result<Head> {
-        self.shared.read(object, offset, buf, options)
+        let head = self.shared.head(object, options)?;
+        self.shared.read(object, head, offset, buf, options)
     }
 
     /// Like [`read_at`](Self::read_at), of exactly the version of `head`, which [`head`](Self::head) gave or which is known from elsewhere: for
@@ -156,15 +159,17 @@ impl BlockCache {
     /// As [`read_at`](Self::read_at), and [`ErrorKind::Invalid`] for a range that ends before it begins.
     pub fn read(&self, object: &str, range: Range<u64>, options: &ReadOptions) -> Result<Vec<u8>> {
         // Before memory is asked for: the range may be nonsense.
-        let len = self.shared.head(object, options)?.len;
-        if range.start > range.end || range.end > len {
-            let (start, end) = (range.start, range.end);
+        let head = self.shared.head(object, options)?;
+        if range.start > range.end || range.end > head.len {
+            let Range { start, end } = range;
             return Err(Error::invalid(format!(
-                "bytes {start} to {end} of {object}, which has {len}"
+                "bytes {start} to {end} of {object}, which has {}",
+                head.len
             )));
         }
         let mut buf = vec![0; to_usize(range.end - range.start)];
-        self.read_at(object, range.start, &mut buf, options)?;
+        self.shared
+            .read(object, head, range.start, &mut buf, options)?;
         Ok(buf)
     }
 

@@ -47,7 +47,8 @@ impl BlockOptions {
         self
     }
 
-    /// Threads that read from the origin, and so how many of its reads go on at a time; a stopped `BlockCache` waits for those.
+    /// Threads that read from the origin, and so how many of its reads go on at a time; a `BlockCache` that is dropped waits for
+    /// those. One of them is left to reads of the foreground; a single one may be busy with other things when they come.
     /// Without any the reader itself does it all, one after the other, in an order that depends on nothing but the calls;
     /// then there is no readahead, and a read is cancelled between two reads of the origin only. Default: 8. Range: 0 to 1024.
     pub fn fetch_threads(mut self, threads: usize) -> Self {

@@ -67,6 +67,10 @@ impl Queue {
         }
     }
 
+    pub(super) fn low_threads(&self) -> usize {
+        self.low_threads
+    }
+
     pub(super) fn push(&self, work: Work, priority: Priority, now_ns: u64) -> Arc<Job> {
         let job = Arc::new(Job {
             work: Mutex::new(Some(work)),

@@ -58,16 +58,16 @@ impl Piece {
 }
 
 impl Shared {
-    /// Bytes of the version that the options ask for.
+    /// Bytes of the version of `head`, or of a newer one where it has changed since.
     pub(super) fn read(
         self: &Arc<Self>,
         object: &str,
+        mut head: Head,
         offset: u64,
         buf: &mut [u8],
         options: &ReadOptions,
     ) -> Result<Head> {
         let began_ns = self.now_ns();
-        let mut head = self.head(object, options)?;
         for _ in 0..TRIES {
             match self.read_version(object, &head, offset, buf, options) {
                 Ok(()) => {

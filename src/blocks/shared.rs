@@ -16,6 +16,7 @@ use crate::blocks::stats::{AllTimes, BlockStats, Counters};
 use crate::blocks::work::Work;
 use crate::cache::Cache;
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Every key has it.
 const IDENTITY_BYTES: usize = 16 << 10;
@@ -30,6 +31,10 @@ pub(super) struct Shared {
     pub(super) queue: Queue,
     pub(super) counters: Counters,
     pub(super) times: AllTimes,
+    /// Threads that wait for the cache's writing, or would like to.
+    patient: AtomicUsize,
+    /// Blocks kept since the last flush began.
+    pub(super) unflushed: AtomicU64,
 }
 
 impl std::fmt::Debug for Shared {
@@ -59,6 +64,8 @@ impl Shared {
             plan,
             counters: Counters::default(),
             times: AllTimes::default(),
+            patient: AtomicUsize::new(0),
+            unflushed: AtomicU64::new(0),
         })
     }
 
@@ -97,7 +104,23 @@ impl Shared {
         }
     }
 
+    /// For who is about to wait for the cache's writing.
+    pub(super) fn patience(&self) -> Patience<'_> {
+        let before = self.patient.fetch_add(1, Ordering::Relaxed);
+        Patience {
+            shared: self,
+            may_wait: before < self.queue.low_threads(),
+        }
+    }
+
     pub(super) fn flush(&self) {
+        let patience = self.patience();
+        if !patience.may_wait {
+            // The next block asks again.
+            let again = self.plan.flush_every.map_or(0, |every| every - 1);
+            return self.unflushed.store(again, Ordering::Relaxed);
+        }
+        self.unflushed.store(0, Ordering::Relaxed);
         if let Err(error) = self.cache.flush() {
             tracing::debug!(%error, "a flush for the block cache failed");
             self.counters.cache_failures.add(1);
@@ -118,6 +141,18 @@ impl Shared {
             disk_write: self.times.disk_write.told(),
             ..self.counters.snapshot()
         }
+    }
+}
+
+/// Of the threads one never waits for the cache's writing: it is left to the readers.
+pub(super) struct Patience<'a> {
+    shared: &'a Shared,
+    pub(super) may_wait: bool,
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.shared.patient.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -33,7 +33,8 @@ impl Shared {
     pub(super) fn drop_stale(self: &Arc<Self>, stale: &Stale) {
         let Stale { object, head } = stale;
         let now = self.heads.of(object).fresh(Revalidate::Never, 0);
-        if now.as_ref() == Some(head) {
+        let patience = self.patience();
+        if now.as_ref() == Some(head) || !patience.may_wait {
             return;
         }
         let removed = self.keys(object, head).and_then(|mut keys| {

@@ -84,8 +84,6 @@ block_counters! {
     filled_blocks,
     /// Blocks fetched that were to be kept and were not: no room at once, or the cache failed.
     failed_fills,
-    /// Of these, blocks of an object that was invalidated meanwhile, or of a cache that was cleared.
-    superseded_fills,
     /// Looks into the cache that failed; the origin was asked instead.
     cache_failures,
     /// Blocks of the cache that had not the length they should; they were fetched again.

@@ -1,5 +1,6 @@
 //! What threads do: the kinds of work, and the threads.
 
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,6 +13,11 @@ use crate::blocks::request::ReadOptions;
 use crate::blocks::shared::Shared;
 use crate::error::{Error, Result};
 use crate::sync::JoinHandle;
+
+thread_local! {
+    /// Where the `Shared` lies that this thread works for.
+    static SERVES: Cell<usize> = const { Cell::new(0) };
+}
 
 /// Work for a thread.
 #[derive(Debug)]
@@ -70,6 +76,10 @@ impl Shared {
     }
 
     fn serve(self: &Arc<Self>) {
+        // shuttle's threads are all one of the system's.
+        if !cfg!(shuttle) {
+            SERVES.set(Arc::as_ptr(self).addr());
+        }
         while let Some(next) = self.queue.next() {
             let waited_ns = self.now_ns().saturating_sub(next.queued_ns);
             self.times.queue_wait.add(waited_ns);
@@ -110,8 +120,10 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.queue.stop();
-        // From within a closure that fills an entry they might wait for that entry: they end by themselves then.
-        if perennial_wal::may_wait().is_err() {
+        // From within a closure that fills an entry they might wait for that entry, and one of them, in whose call of the
+        // origin this is dropped, cannot wait for itself: they end by themselves then.
+        let is_one_of_them = SERVES.get() == Arc::as_ptr(&self.shared).addr();
+        if is_one_of_them || perennial_wal::may_wait().is_err() {
             return;
         }
         for thread in self.running.drain(..) {
