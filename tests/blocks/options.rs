@@ -71,37 +71,40 @@ fn blocks_of_four_mebibytes() {
     assert_eq!(blocks.stats().origin_reads, 3);
 }
 
+/// Syncs of a hundred reads of a block each.
+fn syncs(options: BlockOptions) -> u64 {
+    let fs = FaultFs::new(Arc::new(SimFs::new(1)), Plan::none());
+    let cache_options = Options::new().capacity_bytes(64 << 20).background(false);
+    let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", cache_options).unwrap();
+    let blocks = BlockCache::new(cache, Source::new(100 * BLOCK), options).unwrap();
+    let syncs = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&syncs);
+    fs.set_plan(Plan::new(move |call| {
+        counted.fetch_add(
+            u64::from(call.kind == CallKind::SyncData),
+            Ordering::Relaxed,
+        );
+        Action::Pass
+    }));
+    for n in 0..100 {
+        blocks
+            .read("object", n * BLOCK..n * BLOCK + 1, &ReadOptions::new())
+            .unwrap();
+    }
+    syncs.load(Ordering::Relaxed)
+}
+
 #[test]
 fn a_flush_comes_every_so_many_blocks() {
-    for (every, most) in [(None, 0), (Some(10), 12)] {
-        let fs = FaultFs::new(Arc::new(SimFs::new(1)), Plan::none());
-        let cache_options = Options::new().capacity_bytes(8 << 20).background(false);
-        let cache = Cache::open_with(Arc::new(fs.clone()), "/cache", cache_options).unwrap();
-        let mut options = small_blocks().fetch_threads(0);
-        if let Some(every) = every {
-            options = options.flush_every_blocks(every);
-        }
-        let blocks = BlockCache::new(cache, Source::new(100 * BLOCK), options).unwrap();
-        let syncs = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&syncs);
-        fs.set_plan(Plan::new(move |call| {
-            counted.fetch_add(
-                u64::from(call.kind == CallKind::SyncData),
-                Ordering::Relaxed,
-            );
-            Action::Pass
-        }));
-        for n in 0..100 {
-            blocks
-                .read("object", n * BLOCK..n * BLOCK + 1, &ReadOptions::new())
-                .unwrap();
-        }
-        let syncs = syncs.load(Ordering::Relaxed);
-        assert!(
-            syncs <= most && (every.is_none() || syncs >= 10),
-            "{syncs} syncs"
-        );
-    }
+    let options = || small_blocks().fetch_threads(0);
+    let own = syncs(options());
+    let more = syncs(options().flush_every_blocks(10));
+    assert!(
+        (own + 8..=own + 12).contains(&more),
+        "{more} syncs, {own} without"
+    );
+    let each = syncs(options().flush_every_blocks(1));
+    assert!(each >= own + 90, "{each} syncs, {own} without");
 }
 
 /// More objects than are remembered: they are asked for again, and their blocks serve.

@@ -15,10 +15,12 @@ use super::origin::Objects;
 use super::{BLOCK, face, options};
 
 type Outcome = Result<(), String>;
+type Story = fn() -> Outcome;
+type Meddle = Box<dyn Fn(&Objects, &mut [u8]) + Send + Sync>;
 
 /// All of them.
 pub(crate) fn all() -> Outcome {
-    let stories: [(&str, fn() -> Outcome); 7] = [
+    let stories: [(&str, Story); 7] = [
         ("an old version", a_replaced_version_is_not_served),
         ("two origins", two_origins_are_two),
         ("places", every_place_has_its_bytes),
@@ -96,7 +98,7 @@ fn every_place_has_its_bytes() -> Outcome {
 struct Meddling {
     objects: Objects,
     at_most: Mutex<usize>,
-    meddle: OnceLock<Box<dyn Fn(&Objects, &mut [u8]) + Send + Sync>>,
+    meddle: OnceLock<Meddle>,
 }
 
 impl Meddling {

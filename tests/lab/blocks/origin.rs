@@ -66,7 +66,7 @@ fn byte(identity: &str, object: &str, version: u64, at: u64) -> u8 {
     let seed = names.fold(version, |seed, byte| {
         (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    let word = (seed ^ at / 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = (seed ^ (at / 4)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     word.to_le_bytes()[usize::try_from(4 + at % 4).expect("below eight")]
 }
 
