@@ -85,7 +85,9 @@ fn shuttle_a_block_is_fetched_once_however_many_read() {
                     );
                 })
             });
-            readers.map(|reader| reader.join().expect("no panic"));
+            for reader in readers {
+                reader.join().expect("no panic");
+            }
             assert_eq!(store.reads.load(Ordering::SeqCst), 2);
             assert_eq!(blocks.stats().failed_fills, 0);
         });

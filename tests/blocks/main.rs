@@ -1,10 +1,6 @@
 //! Objects of slow, failing, changing origins, read through a cache in blocks. One file per promise of `docs/blocks.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(
-    clippy::disallowed_methods,
-    reason = "real threads and real time are what is tested"
-)]
 
 mod errors;
 mod flights;

@@ -101,7 +101,11 @@ fn tail_block_short() {
         read(&blocks, end - 50, 50),
         source.bytes("object", 1, end - 50..end)
     );
-    assert_eq!(source.ranges(), [3 * BLOCK..end], "no more than there is");
+    assert_eq!(
+        source.ranges(),
+        vec![block(3).start..end],
+        "no more than there is"
+    );
     assert_eq!(read(&blocks, 0, end), source.bytes("object", 1, 0..end));
     assert_eq!(read(&blocks, end - 1, 1).len(), 1);
     assert_eq!((source.given_again(), blocks.stats().bad_blocks), (0, 0));
@@ -124,7 +128,8 @@ fn a_read_past_the_end_is_invalid() {
         let read = blocks.read_at("object", offset, &mut buf, &ReadOptions::new());
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Invalid);
     }
-    for range in [5..10_001, 7..6] {
+    for (start, end) in [(5, 10_001), (7, 6)] {
+        let range = start..end;
         let read = blocks.read("object", range, &ReadOptions::new());
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Invalid);
     }

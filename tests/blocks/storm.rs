@@ -203,8 +203,8 @@ fn watch(done: &AtomicBool, progress: &AtomicU64) {
 fn quietly(body: impl FnOnce()) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let message = panic.payload_as_str().unwrap_or_default();
-        if !message.contains("meant so") {
+        let message = panic.payload().downcast_ref::<&str>().copied();
+        if !message.is_some_and(|message| message.contains("meant so")) {
             hook(panic);
         }
     }));

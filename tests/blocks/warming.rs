@@ -97,8 +97,8 @@ fn ranges_that_are_none() {
     let blocks = over(&source);
     let ensure = |range| blocks.ensure_cached("object", range, &ReadOptions::new(), go_on);
     assert!(ensure(5..5).unwrap().is_complete());
-    for range in [0..1001, 6..5] {
-        assert_eq!(ensure(range).unwrap_err().kind(), ErrorKind::Invalid);
+    for (start, end) in [(0, 1001), (6, 5)] {
+        assert_eq!(ensure(start..end).unwrap_err().kind(), ErrorKind::Invalid);
     }
     source.faults.lock().unwrap().fails = 1;
     assert_eq!(ensure(0..10).unwrap_err().kind(), ErrorKind::Origin);

@@ -180,7 +180,7 @@ fn driver(capacity_bytes: u64) -> ByInvalidating {
 /// In the middle of a put nothing is there, so that absence is allowed where all fits, too.
 #[test]
 fn blocks_that_fit() {
-    let cases = scripts(12 * effort(), 16);
+    let cases = scripts(8 * effort(), 14);
     let title = format!("blocks, {}", seeds(&cases));
     run_all(
         &title,
@@ -192,7 +192,7 @@ fn blocks_that_fit() {
 
 #[test]
 fn blocks_that_are_evicted() {
-    let cases = scripts(8 * effort(), 40);
+    let cases = scripts(4 * effort(), 36);
     let title = format!("blocks, evicting, {}", seeds(&cases));
     run_all(
         &title,
