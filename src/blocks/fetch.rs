@@ -83,13 +83,13 @@ impl Shared {
         let block = match &landing {
             Landing::Good(block) if claim.flight.is_to_be_kept() => block.clone(),
             _ => {
-                claim.flight.land(landing);
+                claim.land(landing);
                 claim.end(false);
                 return None;
             }
         };
         let kept = !at_last && self.keep(&claim, &stake, &block, true);
-        claim.flight.land(landing);
+        claim.land(landing);
         if kept {
             claim.end(true);
             return None;

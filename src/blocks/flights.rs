@@ -101,7 +101,7 @@ impl<T: Clone> Flight<T> {
     }
 
     /// The first landing counts.
-    pub(super) fn land(&self, landing: Landing<T>) {
+    fn land(&self, landing: Landing<T>) {
         let mut state = self.state.lock();
         if state.landed.is_none() {
             state.landed = Some(landing);
@@ -225,6 +225,15 @@ impl<T: Clone> Claim<T> {
         self.registry.landings.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// All who wait have it. What is no block is for those alone who wait by now, so nobody joins any more: who did would
+    /// be told of a failure from before he came, or look for somebody who flies where nobody does.
+    pub(super) fn land(&self, landing: Landing<T>) {
+        if !matches!(landing, Landing::Good(_)) {
+            self.leave(&mut self.registry.flights.lock());
+        }
+        self.flight.land(landing);
+    }
+
     /// It is in the cache, or will not be.
     pub(super) fn end(mut self, kept: bool) {
         self.end_now(kept);
@@ -240,7 +249,7 @@ impl<T: Clone> Claim<T> {
 impl<T: Clone> Drop for Claim<T> {
     fn drop(&mut self) {
         if !self.over && !perennial_failpoints::planted!("flight-leaked") {
-            self.flight.land(Landing::Lost);
+            self.land(Landing::Lost);
             self.end_now(false);
         }
     }

@@ -215,7 +215,7 @@ impl Shared {
                 Landing::Failed(Error::new(ErrorKind::Origin, message).with_source(why))
             }
         };
-        claim.flight.land(landing);
+        claim.land(landing);
         claim.end(false);
     }
 

@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Begins the key of every block.
 const MAGIC: [u8; 4] = *b"\0bk\x01";
-/// What follows the version: length of the object, size of a block, number.
-const END_BYTES: usize = 8 + 1 + 8;
+/// What follows identity and object at least: the length of the version, that of the object, size of a block, number.
+const END_BYTES: usize = 2 + 8 + 1 + 8;
 
 /// How an object is cut into blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,11 +49,11 @@ impl Cut {
 pub(super) fn of_object(identity: &str, object: &str) -> Result<Vec<u8>> {
     let mut key = Vec::with_capacity(64 + identity.len() + object.len());
     key.extend(MAGIC);
-    // In the cache's own planted bugs a part of the key is left out.
+    // A planted bug leaves a part of the key out.
     if !perennial_failpoints::planted!("blocks-without-identity") {
-        put(&mut key, identity.as_bytes())?;
+        put(&mut key, identity.as_bytes(), ErrorKind::Invalid)?;
     }
-    put(&mut key, object.as_bytes())?;
+    put(&mut key, object.as_bytes(), ErrorKind::Invalid)?;
     Ok(key)
 }
 
@@ -61,25 +61,22 @@ pub(super) fn of_object(identity: &str, object: &str) -> Result<Vec<u8>> {
 pub(super) fn of_version(identity: &str, object: &str, head: &Head) -> Result<Vec<u8>> {
     let mut key = of_object(identity, object)?;
     if !perennial_failpoints::planted!("blocks-without-version") {
-        let version = head.version.as_bytes();
-        if key.len() + 2 + version.len() + END_BYTES > MAX_KEY_BYTES {
-            let message = format!("a version of {} bytes is too long for a key", version.len());
-            return Err(Error::new(ErrorKind::Origin, message));
-        }
-        put(&mut key, version)?;
+        put(&mut key, head.version.as_bytes(), ErrorKind::Origin)?;
         key.extend(head.len.to_le_bytes());
     }
     Ok(key)
 }
 
-fn put(key: &mut Vec<u8>, part: &[u8]) -> Result<()> {
+/// One more part, if there is room for it and for what always follows.
+fn put(key: &mut Vec<u8>, part: &[u8], otherwise: ErrorKind) -> Result<()> {
+    let room = (MAX_KEY_BYTES - END_BYTES).saturating_sub(key.len() + 2);
     let len = u16::try_from(part.len()).ok();
-    let fits = key.len() + 2 + part.len() + END_BYTES <= MAX_KEY_BYTES;
-    let Some(len) = len.filter(|_| fits) else {
-        return Err(Error::invalid(format!(
-            "a name of {} bytes is too long for a key, which has at most {MAX_KEY_BYTES}",
+    let Some(len) = len.filter(|_| part.len() <= room) else {
+        let message = format!(
+            "{} bytes of a name or version do not fit in a key, which has room for {room}",
             part.len()
-        )));
+        );
+        return Err(Error::new(otherwise, message));
     };
     key.extend(len.to_le_bytes());
     key.extend(part);
@@ -169,10 +166,12 @@ mod tests {
         let kind = |made: Result<Vec<u8>>| made.map_err(|error| error.kind()).err();
         assert_eq!(kind(of_object("id", &long)), Some(ErrorKind::Invalid));
         let odd = head(&long, 1);
-        assert_eq!(kind(of_version("i", "o", &odd)), Some(ErrorKind::Origin));
-        let longest = "x".repeat(MAX_KEY_BYTES - 4 - 2 - 2 - 1 - 2 - END_BYTES);
+        let made = of_version("i", "o", &odd);
+        assert_eq!(kind(made), Some(ErrorKind::Origin));
+        // Its own length, the identity's with it, and the first four bytes.
+        let longest = "x".repeat(MAX_KEY_BYTES - END_BYTES - 2 - 3 - 4);
         let mut keys = Keys::new("i", &longest, &head("", 1), 12).expect("it just fits");
-        assert_eq!(keys.of(0).len(), MAX_KEY_BYTES - 1);
+        assert_eq!(keys.of(0).len(), MAX_KEY_BYTES);
     }
 
     #[test]

@@ -216,7 +216,7 @@ impl BlockCache {
         self.shared.stats()
     }
 
-    /// How much of an object is there. It looks for each of its blocks.
+    /// How much of an object is there. It looks for each of its blocks, or goes through all keys of the cache.
     ///
     /// # Errors
     /// As [`head`](Self::head), where the version is not known.

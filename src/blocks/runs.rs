@@ -64,7 +64,7 @@ impl Shared {
         let Some(block) = self.cached(keys, number, &whole) else {
             return Some(claim);
         };
-        claim.flight.land(Landing::Good(block));
+        claim.land(Landing::Good(block));
         claim.end(true);
         None
     }

@@ -9,7 +9,7 @@ use crate::blocks::stats::ObjectStats;
 use crate::blocks::work::Stale;
 use crate::error::Result;
 
-/// A look for one block costs about as much as going past so many entries of a cache in a remove by prefix.
+/// A look for one block costs about as much as going past so many entries of a cache.
 const ENTRIES_PER_LOOK: u64 = 4;
 /// So many looks are always cheap.
 const LOOKS_MIN: u64 = 1024;
@@ -38,8 +38,7 @@ impl Shared {
             return;
         }
         let removed = self.keys(object, head).and_then(|mut keys| {
-            let entries = self.cache.stats().entries;
-            if keys.cut.blocks() <= LOOKS_MIN + ENTRIES_PER_LOOK * entries {
+            if self.looks_are_cheap(&keys) {
                 self.remove_each(&mut keys)
             } else {
                 let prefix = of_version(&self.identity, object, head)?;
@@ -53,6 +52,12 @@ impl Shared {
                 tracing::debug!(%error, "blocks of a replaced version stay until they are evicted");
             }
         }
+    }
+
+    /// A look for each block, or one through all keys of the cache.
+    fn looks_are_cheap(&self, keys: &Keys) -> bool {
+        let entries = self.cache.stats().entries;
+        keys.cut.blocks() <= LOOKS_MIN + ENTRIES_PER_LOOK * entries
     }
 
     fn remove_each(&self, keys: &mut Keys) -> Result<u64> {
@@ -70,10 +75,15 @@ impl Shared {
         let head = self.head(object, &ReadOptions::new())?;
         let mut keys = self.keys(object, &head)?;
         let total_blocks = keys.cut.blocks();
-        let mut cached_blocks = 0;
-        for number in 0..total_blocks {
-            cached_blocks += u64::from(self.has(&mut keys, number));
-        }
+        let cached_blocks = if self.looks_are_cheap(&keys) {
+            let there = |number: &u64| self.has(&mut keys, *number);
+            (0..total_blocks).filter(there).count()
+        } else {
+            let key = keys.of(0);
+            let prefix = &key[..key.len() - 8];
+            let ours = |key: &Box<[u8]>| key.starts_with(prefix);
+            self.cache.keys().flatten().filter(ours).count()
+        } as u64;
         let known = self.heads.of(object);
         Ok(ObjectStats {
             head,

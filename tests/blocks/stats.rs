@@ -63,6 +63,26 @@ fn an_object_says_how_much_of_it_is_there() {
     assert_eq!(stats.head.len, 10 * BLOCK + 1);
 }
 
+/// More blocks than there is any sense in looking for.
+#[test]
+fn an_object_without_end_says_how_much_of_it_is_there() {
+    let source = Arc::new(Source::new(1 << 60));
+    let blocks = over(&source);
+    for object in ["object", "other"] {
+        for at in [0, 1 << 40, (1 << 60) - 5] {
+            let read = blocks.read(object, at..at + 5, &ReadOptions::new());
+            assert_eq!(read.unwrap(), source.bytes(object, 1, at..at + 5));
+        }
+    }
+    let stats = blocks.stats_of("object").unwrap();
+    assert_eq!((stats.total_blocks, stats.cached_blocks), (1 << 48, 3));
+    source.change("object");
+    let always = ReadOptions::new().revalidate(perennial::blocks::Revalidate::Always);
+    blocks.head("object", &always).unwrap();
+    crate::source::until(|| blocks.stats().stale_blocks_removed == 3);
+    assert_eq!(blocks.cache().stats().entries, 3);
+}
+
 /// The next life of the cache serves what this one kept.
 #[test]
 fn what_was_kept_serves_after_a_reopen() {
