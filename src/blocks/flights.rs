@@ -36,7 +36,7 @@ struct State<T> {
     landed: Option<Landing<T>>,
     /// True: it was kept.
     over: Option<bool>,
-    /// The origin was asked, or is about to be.
+    /// The origin was asked, or is about to be, or may not have to be.
     begun: bool,
     waiters: Vec<Arc<Parker>>,
     /// Whether anybody wants it kept.
@@ -56,11 +56,11 @@ pub(super) struct Ticket<'a> {
 }
 
 impl<T: Clone> Flight<T> {
-    fn new(ticket: Ticket<'_>) -> Self {
+    fn new(ticket: Ticket<'_>, begun: bool) -> Self {
         let state = State {
             landed: None,
             over: None,
-            begun: false,
+            begun,
             waiters: ticket.parker.map(Arc::clone).into_iter().collect(),
             populate: ticket.populate,
             wanted: ticket.priority,
@@ -154,8 +154,8 @@ impl<T: Clone> Registry<T> {
     }
 
     /// Joins the flight of each key, or begins it: then there is a claim. All under one lock, so that neighbours which
-    /// nobody fetches become one run. `tell` hears of jobs that have become urgent. With `young` a flight that has begun is
-    /// left to those who wait for it, and a new one takes its place.
+    /// nobody fetches become one run. `tell` hears of jobs that have become urgent. With `young` a flight that has begun, or
+    /// was not begun so, is left to those who wait for it, and a new one takes its place.
     pub(super) fn board(
         self: &Arc<Self>,
         keys: impl Iterator<Item = Box<[u8]>>,
@@ -171,7 +171,7 @@ impl<T: Clone> Registry<T> {
                 flight.join(ticket).into_iter().for_each(&mut tell);
                 return (Arc::clone(flight), None);
             }
-            let flight = Arc::new(Flight::new(ticket));
+            let flight = Arc::new(Flight::new(ticket, !young));
             flights.insert(key.clone(), Arc::clone(&flight));
             let claim = Claim {
                 registry: Arc::clone(self),

@@ -178,7 +178,16 @@ impl Shared {
         urgent.iter().for_each(|job| self.queue.promote(job));
         let (flight, claim) = boarded.into_iter().next()?;
         let boarded = Boarded::new(Arc::clone(&flight), parker);
-        if let Some(claim) = claim {
+        // Another's question may have been answered between the look and the boarding. Nobody has joined since who must not be
+        // given an answer as old as that.
+        let answered = claim.as_ref().and_then(|_| {
+            self.heads
+                .of(object)
+                .fresh(options.revalidate, self.now_ns())
+        });
+        if let (Some(claim), Some(head)) = (&claim, &answered) {
+            claim.land(Landing::Good(head.clone()));
+        } else if let Some(claim) = claim {
             let asking = Asking {
                 object: object.into(),
                 claim,

@@ -81,8 +81,8 @@ impl Shared {
         } else {
             let key = keys.of(0);
             let prefix = &key[..key.len() - 8];
-            let ours = |key: &Box<[u8]>| key.starts_with(prefix);
-            self.cache.keys().flatten().filter(ours).count()
+            let keys = self.cache.keys().flatten();
+            keys.filter(|key| key.starts_with(prefix)).count()
         } as u64;
         let known = self.heads.of(object);
         Ok(ObjectStats {

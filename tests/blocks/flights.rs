@@ -9,7 +9,7 @@ use perennial::ErrorKind;
 use perennial::blocks::{BlockCache, Cancel, Origin, Priority, ReadOptions};
 
 use crate::source::{Faults, Source, until};
-use crate::{BLOCK, inline, over, roomy, small_blocks};
+use crate::{BLOCK, inline, over, roomy, settled, small_blocks};
 
 fn kind(read: perennial::Result<Vec<u8>>) -> Option<ErrorKind> {
     read.err().map(|error| error.kind())
@@ -30,12 +30,12 @@ fn many_readers_one_fetch() {
             });
         }
         source.until_waiting(1);
-        until(|| blocks.stats().block_misses == 16 * 16);
+        until(|| blocks.stats().joined == 16 * 16 - 31);
         source.open_gate();
     });
     assert_eq!(source.given_again(), 0);
-    let stats = blocks.stats();
-    assert_eq!((stats.filled_blocks, stats.in_flight), (31, 0));
+    let stats = settled(&blocks);
+    assert_eq!(stats.filled_blocks, 31);
     assert_eq!(stats.joined, 16 * 16 - 31);
 }
 
@@ -59,8 +59,7 @@ fn cancel_leader() {
         let read = follower.join().unwrap().unwrap();
         assert_eq!(read, source.bytes("object", 1, 5..10));
     });
-    assert_eq!((source.reads(), blocks.stats().in_flight), (1, 0));
-    assert_eq!(blocks.stats().cancelled, 1);
+    assert_eq!((source.reads(), settled(&blocks).cancelled), (1, 1));
 }
 
 /// What is left in the queue when everybody has gone is not fetched, and in nobody's way.
@@ -83,7 +82,7 @@ fn what_nobody_waits_for_is_not_begun() {
         source.open_gate();
         busy.join().unwrap().unwrap();
     });
-    until(|| blocks.stats().in_flight == 0);
+    settled(&blocks);
     assert_eq!((source.reads(), blocks.stats().unwanted_fetches), (1, 1));
     let read = blocks.read("object", BLOCK..BLOCK + 9, &ReadOptions::new());
     assert_eq!(read.unwrap(), source.bytes("object", 1, BLOCK..BLOCK + 9));
@@ -101,8 +100,7 @@ fn leader_panics() {
         assert_eq!(kind(read()), Some(ErrorKind::Origin));
         *source.faults.lock().unwrap() = Faults::default();
         assert_eq!(read().unwrap(), source.bytes("object", 1, 0..2 * BLOCK));
-        let stats = blocks.stats();
-        assert_eq!((stats.origin_failures, stats.in_flight), (1, 0));
+        assert_eq!(settled(&blocks).origin_failures, 1);
     }
 }
 
@@ -125,7 +123,7 @@ fn leader_errors_once() {
                 failed.fetch_add(1, Ordering::Relaxed);
             });
         }
-        until(|| blocks.stats().block_misses == 8);
+        until(|| blocks.stats().joined == 7);
         source.until_waiting(1);
         source.open_gate();
     });

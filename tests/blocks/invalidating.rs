@@ -6,7 +6,7 @@ use std::thread;
 use perennial::blocks::{BlockCache, ReadOptions};
 
 use crate::source::{Source, until};
-use crate::{BLOCK, inline, over, roomy, small_blocks};
+use crate::{BLOCK, inline, over, roomy, settled, small_blocks};
 
 #[test]
 fn an_invalidated_object_is_fetched_again() {
@@ -76,8 +76,8 @@ fn what_is_under_way_is_not_kept() {
         assert_eq!(early.join().unwrap(), late.join().unwrap());
     });
     // It is tried, and found to be too late, when its reader has gone.
-    until(|| blocks.stats().failed_fills == 1 && blocks.stats().in_flight == 0);
-    let stats = blocks.stats();
+    until(|| blocks.stats().failed_fills == 1);
+    let stats = settled(&blocks);
     assert_eq!((stats.joined, stats.origin_reads), (0, 2));
     assert_eq!(stats.filled_blocks, 1);
 }
@@ -98,7 +98,7 @@ fn a_clear_of_the_cache_below_counts_for_what_is_under_way() {
         blocks.cache().clear().unwrap();
         source.open_gate();
     });
-    until(|| blocks.stats().in_flight == 0);
+    settled(&blocks);
     assert_eq!(blocks.cache().stats().entries, 0);
     assert_eq!(blocks.stats().failed_fills, 1);
 }

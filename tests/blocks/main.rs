@@ -17,11 +17,11 @@ mod warming;
 
 use std::sync::Arc;
 
-use perennial::blocks::{BlockCache, BlockOptions};
+use perennial::blocks::{BlockCache, BlockOptions, BlockStats};
 use perennial::{Cache, Options};
 use perennial_failpoints::SimFs;
 
-use source::Source;
+use source::{Source, until};
 
 pub(crate) const KIB: u64 = 1 << 10;
 /// The block size of most tests.
@@ -48,4 +48,10 @@ pub(crate) fn over(source: &Arc<Source>) -> BlockCache {
 /// The same without threads.
 pub(crate) fn inline(source: &Arc<Source>) -> BlockCache {
     BlockCache::new(roomy(), Arc::clone(source), small_blocks().fetch_threads(0)).unwrap()
+}
+
+/// What is counted once nothing is under way: flights are over a moment after their readers have returned.
+pub(crate) fn settled(blocks: &BlockCache) -> BlockStats {
+    until(|| blocks.stats().in_flight == 0);
+    blocks.stats()
 }

@@ -7,8 +7,8 @@ use perennial::blocks::{BlockCache, BlockOptions, ReadOptions};
 use perennial::{Cache, ErrorKind, Options};
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
-use crate::source::{Source, until};
-use crate::{BLOCK, KIB, roomy, small_blocks};
+use crate::source::Source;
+use crate::{BLOCK, KIB, roomy, settled, small_blocks};
 
 fn made(options: BlockOptions) -> Option<ErrorKind> {
     let source = Source::new(1);
@@ -64,7 +64,7 @@ fn blocks_of_four_mebibytes() {
         assert_eq!(read.unwrap(), source.bytes("object", 1, range));
     }
     // Blocks of this size are kept after their readers have them.
-    until(|| blocks.stats().in_flight == 0);
+    settled(&blocks);
     assert_eq!(blocks.stats_of("object").unwrap().cached_blocks, 3);
     let read = blocks.read("object", 70_000..70_009, &ReadOptions::new());
     assert_eq!(read.unwrap(), source.bytes("object", 1, 70_000..70_009));

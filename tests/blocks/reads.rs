@@ -6,7 +6,7 @@ use perennial::ErrorKind;
 use perennial::blocks::{BlockCache, ReadOptions};
 
 use crate::source::{Rng, Source};
-use crate::{BLOCK, inline, over, roomy, small_blocks};
+use crate::{BLOCK, inline, over, roomy, settled, small_blocks};
 
 fn read(blocks: &BlockCache, offset: u64, len: u64) -> Vec<u8> {
     let range = offset..offset + len;
@@ -197,7 +197,7 @@ fn what_is_not_to_be_kept_is_not_kept() {
     let once = ReadOptions::new().populate(false);
     for reads in 1..=2 {
         blocks.read("object", block(3), &once).unwrap();
-        assert_eq!((source.reads(), blocks.stats().filled_blocks), (reads, 0));
+        assert_eq!((source.reads(), settled(&blocks).filled_blocks), (reads, 0));
     }
     read(&blocks, 3 * BLOCK, 1);
     blocks.read("object", block(3), &once).unwrap();

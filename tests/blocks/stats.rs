@@ -5,7 +5,7 @@ use std::sync::Arc;
 use perennial::blocks::{BlockCache, ReadOptions};
 
 use crate::source::Source;
-use crate::{BLOCK, over, small_blocks};
+use crate::{BLOCK, over, settled, small_blocks};
 
 #[test]
 fn every_read_is_counted_as_what_it_was() {
@@ -16,7 +16,7 @@ fn every_read_is_counted_as_what_it_was() {
     read(5..BLOCK);
     read(BLOCK - 1..2 * BLOCK);
     read(3 * BLOCK..5 * BLOCK);
-    let stats = blocks.stats();
+    let stats = settled(&blocks);
     assert_eq!((stats.reads, stats.multi_block_reads), (4, 2));
     assert_eq!(
         (stats.full_hits, stats.partial_hits, stats.no_hits),

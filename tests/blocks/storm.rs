@@ -11,8 +11,8 @@ use std::time::Duration;
 use perennial::blocks::{BlockCache, Cancel, Priority, ReadOptions, Revalidate};
 use perennial::{Cache, ErrorKind, Options};
 
-use crate::source::{Faults, Rng, Source, until};
-use crate::{BLOCK, small_blocks};
+use crate::source::{Faults, Rng, Source};
+use crate::{BLOCK, settled, small_blocks};
 
 const THREADS: u64 = 16;
 const OBJECTS: u64 = 1_000;
@@ -161,8 +161,7 @@ fn random_reads_of_an_origin_that_does_everything() {
             ended.into_iter().for_each(|ended| ended.unwrap());
         });
     });
-    until(|| blocks.stats().in_flight == 0);
-    let stats = blocks.stats();
+    let stats = settled(&blocks);
     let [good, failed, cancelled, changed] =
         [&tally.good, &tally.failed, &tally.cancelled, &tally.changed]
             .map(|n| n.load(Ordering::Relaxed));

@@ -7,8 +7,8 @@ use std::thread;
 use perennial::ErrorKind;
 use perennial::blocks::{BlockCache, Cancel, Priority, ReadOptions};
 
-use crate::source::{Source, until};
-use crate::{BLOCK, inline, over, roomy, small_blocks};
+use crate::source::Source;
+use crate::{BLOCK, inline, over, roomy, settled, small_blocks};
 
 fn go_on<T>(_: T) -> ControlFlow<()> {
     ControlFlow::Continue(())
@@ -66,7 +66,7 @@ fn it_ends_when_the_callback_says_so() {
         })
         .unwrap();
     assert!(!done.is_complete() && done.fetched_blocks == 20);
-    until(|| blocks.stats().in_flight == 0);
+    settled(&blocks);
     assert!(source.reads() < 20, "{} reads", source.reads());
 }
 
@@ -86,7 +86,7 @@ fn it_ends_when_it_is_cancelled() {
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::Cancelled);
         source.open_gate();
     });
-    until(|| blocks.stats().in_flight == 0);
+    settled(&blocks);
     let read = blocks.read("object", 0..1000 * BLOCK, &ReadOptions::new());
     assert_eq!(read.unwrap(), source.bytes("object", 1, 0..1000 * BLOCK));
 }
