@@ -137,6 +137,10 @@ replay *ARGS:
 churn *ARGS:
     cargo run --release -p perennial-bench -- churn {{ ARGS }}
 
+# A million random reads through `BlockCache`, of an origin that does everything: docs/testing.md.
+soak-blocks reads="1000000":
+    PERENNIAL_BLOCK_READS={{ reads }} cargo test --release --test blocks -- storm --nocapture
+
 # Kill a process that fills a cache, again and again; see what is left.
 demo *ARGS:
     cargo run --release --bin perennial -- demo {{ ARGS }}

@@ -24,10 +24,14 @@ pub enum ErrorKind {
     Corrupt,
     /// A write or sync failed earlier: reads go on, nothing more is written. Mend the device and open again.
     Poisoned,
-    /// The caller's own closure failed or panicked: see the source.
+    /// The caller's own closure or [`Origin`](crate::blocks::Origin) failed or panicked: see the source.
     Origin,
     /// The cache was closed.
     Closed,
+    /// The object has another version at its origin, or keeps changing: ask for its version again.
+    Changed,
+    /// The caller cancelled it.
+    Cancelled,
 }
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;

@@ -111,6 +111,21 @@ impl Drop for Registered<'_> {
     }
 }
 
+/// A fetch from before it was begun: its result is stored only if nothing newer happened to the key since.
+pub(crate) struct Stake<'a>(Registered<'a>);
+
+impl Stake<'_> {
+    /// `at_once`: without waiting for room. Where there is none, it can be tried again.
+    pub(crate) fn keep(&self, value: &[u8], at_once: bool) -> Result<crate::Inserted> {
+        let how = How {
+            only_for: Some(&self.0.flight),
+            at_once,
+            ..How::default()
+        };
+        self.0.engine.insert_how(self.0.key, value, how)
+    }
+}
+
 impl Engine {
     pub(crate) fn get_or_fetch<T, E>(
         &self,
@@ -188,6 +203,19 @@ impl Engine {
         perennial_failpoints::site!("fetch::land");
         registered.flight.settle(State::Landed(fetched.clone()));
         fetched
+    }
+
+    /// Registers a fetch that somebody else makes and waits for; what was registered for the key before is not stored.
+    pub(crate) fn stake<'a>(&'a self, key: &'a [u8]) -> Stake<'a> {
+        let (hash, flight) = (self.hash(key), Arc::new(Flight::default()));
+        let mut shard = self.index.lock(hash);
+        shard.extra().0.insert(key.into(), Arc::clone(&flight));
+        Stake(Registered {
+            engine: self,
+            key,
+            hash,
+            flight,
+        })
     }
 
     /// Stores what was fetched, unless something newer happened. The caller has the value either way.

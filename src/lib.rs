@@ -3,6 +3,7 @@
 mod absorb;
 mod accounts;
 mod admission;
+pub mod blocks;
 mod cache;
 mod checkpoint;
 mod clear;

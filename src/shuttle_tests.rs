@@ -19,7 +19,7 @@ fn from_env(name: &str) -> Option<u64> {
 }
 
 /// Runs `test` under as many schedules as asked for, with up to three places where the scheduler preempts.
-fn check(default: u64, test: impl Fn() + Send + Sync + 'static) {
+pub(crate) fn check(default: u64, test: impl Fn() + Send + Sync + 'static) {
     let schedules = from_env("SHUTTLE_SCHEDULES").unwrap_or(default);
     let seed = from_env("SHUTTLE_SEED").unwrap_or(1);
     println!("{schedules} schedules, SHUTTLE_SEED={seed}");

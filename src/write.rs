@@ -210,9 +210,12 @@ impl Engine {
         (how.at_once || rejects) && self.plan.background
     }
 
-    /// There is no room for who does not wait for it.
+    /// There is no room for who does not wait for it. As above, a fetch removes nothing: it may be tried again.
     fn busy(&self, key: &[u8], how: How<'_>) -> Result<Inserted> {
         self.ask_for_room();
+        if how.only_for.is_some() {
+            return Ok(Inserted::Rejected(Rejection::Busy));
+        }
         self.reject(key, Rejection::Busy, true, how.durable)
     }
 

@@ -15,6 +15,7 @@
     reason = "real files and real threads are what is tested"
 )]
 
+mod blocks;
 mod directory;
 mod every_call;
 mod kill_loop;
@@ -53,6 +54,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("two_processes", locks::two_processes),
     ("killed_close", killed_close::scenario),
     ("panicking_threads", panics::scenario),
+    ("killed_scan", blocks::scenario),
 ];
 
 const CHILDREN: &[(&str, process::Task)] = &[
@@ -62,6 +64,7 @@ const CHILDREN: &[(&str, process::Task)] = &[
     ("close", killed_close::child),
     ("hold", locks::child),
     ("panics", panics::child),
+    ("scan", blocks::child),
 ];
 
 /// The command line; flags of the usual test harness are accepted and mean nothing here.

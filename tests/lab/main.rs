@@ -3,6 +3,7 @@
 //! `PERENNIAL_LAB=n cargo test --release --test lab` goes n times as far as `cargo test` does. Every test prints how many
 //! distinct crash states it saw, and how many all have so far; a failure prints the shortest script that fails.
 
+mod blocks;
 mod chaos;
 mod clearing;
 mod damage;

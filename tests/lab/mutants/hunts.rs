@@ -4,7 +4,7 @@ use perennial_failpoints::lab::{Breadth, CrashLab, Keeps, Options};
 
 use super::disk;
 use crate::driver::{Perennial, small};
-use crate::{Case, clearing as clears, random, resizing, scenarios, small_scope};
+use crate::{Case, blocks, clearing as clears, random, resizing, scenarios, small_scope};
 
 /// What says what is wrong, if anything is.
 pub(super) type Run = fn() -> Result<(), String>;
@@ -12,7 +12,8 @@ pub(super) type Run = fn() -> Result<(), String>;
 /// A title, what luck it has (no bug: something legal that hardly ever happens), and the hunt.
 type Hunt = (&'static str, &'static [&'static str], Run);
 
-pub(super) const HUNTS: [Hunt; 12] = [
+pub(super) const HUNTS: [Hunt; 13] = [
+    ("blocks", &[], blocks::hunt),
     ("scripts of two steps", &[], || small_scope_of(2)),
     ("resizes", &[], resizing::hunt),
     ("failing sync", &[], disk::a_sync_fails),

@@ -25,11 +25,15 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 88] = [
+const MUTANTS: [&str; 96] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
     "blank-headers-not-synced",
+    "block-kept-whatever-happened",
+    "blocks-without-identity",
+    "blocks-without-number",
+    "blocks-without-version",
     "bloom-swap-drops-additions",
     "body-crc-not-checked",
     "changed-tail-written",
@@ -52,6 +56,7 @@ const MUTANTS: [&str; 88] = [
     "extent-not-synced",
     "failed-sync-retried",
     "filter-not-told",
+    "flight-leaked",
     "flight-not-superseded",
     "flights-outlive-a-clear",
     "floor-at-the-stable-lsn",
@@ -69,6 +74,7 @@ const MUTANTS: [&str; 88] = [
     "hole-ends-the-log",
     "holes-left-lying",
     "image-without-what-came-later",
+    "invalidate-leaves-flights",
     "joined-below-the-stable",
     "kept-not-synced",
     "key-not-compared",
@@ -100,6 +106,7 @@ const MUTANTS: [&str; 88] = [
     "reuse-before-stable",
     "seed-without-incarnation",
     "shard-published-before-it-is-whole",
+    "short-block-as-full",
     "shrink-unlinks-live-segment",
     "shrink-without-a-spare",
     "source-freed-before-move-is-stable",
@@ -112,6 +119,7 @@ const MUTANTS: [&str; 88] = [
     "unloaded-image-reclaimed",
     "unlogged-when-stopped",
     "unreadable-is-unwritten",
+    "version-not-asked-again",
     "what-reads-well-is-trusted",
     "zeros-over-what-is-reserved",
 ];

@@ -1,0 +1,240 @@
+//! Reading parts of large objects through a cache: `BlockCache`, the face. `docs/blocks.md` says what it promises and how.
+
+mod ahead;
+mod cached;
+mod ensure;
+mod fetch;
+mod flights;
+mod heads;
+mod key;
+mod nested;
+mod options;
+mod origin;
+mod queue;
+mod read;
+mod request;
+mod runs;
+mod scan;
+mod shared;
+#[cfg(all(test, shuttle))]
+mod shuttle_tests;
+mod stale;
+mod stats;
+mod wait;
+mod work;
+
+use std::fmt;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use perennial_wal::to_usize;
+
+pub use crate::blocks::ensure::Progress;
+pub use crate::blocks::options::BlockOptions;
+pub use crate::blocks::origin::{Head, Origin, OriginError, OriginResult, Version};
+pub use crate::blocks::request::{Priority, ReadOptions, Revalidate};
+pub use crate::blocks::stats::{BlockStats, Latency, ObjectStats};
+pub use crate::blocks::wait::Cancel;
+
+use crate::blocks::read::Stopped;
+use crate::blocks::shared::Shared;
+use crate::blocks::work::Threads;
+use crate::cache::Cache;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads objects of an [`Origin`] through a [`Cache`], block by block: what is there is served from the cache, the gaps are
+/// fetched, once however many readers ask, and kept.
+///
+/// Cheap to clone: all clones are the same. Several, over different origins, can share one cache; each has threads of its
+/// own, which end with its last clone. Keys of other users of the cache must not begin with the bytes `00 62 6b 01`.
+///
+/// ```
+/// use perennial::blocks::{BlockCache, BlockOptions, Origin, OriginResult, ReadOptions, Version};
+/// use perennial::{Cache, Options};
+///
+/// /// Stands for an object store.
+/// struct Store;
+///
+/// impl Origin for Store {
+///     fn identity(&self) -> String {
+///         "https://store.example/bucket".into()
+///     }
+///     fn version(&self, _: &str) -> OriginResult<Version> {
+///         Ok("etag-1".into())
+///     }
+///     fn len(&self, _: &str) -> OriginResult<u64> {
+///         Ok(1 << 20)
+///     }
+///     fn read_at(
+///         &self,
+///         object: &str,
+///         _: &Version,
+///         offset: u64,
+///         buf: &mut [u8],
+///         _: &ReadOptions,
+///     ) -> OriginResult<usize> {
+///         println!("GET {object} from {offset}, {} bytes", buf.len());
+///         buf.fill(7);
+///         Ok(buf.len())
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let cache = Cache::open(dir.path(), Options::new().capacity_bytes(64 << 20))?;
+/// let blocks = BlockCache::new(cache, Store, BlockOptions::new())?;
+/// let mut buf = [0; 1000];
+/// blocks.read_at("a/b.parquet", 500_000, &mut buf, &ReadOptions::new())?; // one GET of 64 KiB
+/// blocks.read_at("a/b.parquet", 500_500, &mut buf, &ReadOptions::new())?; // from the cache
+/// assert_eq!((buf, blocks.stats().origin_reads), ([7; 1000], 1));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct BlockCache {
+    shared: Arc<Shared>,
+    _threads: Arc<Threads>,
+}
+
+impl BlockCache {
+    /// A face of `cache` that reads from `origin`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for options out of range, for blocks that are too large for the segments of the cache and for
+    /// an identity of more than 16 KiB; [`ErrorKind::Io`] when no thread can be started.
+    pub fn new(cache: Cache, origin: impl Origin + 'static, options: BlockOptions) -> Result<Self> {
+        let plan = options.plan(cache.engine())?;
+        let shared = Arc::new(Shared::new(cache, Box::new(origin), plan)?);
+        let threads = Arc::new(Threads::spawn(&shared)?);
+        Ok(Self {
+            shared,
+            _threads: threads,
+        })
+    }
+
+    /// Fills `buf` with the object's bytes from `offset` on, all of one version: the one that is returned. After an error
+    /// what is in `buf` means nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a range that goes past the object's end, and where the read would have to wait inside a closure
+    /// of [`Cache::insert_with_len`]; [`ErrorKind::Origin`] when the origin fails, [`ErrorKind::Changed`] when
+    /// the object changes again and again meanwhile, [`ErrorKind::Cancelled`]. The cache itself cannot fail a read.
+    pub fn read_at(
+        &self,
+        object: &str,
+        offset: u64,
+        buf: &mut [u8],
+        options: &ReadOptions,
+    ) -> Result<Head> {
+        let head = self.shared.head(object, options)?;
+        self.shared.read(object, head, offset, buf, options)
+    }
+
+    /// Like [`read_at`](Self::read_at), of exactly the version of `head`, which [`head`](Self::head) gave or which is known from elsewhere: for
+    /// several reads that must be of one version. With cached blocks the origin is not asked at all.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at), and [`ErrorKind::Changed`] where something has to be fetched and the object has another version now.
+    pub fn read_version_at(
+        &self,
+        object: &str,
+        head: &Head,
+        offset: u64,
+        buf: &mut [u8],
+        options: &ReadOptions,
+    ) -> Result<()> {
+        let read = self.shared.read_version(object, head, offset, buf, options);
+        read.map_err(|stopped| match stopped {
+            Stopped::Error(error) => error,
+            Stopped::Changed => {
+                let message = format!("{object} has another version than {:?} now", head.version);
+                Error::new(ErrorKind::Changed, message)
+            }
+        })
+    }
+
+    /// The bytes of a range, in a vector of their own; as [`read_at`](Self::read_at).
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at), and [`ErrorKind::Invalid`] for a range that ends before it begins.
+    pub fn read(&self, object: &str, range: Range<u64>, options: &ReadOptions) -> Result<Vec<u8>> {
+        // Before memory is asked for: the range may be nonsense.
+        let head = self.shared.head(object, options)?;
+        if range.start > range.end || range.end > head.len {
+            let Range { start, end } = range;
+            return Err(Error::invalid(format!(
+                "bytes {start} to {end} of {object}, which has {}",
+                head.len
+            )));
+        }
+        let mut buf = vec![0; to_usize(range.end - range.start)];
+        self.shared
+            .read(object, head, range.start, &mut buf, options)?;
+        Ok(buf)
+    }
+
+    /// The object's version and length, as old as the options allow.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Origin`] when the origin fails, [`ErrorKind::Changed`] when its answers never agree,
+    /// [`ErrorKind::Cancelled`].
+    pub fn head(&self, object: &str, options: &ReadOptions) -> Result<Head> {
+        self.shared.head(object, options)
+    }
+
+    /// Sees to it that the blocks of a range are in the cache, without handing them out. It waits for room in the cache, and for
+    /// whoever reads in the foreground: [`Priority::Foreground`] means [`Priority::Background`] here. `progress` is called on this
+    /// thread as it goes on, and ends it with `ControlFlow::Break`. What was under way then goes on; what was not is left.
+    /// When the object changes meanwhile it begins anew. Returns how far it came.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). What could not be kept is no error but counted in [`Progress::not_kept`].
+    pub fn ensure_cached(
+        &self,
+        object: &str,
+        range: Range<u64>,
+        options: &ReadOptions,
+        mut progress: impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Progress> {
+        self.shared.ensure(object, &range, options, &mut progress)
+    }
+
+    /// Forgets the object: its version, and all its blocks, of whatever version and size, from whatever life of the cache. No
+    /// read that begins after this has returned is served what was fetched before, not after a `kill -9` either; after a power
+    /// cut if there was a [`Cache::flush`]. Reads under way get what they are waiting for, and nothing of it is kept. It goes
+    /// through all keys of the cache. Returns how many blocks there were.
+    ///
+    /// # Errors
+    /// As [`Cache::remove_prefix`]: blocks may be left then.
+    pub fn invalidate(&self, object: &str) -> Result<u64> {
+        self.shared.invalidate(object)
+    }
+
+    /// Counts and times since it was made.
+    #[must_use]
+    pub fn stats(&self) -> BlockStats {
+        self.shared.stats()
+    }
+
+    /// How much of an object is there. It looks for each of its blocks, or goes through all keys of the cache.
+    ///
+    /// # Errors
+    /// As [`head`](Self::head), where the version is not known.
+    pub fn stats_of(&self, object: &str) -> Result<ObjectStats> {
+        self.shared.stats_of(object)
+    }
+
+    /// The cache below.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.shared.cache
+    }
+}
+
+impl fmt::Debug for BlockCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockCache")
+            .field("identity", &self.shared.identity)
+            .finish_non_exhaustive()
+    }
+}
