@@ -13,8 +13,8 @@
 //!
 //! Until it is known that the system has such a fence, and where it has none, readers make their own.
 
-use std::sync::OnceLock;
 use std::sync::atomic::compiler_fence;
+use std::sync::{Once, OnceLock};
 
 use crossbeam_utils::CachePadded;
 use perennial_failpoints::fs::{can_fence_all_threads, fence_all_threads};
@@ -172,7 +172,7 @@ impl Readers {
         let fenced = !self.spared.load(Ordering::Relaxed) || fence_all_threads();
         // Whoever was in the crowd leaves; who comes later finds the change.
         drop(self.crowd.write());
-        (changed, if fenced { self.held() } else { Held::Forever })
+        (changed, if fenced { self.held() } else { not_fenced() })
     }
 
     fn held(&self) -> Held {
@@ -216,6 +216,16 @@ impl Readers {
         let there = chunks.filter_map(|(first, chunk)| Some((first, chunk.get()?)));
         there.flat_map(|(first, chunk)| (first..).zip(chunk.iter().map(|record| &**record)))
     }
+}
+
+/// The system made the fence when it was asked first, and refuses it now.
+#[cold]
+fn not_fenced() -> Held {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!("membarrier is refused since the cache was opened; tables of its index are kept until it is closed");
+    });
+    Held::Forever
 }
 
 #[cold]

@@ -30,6 +30,8 @@ const MAX_WRITE: u64 = 4 << 20;
 /// Up to this size a run is copied and written with one call, its last sector included: a second write takes longer than
 /// the copy.
 const MAX_BOUNCE: u64 = 512 << 10;
+/// A longer run may stay in the page cache.
+const LEAST_WARM: u64 = 64 << 10;
 
 /// A contiguous range of complete ring bytes within one segment.
 #[derive(Debug, Clone, Copy)]
@@ -107,22 +109,25 @@ impl LogCore {
         let to = align_up(run.end.0, geometry.sector);
         let offset = Lsn(from).offset(geometry.segment_bytes);
         let bytes = run.end.0 - run.base.0;
-        let warm = self.store().keeps_warm(bytes) && bytes > MAX_BOUNCE && self.keeps_up(run);
+        let warm = self.store().keeps_warm(bytes) && bytes > LEAST_WARM && self.keeps_up(run);
+        let write = |bytes: &[u8], rest: &[u8]| {
+            if warm {
+                segment.writer.write_warm(bytes, rest, offset)
+            } else {
+                segment.writer.write_two(bytes, rest, offset)
+            }
+        };
         perennial_failpoints::site!("wal::flusher::write");
         if to - from <= MAX_BOUNCE {
             let bytes = self.padded(complete, Lsn(from), run.end, to - from);
-            segment.writer.write(&bytes, offset)?;
+            write(&bytes, &[])?;
         } else {
             // The last sector goes out from a copy, and with the same call: one of its own took a ninth of all time that full
             // speed spends writing.
             let last = self.padded(complete, Lsn(whole), run.end, to - whole);
             self.tail()
                 .with_complete(complete, Lsn(from), whole - from, |bytes| {
-                    if warm {
-                        segment.writer.write_warm(bytes, &last, offset)
-                    } else {
-                        segment.writer.write_two(bytes, &last, offset)
-                    }
+                    write(bytes, &last)
                 })?;
         }
         perennial_failpoints::site!("wal::flusher::written");

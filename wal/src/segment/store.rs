@@ -282,11 +282,13 @@ impl SegmentStore {
 
     /// Replaces the header of a live segment in memory: a life has joined it.
     pub(crate) fn set_header(&self, header: SegmentHeader) {
-        if let Some(now) = self.live.get(header.number) {
+        // Nobody closes what it takes over.
+        let _readers = self.readers.lock();
+        self.live.replace(header.number, |now| {
             let segment = Segment::new(now.slot, header);
             segment.reader.store(now.reader.load_full());
-            self.live.insert(Arc::new(segment));
-        }
+            segment
+        });
     }
 
     /// Frees every log segment up to and including `through`. Its addresses count no more from now on.

@@ -18,7 +18,7 @@ pub struct Held(pub(super) Arc<dyn File>);
 /// At most this many segment files are kept open for reading.
 const OPEN_FILES: usize = 512;
 
-/// The segments that have a reader, in the order in which these were opened; and some that are gone, and it with them.
+/// The segments that have a reader, in the order in which these were opened; and some that are gone, and theirs with them.
 #[derive(Debug, Default)]
 pub(super) struct Readers(VecDeque<SegmentId>);
 
@@ -85,21 +85,12 @@ impl SegmentStore {
         let held = Arc::new(Held(file));
         segment.reader.store(Some(Arc::clone(&held)));
         readers.0.push_back(segment.header.number);
-        if readers.0.len() > OPEN_FILES {
-            self.close_oldest(&mut readers);
+        // The one that was opened first, unless it is gone with its segment.
+        let oldest = (readers.0.len() > OPEN_FILES).then(|| readers.0.pop_front());
+        if let Some(segment) = oldest.flatten().and_then(|id| self.get(id)) {
+            segment.reader.store(None);
         }
         Ok(held)
-    }
-
-    /// Closes the reader that was opened first, unless some are gone with their segments.
-    fn close_oldest(&self, readers: &mut Readers) {
-        readers.0.retain(|id| self.get(*id).is_some());
-        while readers.0.len() > OPEN_FILES {
-            let oldest = readers.0.pop_front().and_then(|id| self.get(id));
-            if let Some(segment) = oldest {
-                segment.reader.store(None);
-            }
-        }
     }
 
     /// Reads `len` bytes of a segment; fewer where it ends. What a damaged length asks for beyond is no memory's.

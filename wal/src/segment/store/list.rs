@@ -73,13 +73,20 @@ impl SegmentList {
         self.list.load().first().map(|(number, _)| *number)
     }
 
-    /// Adds a segment, in the place of the one that has its number.
+    /// Adds a segment.
     pub(super) fn insert(&self, segment: Arc<Segment>) {
         self.change(|list| {
             let number = segment.header.number;
-            match list.binary_search_by_key(&number, |(number, _)| *number) {
-                Ok(at) => list[at].1 = segment,
-                Err(at) => list.insert(at, (number, segment)),
+            let at = list.partition_point(|(before, _)| *before < number);
+            list.insert(at, (number, segment));
+        });
+    }
+
+    /// Puts another in the place of a segment, if that is there.
+    pub(super) fn replace(&self, id: SegmentId, other: impl FnOnce(&Segment) -> Segment) {
+        self.change(|list| {
+            if let Some(at) = place(list, id) {
+                list[at].1 = Arc::new(other(&list[at].1));
             }
         });
     }
