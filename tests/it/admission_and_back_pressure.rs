@@ -342,13 +342,9 @@ fn the_first_that_find_no_room_are_rejected_and_not_refused() {
     let inside = cache.clone();
     let large = in_time(move || inside.try_insert("large", vec![9; 150_000]));
     assert!(large.is_err() || large.unwrap() == rejected);
-    let stored = |found: &&(u32, perennial::Result<Inserted>)| !full(found);
-    let mut stored = found.iter().filter(stored).count();
     let mut refused = 0;
     for n in 0..10_000_u64 {
         match cache.try_insert(n.to_le_bytes(), [9; 1_000]) {
-            // What was flushed before leaves the ring when all who may read it have moved on, be it as late as this.
-            Ok(Inserted::Stored) => stored += 1,
             Ok(inserted) => assert_eq!(inserted, rejected),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
@@ -356,7 +352,6 @@ fn the_first_that_find_no_room_are_rejected_and_not_refused() {
             }
         }
     }
-    assert!(stored * 1_000 <= 256 << 10, "{stored} in a ring of 256 KiB");
     assert!(
         refused > 0,
         "no more is logged, of what is not there either"
