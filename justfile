@@ -6,7 +6,7 @@ _default:
     @just --list
 
 # Format, lints, dependencies, tests, documentation tests, compression, fault sites.
-test: fmt clippy deny unit doc-test compression sites
+test: fmt clippy deny unit doc-test compression sites examples
 
 fmt:
     cargo fmt --all --check
@@ -26,6 +26,12 @@ doc-test:
 # Values that are stored compressed: the codecs are behind features.
 compression:
     cargo test --features lz4,zstd --test it -- compress
+
+# Each ends with an error where something is not as it says.
+examples:
+    cargo run --example read_through
+    cargo run --example block_device
+    cargo run --example numbered_files
 
 # Every named fault site is reached, and a machine that stops at any of them recovers.
 sites *ARGS:
@@ -137,9 +143,24 @@ replay *ARGS:
 churn *ARGS:
     cargo run --release -p perennial-bench -- churn {{ ARGS }}
 
-# A million random reads through `BlockCache`, of an origin that does everything: docs/testing.md.
+# A million random reads through `BlockCache` by threads, and as many by tasks, of an origin that does everything: docs/testing.md.
 soak-blocks reads="1000000":
-    PERENNIAL_BLOCK_READS={{ reads }} cargo test --release --test blocks -- storm --nocapture
+    PERENNIAL_BLOCK_READS={{ reads }} cargo test --release --features tokio --test blocks -- storm --nocapture --test-threads=1
+
+# Object stores behind real servers, moto and s3s-fs, which a script installs: docs/object-store.md. What is not there is left out, loudly.
+s3 *ARGS:
+    @.ci/setup-s3 || true
+    cargo test -p perennial-object-store --features object_store_0_13 --test s3 -- --nocapture --test-threads=2 {{ ARGS }}
+
+# Reads through the cache beside direct ones, of an S3 that answers after 50 ms: docs/benchmarks.md.
+cold-warm *ARGS:
+    @.ci/setup-s3 || true
+    cargo run --release -p perennial-object-store --example cold_warm -- {{ ARGS }}
+
+# DataFusion over Parquet on such an S3: cold, warm, killed, warm again. A workspace of its own; compiling takes a quarter of an hour.
+datafusion *ARGS:
+    @.ci/setup-s3 || true
+    cargo run --release --manifest-path integrations/datafusion/Cargo.toml --target-dir "{{ peers_target }}" -- {{ ARGS }}
 
 # Kill a process that fills a cache, again and again; see what is left.
 demo *ARGS:

@@ -346,6 +346,12 @@ impl Cache {
     pub(crate) fn engine(&self) -> &Engine {
         &self.0.engine
     }
+
+    /// For who may outlive this handle: after the close it answers [`ErrorKind::Closed`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn shared_engine(&self) -> &Arc<Engine> {
+        &self.0.engine
+    }
 }
 
 impl Handle {

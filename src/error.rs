@@ -26,7 +26,7 @@ pub enum ErrorKind {
     Poisoned,
     /// The caller's own closure or [`Origin`](crate::blocks::Origin) failed or panicked: see the source.
     Origin,
-    /// The cache was closed.
+    /// The cache was closed, or the runtime is shutting down.
     Closed,
     /// The object has another version at its origin, or keeps changing: ask for its version again.
     Changed,

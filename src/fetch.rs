@@ -5,8 +5,13 @@
 //! (hole 33 in `docs/recovery.md`). The registration belongs to a guard: error, panic and success all deregister and
 //! wake.
 
+#[cfg(feature = "tokio")]
+mod task;
+
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
+use std::task::Waker;
 
 use perennial_wal::may_wait;
 
@@ -59,6 +64,8 @@ impl Flights {
 pub(crate) struct Flight {
     state: Mutex<State>,
     landed: Condvar,
+    /// Tasks that wait. One that is gone is woken for nothing.
+    tasks: Mutex<Vec<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +83,11 @@ impl Flight {
         if matches!(*now, State::Flying) {
             *now = state;
         }
+        drop(now);
         self.landed.notify_all();
+        // After the state: who came too late to be woken sees it.
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.into_iter().for_each(Waker::wake);
     }
 
     /// Waits for the result; `None` when the fetching caller panicked.
@@ -93,28 +104,46 @@ impl Flight {
 }
 
 /// Deregisters a flight and wakes its waiters, however the fetch ends.
-struct Registered<'a> {
-    engine: &'a Engine,
-    key: &'a [u8],
+struct Registered<E: Deref<Target = Engine>, K: Deref<Target = [u8]>> {
+    engine: E,
+    key: K,
     hash: u64,
     flight: Arc<Flight>,
 }
 
-impl Drop for Registered<'_> {
+/// By a thread, whose call it does not outlive.
+type Borrowed<'a> = Registered<&'a Engine, &'a [u8]>;
+
+impl<E: Deref<Target = Engine>, K: Deref<Target = [u8]>> Drop for Registered<E, K> {
     fn drop(&mut self) {
         self.engine
             .index
             .lock(self.hash)
             .extra()
-            .land(self.key, &self.flight);
+            .land(&self.key, &self.flight);
         self.flight.settle(State::Lost);
     }
 }
 
 /// A fetch from before it was begun: its result is stored only if nothing newer happened to the key since.
-pub(crate) struct Stake<'a>(Registered<'a>);
+pub(crate) struct Stake<'a>(Borrowed<'a>);
 
 impl Stake<'_> {
+    pub(crate) fn key(&self) -> &[u8] {
+        self.0.key
+    }
+
+    /// Nothing newer happened to the key since.
+    pub(crate) fn is_newest(&self) -> bool {
+        let Registered {
+            engine,
+            key,
+            hash,
+            flight,
+        } = &self.0;
+        engine.index.lock(*hash).extra().is_newest(key, flight)
+    }
+
     /// `at_once`: without waiting for room. Where there is none, it can be tried again.
     pub(crate) fn keep(&self, value: &[u8], at_once: bool) -> Result<crate::Inserted> {
         let how = How {
@@ -124,6 +153,11 @@ impl Stake<'_> {
         };
         self.0.engine.insert_how(self.0.key, value, how)
     }
+}
+
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = error.into();
+    Error::new(ErrorKind::Origin, format!("the fetch failed: {error}")).with_source(error)
 }
 
 impl Engine {
@@ -177,7 +211,7 @@ impl Engine {
 
     fn fly<T, E>(
         &self,
-        registered: Registered<'_>,
+        registered: Borrowed<'_>,
         useless: impl Fn(&Value) -> bool,
         fetch: impl FnOnce() -> std::result::Result<T, E>,
     ) -> Result<Value>
@@ -192,10 +226,7 @@ impl Engine {
             return Ok(value);
         }
         self.counters.fetches.add(1);
-        let fetched = fetch().map(Into::into).map_err(|error| {
-            let error = error.into();
-            Error::new(ErrorKind::Origin, format!("the fetch failed: {error}")).with_source(error)
-        });
+        let fetched = fetch().map(Into::into).map_err(failed);
         if let Ok(value) = &fetched {
             perennial_failpoints::site!("fetch::keep");
             self.keep_fetched(&registered, value);
@@ -219,12 +250,16 @@ impl Engine {
     }
 
     /// Stores what was fetched, unless something newer happened. The caller has the value either way.
-    fn keep_fetched(&self, registered: &Registered<'_>, value: &Value) {
+    fn keep_fetched(&self, registered: &Borrowed<'_>, value: &Value) {
         let how = How {
             only_for: Some(&registered.flight),
             ..How::default()
         };
-        match self.insert_how(registered.key, value, how) {
+        self.count_kept(self.insert_how(registered.key, value, how));
+    }
+
+    fn count_kept(&self, kept: Result<crate::Inserted>) {
+        match kept {
             Ok(crate::Inserted::Stored) => {}
             Ok(crate::Inserted::Rejected(_)) => self.counters.rejected.add(1),
             Err(error) => {

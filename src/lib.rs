@@ -42,6 +42,8 @@ mod shuttle_tests;
 mod stats;
 mod sync;
 mod tails;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod tier;
 mod typed;
 mod upkeep;
@@ -70,6 +72,8 @@ pub use keys::Keys;
 pub use options::{Eviction, Options, Tail, WhenFull};
 pub use scan::Scan;
 pub use stats::Stats;
+#[cfg(feature = "tokio")]
+pub use tasks::AsyncCache;
 pub use typed::TypedCache;
 pub use value::{Inserted, Rejection, Value};
 pub use verify::{verify, verify_with};

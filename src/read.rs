@@ -6,6 +6,8 @@
 
 mod buffers;
 mod expired;
+#[cfg(feature = "tokio")]
+mod in_memory;
 mod stored;
 mod want;
 
@@ -22,6 +24,8 @@ use crate::error::Result;
 use crate::index::{Entry, Outcome, size_class};
 use crate::value::Value;
 
+#[cfg(feature = "tokio")]
+pub(crate) use in_memory::InMemory;
 use want::{WantInto, WantKey, WantRange, WantValue, is_value_of};
 
 /// Looks that a read may take at a key whose entry keeps changing under it.
@@ -80,6 +84,14 @@ trait Want {
     fn value(&self, value: Value) -> Self::Out;
     /// From the segment file.
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Self::Out>;
+    /// Whether the entry was read: a look that found it in a file and left it there is no visit.
+    fn was_read(_: &Self::Out) -> bool {
+        true
+    }
+    /// What is said of a frame that is being written, by who must not wait for it.
+    fn instead_of_waiting() -> Option<Self::Out> {
+        None
+    }
 }
 
 /// Where on disk a frame lies.
@@ -181,6 +193,7 @@ impl Engine {
                 Err(why) => break why,
             };
             match self.look(key, &entry, want) {
+                Look::Found(out, from) if !W::was_read(&out) => return Ok(Ok((out, from))),
                 Look::Found(out, from) => {
                     if entry.visited < 3 && self.counts_as_visit(entry.addr) {
                         self.index.touch(hash, entry.addr);
@@ -200,6 +213,9 @@ impl Engine {
                     return Ok(Err(Outcome::Vain));
                 }
                 Look::Pending => {
+                    if let Some(out) = W::instead_of_waiting() {
+                        return Ok(Ok((out, Outcome::Tail)));
+                    }
                     // A copy's time; for ever, if this thread is the one that copies.
                     may_wait()?;
                     crate::sync::yield_now();

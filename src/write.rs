@@ -81,6 +81,15 @@ pub(crate) struct How<'f> {
     pub(crate) only_for: Option<&'f Arc<Flight>>,
     /// Not to wait for room.
     pub(crate) at_once: bool,
+    /// And where there is none, to do nothing: the older version stays, the answer is [`ErrorKind::Busy`].
+    pub(crate) or_nothing: bool,
+}
+
+fn no_room() -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        "there is no room now to store the value, nor to log that the key has none; an older version is still there, try again",
+    )
 }
 
 impl Engine {
@@ -111,8 +120,7 @@ impl Engine {
             expiry: options.expiry(self.clock.now_ms(&*self.fs))?,
             priority: options.priority_of(),
             compression: options.compression_of()?,
-            only_for: None,
-            at_once: false,
+            ..How::default()
         };
         self.insert_how(key, value, how)
     }
@@ -216,6 +224,9 @@ impl Engine {
         if how.only_for.is_some() {
             return Ok(Inserted::Rejected(Rejection::Busy));
         }
+        if how.or_nothing {
+            return Err(no_room());
+        }
         self.reject(key, Rejection::Busy, true, how.durable)
     }
 
@@ -231,10 +242,7 @@ impl Engine {
             Err(Refused::Stopped(why)) => Err(why.into()),
             Err(Refused::NoRoom(_)) => {
                 self.ask_for_room();
-                Err(Error::new(
-                    ErrorKind::Busy,
-                    "there is no room now to store the value, nor to log that the key has none; an older version is still there, try again",
-                ))
+                Err(no_room())
             }
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::blocks::flights::{Boarded, Landing};
+use crate::blocks::boarded::Boarded;
+use crate::blocks::flights::Landing;
 use crate::blocks::origin::Head;
 use crate::blocks::read::{Reading, Stopped, TRIES, keeps_changing, lost};
 use crate::blocks::request::{Priority, ReadOptions, Revalidate};
@@ -50,12 +51,7 @@ impl Shared {
         }
         for _ in 0..TRIES {
             let head = self.head(object, &options)?;
-            if range.start > range.end || range.end > head.len {
-                return Err(Error::invalid(format!(
-                    "bytes {} to {} of {object}, which has {}",
-                    range.start, range.end, head.len
-                )));
-            }
+            Self::check_range(object, &head, range)?;
             if range.is_empty() {
                 return Ok(Progress::default());
             }

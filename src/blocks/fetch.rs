@@ -20,10 +20,7 @@ use crate::blocks::work::{Run, Work};
 use crate::error::{Error, ErrorKind};
 use crate::fetch::Stake;
 use crate::sync::Ordering;
-use crate::value::Inserted;
-
-/// Larger blocks are written to their segment by who keeps them, perhaps: the readers do not wait for that.
-const KEPT_FIRST_BYTES: u64 = 1 << 20;
+use crate::value::{Inserted, Rejection};
 
 /// What a read of the origin came to.
 enum Asked {
@@ -62,18 +59,25 @@ impl Shared {
         };
         let first = run.first;
         let patient = run.options.priority != Priority::Foreground;
-        let at_last = patient || 1 << cut.bits > KEPT_FIRST_BYTES;
-        let blocks = (first..).zip(run.claims.into_iter().zip(stakes));
+        let at_last = patient || !self.plan.kept_first;
+        let landings: Vec<_> = (first..)
+            .zip(&run.claims)
+            .map(|(number, _)| fetched.landing(first, number))
+            .collect();
+        // All of them, before the first one wakes anybody who might then join another.
+        let failed = run.claims.iter().zip(&landings);
+        failed
+            .filter(|(_, landing)| !matches!(landing, Landing::Good(_)))
+            .for_each(|(claim, _)| claim.seal());
+        let blocks = run.claims.into_iter().zip(stakes).zip(landings);
         let late: Vec<_> = blocks
-            .filter_map(|(number, (claim, stake))| {
-                self.land(claim, stake, fetched.landing(first, number), at_last)
-            })
+            .filter_map(|((claim, stake), landing)| self.land(claim, stake, landing, at_last))
             .collect();
         self.keep_late(late);
     }
 
     /// The readers have it; and the block is kept before, unless that may take long, or there is no room at once.
-    fn land<'s>(
+    pub(super) fn land<'s>(
         self: &Arc<Self>,
         claim: Claim<Bytes>,
         stake: Stake<'s>,
@@ -88,10 +92,14 @@ impl Shared {
                 return None;
             }
         };
-        let kept = !at_last && self.keep(&claim, &stake, &block, true);
+        let kept = if at_last {
+            Kept::NoRoom
+        } else {
+            self.keep(&claim, &stake, &block, true)
+        };
         claim.land(landing);
-        if kept {
-            claim.end(true);
+        if kept != Kept::NoRoom {
+            self.over(claim, kept);
             return None;
         }
         Some(Late {
@@ -101,8 +109,15 @@ impl Shared {
         })
     }
 
+    fn over(&self, claim: Claim<Bytes>, kept: Kept) {
+        self.counters
+            .failed_fills
+            .add(u64::from(kept != Kept::Stored));
+        claim.end(kept == Kept::Stored);
+    }
+
     /// Nobody waits for these any more. They wait for room in turn, on all threads but one, which is left to the readers.
-    fn keep_late(self: &Arc<Self>, late: Vec<Late<'_>>) {
+    pub(super) fn keep_late(self: &Arc<Self>, late: Vec<Late<'_>>) {
         if late.is_empty() {
             return;
         }
@@ -114,8 +129,7 @@ impl Shared {
         } in late
         {
             let kept = self.keep(&claim, &stake, &block, !patience.may_wait);
-            self.counters.failed_fills.add(u64::from(!kept));
-            claim.end(kept);
+            self.over(claim, kept);
         }
     }
 
@@ -164,7 +178,7 @@ impl Shared {
         stake: &Stake<'_>,
         block: &Bytes,
         at_once: bool,
-    ) -> bool {
+    ) -> Kept {
         let began_ns = self.now_ns();
         let kept = if perennial_failpoints::planted!("block-kept-whatever-happened") {
             self.cache.insert(&claim.key, block)
@@ -177,24 +191,42 @@ impl Shared {
             Ok(Inserted::Stored) => {
                 self.counters.filled_blocks.add(1);
                 self.flush_if_due();
-                return true;
+                Kept::Stored
             }
-            Ok(Inserted::Rejected(why)) => tracing::debug!(?why, "a block is not kept"),
-            Err(error) => tracing::debug!(%error, "a block is not kept"),
+            Ok(Inserted::Rejected(Rejection::Busy)) => Kept::NoRoom,
+            Ok(Inserted::Rejected(why)) => {
+                tracing::debug!(?why, "a block is not kept");
+                Kept::Refused
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a block is not kept");
+                Kept::Refused
+            }
         }
-        false
     }
 
     fn flush_if_due(self: &Arc<Self>) {
         let unflushed = self.unflushed.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.plan.flush_every == Some(unflushed) {
+        // At each multiple, for the chore before may have been dropped.
+        let due = |every| unflushed.is_multiple_of(every);
+        if self.plan.flush_every.is_some_and(due) {
             self.do_some_time(Work::Flush);
         }
     }
 }
 
+/// What became of a block in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Stored,
+    /// It may be tried again.
+    NoRoom,
+    /// It was removed meanwhile, is not admitted, or the cache fails.
+    Refused,
+}
+
 /// A block that its readers have and the cache has not.
-struct Late<'s> {
+pub(super) struct Late<'s> {
     claim: Claim<Bytes>,
     stake: Stake<'s>,
     block: Bytes,

@@ -10,9 +10,9 @@ use std::sync::{Arc, Weak};
 
 use crate::blocks::queue::Job;
 use crate::blocks::request::Priority;
-use crate::blocks::wait::{Cancel, Parker};
+use crate::blocks::wait::Parker;
 use crate::error::Error;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
 
 /// How a flight ended.
 #[derive(Debug, Clone)]
@@ -83,7 +83,17 @@ impl<T: Clone> Flight<T> {
         state.job.upgrade()
     }
 
-    fn leave(&self, parker: &Arc<Parker>) {
+    /// How it ended, once it has.
+    pub(super) fn landed(&self) -> Option<Landing<T>> {
+        self.state.lock().landed.clone()
+    }
+
+    /// Whether it was kept, once that is known.
+    pub(super) fn over(&self) -> Option<bool> {
+        self.state.lock().over
+    }
+
+    pub(super) fn leave(&self, parker: &Arc<Parker>) {
         let mut state = self.state.lock();
         state.waiters.retain(|waiter| !Arc::ptr_eq(waiter, parker));
     }
@@ -106,7 +116,7 @@ impl<T: Clone> Flight<T> {
         if state.landed.is_none() {
             state.landed = Some(landing);
         }
-        state.waiters.iter().for_each(|waiter| waiter.unpark());
+        Self::wake_all(state);
     }
 
     fn end(&self, kept: bool) {
@@ -114,7 +124,14 @@ impl<T: Clone> Flight<T> {
         if state.over.is_none() {
             state.over = Some(kept);
         }
-        state.waiters.iter().for_each(|waiter| waiter.unpark());
+        Self::wake_all(state);
+    }
+
+    /// Outside of the lock: a task that ends by being woken leaves its flights.
+    fn wake_all(state: MutexGuard<'_, State<T>>) {
+        let waiters = state.waiters.clone();
+        drop(state);
+        waiters.iter().for_each(|waiter| waiter.unpark());
     }
 
     fn has_no_waiters(&self) -> bool {
@@ -225,13 +242,25 @@ impl<T: Clone> Claim<T> {
         self.registry.landings.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Nobody joins any more.
+    pub(super) fn seal(&self) {
+        self.leave(&mut self.registry.flights.lock());
+    }
+
     /// All who wait have it. What is no block is for those alone who wait by now, so nobody joins any more: who did would
     /// be told of a failure from before he came, or look for somebody who flies where nobody does.
     pub(super) fn land(&self, landing: Landing<T>) {
         if !matches!(landing, Landing::Good(_)) {
-            self.leave(&mut self.registry.flights.lock());
+            self.seal();
         }
         self.flight.land(landing);
+    }
+
+    /// Lands, and nobody joins it any more: who comes now is to find its answer elsewhere.
+    pub(super) fn conclude(self, landing: Landing<T>) {
+        self.seal();
+        self.land(landing);
+        self.end(false);
     }
 
     /// It is in the cache, or will not be.
@@ -252,53 +281,5 @@ impl<T: Clone> Drop for Claim<T> {
             self.land(Landing::Lost);
             self.end_now(false);
         }
-    }
-}
-
-/// Somebody who waits for a flight; leaves it when dropped.
-pub(super) struct Boarded<T: Clone> {
-    flight: Arc<Flight<T>>,
-    parker: Arc<Parker>,
-}
-
-impl<T: Clone> Boarded<T> {
-    /// Of a flight that was boarded with this parker.
-    pub(super) fn new(flight: Arc<Flight<T>>, parker: &Arc<Parker>) -> Self {
-        Self {
-            flight,
-            parker: Arc::clone(parker),
-        }
-    }
-
-    /// Waits for the landing; `None` when cancelled before.
-    pub(super) fn landed(&self, cancel: Option<&Cancel>) -> Option<Landing<T>> {
-        self.until(cancel, |state| state.landed.clone())
-    }
-
-    /// Waits until it is over, and says whether it was kept; `None` when cancelled before.
-    pub(super) fn over(&self, cancel: Option<&Cancel>) -> Option<bool> {
-        self.until(cancel, |state| state.over)
-    }
-
-    fn until<U>(
-        &self,
-        cancel: Option<&Cancel>,
-        ready: impl Fn(&State<T>) -> Option<U>,
-    ) -> Option<U> {
-        loop {
-            if let Some(out) = ready(&self.flight.state.lock()) {
-                return Some(out);
-            }
-            if cancel.is_some_and(Cancel::is_cancelled) {
-                return None;
-            }
-            self.parker.park();
-        }
-    }
-}
-
-impl<T: Clone> Drop for Boarded<T> {
-    fn drop(&mut self) {
-        self.flight.leave(&self.parker);
     }
 }

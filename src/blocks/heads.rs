@@ -3,18 +3,25 @@
 //! Answers may come in another order than they were asked for. Each question draws a number when it begins, and an answer
 //! counts only if nothing later is known (B5).
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::blocks::flights::{Boarded, Landing, Registry, Ticket};
-use crate::blocks::origin::{Head, OriginError, Version};
+use crate::blocks::boarded::Boarded;
+use crate::blocks::flights::{Claim, Flight, Landing, Registry, Ticket};
+use crate::blocks::origin::{Head, Opened, Version};
+use crate::blocks::read::{TRIES, keeps_changing, lost};
+use crate::blocks::remembered::Remembered;
 use crate::blocks::request::{Priority, ReadOptions, Revalidate};
 use crate::blocks::scan::Detector;
-use crate::blocks::shared::{Shared, cancelled, guarded};
-use crate::blocks::wait::Parker;
-use crate::blocks::work::{Asking, Stale, Work};
-use crate::error::{Error, ErrorKind, Result};
+use crate::blocks::shared::{Shared, cancelled};
+use crate::blocks::wait::{Cancel, Parker};
+use crate::blocks::work::{Asking, Work};
+use crate::error::Result;
 use crate::stats::Counter;
 use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// An answer that says the same as before is kept again after a minute.
+const KEPT_AGAIN_NS: u64 = 60_000_000_000;
 
 /// What is remembered of one object.
 #[derive(Debug, Default)]
@@ -31,6 +38,18 @@ struct Seen {
     /// Of the question that it answers; answers to earlier ones do not count.
     number: u64,
     asked_ns: u64,
+    /// Questions that were put, of whatever object, when the answer came.
+    put: u64,
+    /// How old it was at `asked_ns` already: it was asked for in an earlier life.
+    older_ns: u64,
+    /// What an earlier life knew was looked for.
+    recalled: bool,
+    /// When it was last kept for the next life.
+    kept_ns: Option<u64>,
+    /// What was known before it was forgotten.
+    forgotten: Option<Head>,
+    /// Answers to questions up to this one do not count: they may be from before something was forgotten.
+    floor: u64,
     /// The origin has said otherwise since: it is not used, but its blocks are still to be removed.
     doubted: bool,
 }
@@ -42,7 +61,8 @@ impl Known {
         let fresh = match revalidate {
             Revalidate::Never => true,
             Revalidate::After(age) => {
-                u128::from(now_ns.saturating_sub(seen.asked_ns)) <= age.as_nanos()
+                let since_ns = u128::from(now_ns.saturating_sub(seen.asked_ns));
+                since_ns + u128::from(seen.older_ns) <= age.as_nanos()
             }
             Revalidate::Always => false,
         };
@@ -50,14 +70,62 @@ impl Known {
     }
 
     /// The answer to question `number`. What was known until now, if that is another version.
-    fn learn(&self, head: &Head, number: u64, asked_ns: u64) -> Option<Head> {
+    ///
+    /// Two answers that differ, to questions that were under way at the same time, say nothing of which is newer: then neither is
+    /// believed by who asks later. `put` is how many questions were put by now.
+    pub(super) fn learn(&self, head: &Head, number: u64, asked_ns: u64, put: u64) -> Option<Head> {
         let mut seen = self.seen.lock();
-        if number <= seen.number {
+        if number <= seen.number.max(seen.floor) {
             return None;
         }
-        let old = seen.head.replace(head.clone());
+        if number <= seen.put && seen.head.as_ref().is_some_and(|known| known != head) {
+            seen.doubted = true;
+            return None;
+        }
+        seen.put = put;
+        let forgotten = seen.forgotten.take();
+        let old = seen.head.replace(head.clone()).or(forgotten);
         (seen.number, seen.asked_ns, seen.doubted) = (number, asked_ns, false);
+        seen.older_ns = 0;
         old.filter(|old| old != head)
+    }
+
+    /// Nothing is remembered.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.seen.lock().head.is_none()
+    }
+
+    /// Nothing was ever asked for nor forgotten, nor looked for in the cache.
+    pub(super) fn is_new(&self) -> bool {
+        let seen = self.seen.lock();
+        seen.head.is_none() && seen.number == 0 && !seen.recalled
+    }
+
+    /// Whether this answer is worth to be kept for the next life: it is another than before, or much younger.
+    pub(super) fn is_worth_keeping(&self, head: &Head, now_ns: u64) -> bool {
+        let seen = self.seen.lock();
+        let known = seen.head.as_ref();
+        let same = known == Some(head) && known.is_some_and(|known| known.about == head.about);
+        let young = seen
+            .kept_ns
+            .is_some_and(|kept| now_ns.saturating_sub(kept) < KEPT_AGAIN_NS);
+        !(same && young)
+    }
+
+    /// When the newest answer was kept, if it could be.
+    pub(super) fn was_kept(&self, at_ns: Option<u64>) {
+        self.seen.lock().kept_ns = at_ns;
+    }
+
+    /// What an earlier life knew counts less than any answer.
+    pub(super) fn recall(&self, found: Option<Remembered>) {
+        let mut seen = self.seen.lock();
+        seen.recalled = true;
+        let Some(found) = found.filter(|_| seen.head.is_none() && seen.number == 0) else {
+            return;
+        };
+        seen.head = Some(found.head);
+        (seen.asked_ns, seen.older_ns) = (found.now_ns, found.age_ns);
     }
 
     /// The object has another version than this one.
@@ -72,10 +140,13 @@ impl Known {
         }
     }
 
-    /// Nothing is known; answers to questions before `number` do not count.
-    fn forget(&self, number: u64) {
+    /// Nothing is known; answers to questions before `number` do not count. Blocks of what was known are removed once it
+    /// is known to be another version, unless they `are_gone` already.
+    fn forget(&self, number: u64, are_gone: bool) {
         let mut seen = self.seen.lock();
-        (seen.head, seen.number) = (None, number.max(seen.number));
+        let forgotten = seen.head.take().or(seen.forgotten.take());
+        seen.forgotten = forgotten.filter(|_| !are_gone);
+        seen.number = number.max(seen.number);
     }
 }
 
@@ -83,8 +154,10 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct Heads {
     known: quick_cache::sync::Cache<Arc<str>, Arc<Known>>,
-    pub(super) asking: Arc<Registry<Head>>,
+    pub(super) asking: Arc<Registry<Opened>>,
     questions: AtomicU64,
+    /// The newest question that something was forgotten behind: who is remembered anew does not know of what.
+    forgotten: AtomicU64,
 }
 
 impl Heads {
@@ -93,6 +166,7 @@ impl Heads {
             known: quick_cache::sync::Cache::new(objects_max),
             asking: Arc::default(),
             questions: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
         }
     }
 
@@ -101,7 +175,7 @@ impl Heads {
             return known;
         }
         let made = self.known.get_or_insert_with(&Arc::from(object), || {
-            Ok::<_, std::convert::Infallible>(Arc::default())
+            Ok::<_, std::convert::Infallible>(Arc::new(self.new_known()))
         });
         match made {
             Ok(known) => known,
@@ -109,13 +183,31 @@ impl Heads {
         }
     }
 
-    fn question(&self) -> u64 {
+    fn new_known(&self) -> Known {
+        let seen = Seen {
+            floor: self.forgotten.load(Ordering::Acquire),
+            ..Seen::default()
+        };
+        Known {
+            seen: Mutex::new(seen),
+            ..Known::default()
+        }
+    }
+
+    pub(super) fn questions(&self) -> u64 {
+        self.questions.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn question(&self) -> u64 {
         self.questions.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Nobody is told what was asked for before.
-    pub(super) fn forget(&self, object: &str) {
-        self.of(object).forget(self.question());
+    pub(super) fn forget(&self, object: &str, are_gone: bool) {
+        let number = self.question();
+        // Before: what is remembered from here on begins behind it.
+        self.forgotten.fetch_max(number, Ordering::AcqRel);
+        self.of(object).forget(number, are_gone);
         self.asking.ground(&name_of(object));
     }
 }
@@ -127,117 +219,139 @@ fn name_of(object: &str) -> Box<[u8]> {
     name.into()
 }
 
+/// A question was put, or need not be.
+pub(super) enum Put {
+    Known(Head),
+    Waits {
+        boarded: Boarded<Opened>,
+        /// The answer may be older than the read: another question is needed then.
+        again: bool,
+    },
+}
+
 impl Shared {
     /// Version and length, as old as the options allow.
     pub(super) fn head(self: &Arc<Self>, object: &str, options: &ReadOptions) -> Result<Head> {
+        Ok(self.opened(object, options, None)?.head)
+    }
+
+    /// The same, and perhaps bytes of `wanted`: where nothing is known they come with the answer.
+    pub(super) fn opened(
+        self: &Arc<Self>,
+        object: &str,
+        options: &ReadOptions,
+        wanted: Option<&Range<u64>>,
+    ) -> Result<Opened> {
         let known = self.heads.of(object);
         if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
-            return Ok(head);
+            return Ok(head.into());
+        }
+        if self.recalls(&known) {
+            known.recall(self.remembered(object));
         }
         perennial_wal::may_wait()?;
         let parker = Arc::new(Parker::default());
         let cancel = options.cancel.as_ref();
         let _wakes = cancel.map(|cancel| cancel.wakes(&parker));
-        loop {
-            if let Some(landing) = self.ask(object, options, &parker) {
-                return match landing {
-                    Landing::Good(head) => Ok(head),
-                    Landing::Failed(error) => Err(error),
-                    Landing::Changed => Err(Error::new(
-                        ErrorKind::Changed,
-                        format!("{object} changes more often than its length can be asked for"),
-                    )),
-                    Landing::Lost => continue,
-                };
+        for tried in 0..TRIES {
+            let (boarded, again) = match self.put(object, options, wanted, &parker) {
+                Put::Known(head) => return Ok(head.into()),
+                // What is joined later was begun after the read.
+                Put::Waits { boarded, again } => (boarded, again && tried == 0),
+            };
+            if let Some(told) = self.told(object, options, boarded.landed(cancel), again) {
+                return told;
             }
-            self.counters.cancelled.add(1);
-            return Err(cancelled());
         }
+        Err(lost(object))
     }
 
-    /// `None`: cancelled.
-    fn ask(
+    /// What a landing says to who waited for it; nothing, if it has to be asked anew.
+    pub(super) fn told(
+        &self,
+        object: &str,
+        options: &ReadOptions,
+        landing: Option<Landing<Opened>>,
+        again: bool,
+    ) -> Option<Result<Opened>> {
+        let goes_on = !options.cancel.as_ref().is_some_and(Cancel::is_cancelled);
+        Some(match landing {
+            // Good or not, it may be older than the read.
+            Some(Landing::Good(_) | Landing::Failed(_) | Landing::Changed) if again => return None,
+            Some(Landing::Lost) if goes_on => return None,
+            Some(Landing::Good(opened)) => Ok(opened),
+            Some(Landing::Failed(error)) => Err(error),
+            Some(Landing::Changed) => Err(keeps_changing(object)),
+            Some(Landing::Lost) | None => {
+                self.counters.cancelled.add(1);
+                Err(cancelled())
+            }
+        })
+    }
+
+    /// Joins the question for the object, or puts it.
+    pub(super) fn put(
         self: &Arc<Self>,
         object: &str,
         options: &ReadOptions,
+        wanted: Option<&Range<u64>>,
         parker: &Arc<Parker>,
-    ) -> Option<Landing<Head>> {
+    ) -> Put {
+        let known = self.heads.of(object);
+        if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
+            return Put::Known(head);
+        }
         let ticket = Ticket {
             parker: Some(parker),
-            populate: false,
+            populate: options.populate,
             priority: options.priority,
         };
+        // An answer that brings bytes is waited for by all: else its blocks would be fetched twice (B7).
+        let opens = self.plan.remember && known.is_unknown();
+        let always = options.revalidate == Revalidate::Always;
         // A question that has begun may be answered with what was there before this read.
-        let young = options.revalidate == Revalidate::Always;
+        let young = always && !opens;
         let mut urgent = Vec::new();
         let name = std::iter::once(name_of(object));
-        let boarded = self
+        let mut seats = self
             .heads
             .asking
             .board(name, ticket, young, |job| urgent.push(job));
         urgent.iter().for_each(|job| self.queue.promote(job));
-        let (flight, claim) = boarded.into_iter().next()?;
+        let (flight, claim) = seats.swap_remove(0);
         let boarded = Boarded::new(Arc::clone(&flight), parker);
+        let again = claim.is_none() && always && opens;
+        self.counters.joined_heads.add(u64::from(claim.is_none()));
+        if let Some(claim) = claim {
+            self.put_first(object, options, wanted, (&flight, claim));
+        }
+        Put::Waits { boarded, again }
+    }
+
+    /// Nobody else asks: the question is sent off, if it has not been answered meanwhile.
+    fn put_first(
+        self: &Arc<Self>,
+        object: &str,
+        options: &ReadOptions,
+        wanted: Option<&Range<u64>>,
+        (flight, claim): (&Arc<Flight<Opened>>, Claim<Opened>),
+    ) {
         // Another's question may have been answered between the look and the boarding. Nobody has joined since who must not be
         // given an answer as old as that.
-        let answered = claim.as_ref().and_then(|_| {
-            self.heads
-                .of(object)
-                .fresh(options.revalidate, self.now_ns())
+        let known = self.heads.of(object);
+        if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
+            return claim.land(Landing::Good(head.into()));
+        }
+        let opens = self.plan.remember && known.is_unknown();
+        let asking = Asking {
+            object: object.into(),
+            claim,
+            wanted: wanted.filter(|_| opens).cloned(),
+            options: options.without_cancel(),
+        };
+        self.submit(Work::Head(asking), options.priority, |job| {
+            flight.is_queued(job)
         });
-        if let (Some(claim), Some(head)) = (&claim, &answered) {
-            claim.land(Landing::Good(head.clone()));
-        } else if let Some(claim) = claim {
-            let asking = Asking {
-                object: object.into(),
-                claim,
-            };
-            self.submit(Work::Head(asking), options.priority, |job| {
-                flight.is_queued(job)
-            });
-        }
-        boarded.landed(options.cancel.as_ref())
-    }
-
-    /// Asks the origin, on whatever thread.
-    pub(super) fn ask_origin(self: &Arc<Self>, asking: Asking) {
-        let Asking { object, claim } = asking;
-        if self
-            .heads
-            .asking
-            .begin_or_give_up(std::slice::from_ref(&claim), false)
-        {
-            self.counters.unwanted_fetches.add(1);
-            return;
-        }
-        let (number, asked_ns) = (self.heads.question(), self.now_ns());
-        self.counters.heads.add(1);
-        let landing = match guarded(|| self.origin.head(&object)) {
-            Ok(head) => {
-                self.learn(&object, &head, number, asked_ns);
-                Landing::Good(head)
-            }
-            Err(OriginError::Changed) => Landing::Changed,
-            Err(OriginError::Failed(why)) => {
-                self.counters.head_failures.add(1);
-                let message = format!("the origin does not say which version {object} has: {why}");
-                Landing::Failed(Error::new(ErrorKind::Origin, message).with_source(why))
-            }
-        };
-        claim.land(landing);
-        claim.end(false);
-    }
-
-    fn learn(self: &Arc<Self>, object: &Arc<str>, head: &Head, number: u64, asked_ns: u64) {
-        let Some(old) = self.heads.of(object).learn(head, number, asked_ns) else {
-            return;
-        };
-        self.counters.changes.add(1);
-        let stale = Stale {
-            object: Arc::clone(object),
-            head: old,
-        };
-        self.do_some_time(Work::Drop(stale));
     }
 }
 
@@ -253,29 +367,43 @@ mod tests {
     use super::*;
 
     fn head(version: u64) -> Head {
-        Head {
-            version: version.into(),
-            len: 7,
-        }
+        Head::new(version, 7)
     }
 
     #[test]
     fn a_late_answer_does_not_count() {
         let known = Known::default();
-        assert_eq!(known.learn(&head(2), 5, 100), None);
-        assert_eq!(known.learn(&head(1), 4, 90), None);
+        assert_eq!(known.learn(&head(2), 5, 100, 5), None);
+        assert_eq!(known.learn(&head(1), 4, 90, 4), None);
         assert_eq!(known.fresh(Revalidate::Never, 100), Some(head(2)));
-        assert_eq!(known.learn(&head(3), 6, 110), Some(head(2)));
-        assert_eq!(known.learn(&head(3), 7, 120), None);
-        known.forget(9);
-        assert_eq!(known.learn(&head(3), 8, 130), None);
+        assert_eq!(known.learn(&head(3), 6, 110, 6), Some(head(2)));
+        assert_eq!(known.learn(&head(3), 7, 120, 7), None);
+        known.forget(9, true);
+        assert_eq!(known.learn(&head(3), 8, 130, 8), None);
         assert_eq!(known.fresh(Revalidate::Never, 130), None);
+        assert_eq!(known.learn(&head(4), 10, 140, 10), None);
+        known.forget(11, false);
+        assert_eq!(known.learn(&head(5), 12, 150, 12), Some(head(4)));
+        assert_eq!(known.fresh(Revalidate::Never, 150), Some(head(5)));
+    }
+
+    #[test]
+    fn answers_at_the_same_time_are_doubted() {
+        let known = Known::default();
+        // 6 was put when 5 was answered.
+        assert_eq!(known.learn(&head(2), 5, 100, 6), None);
+        assert_eq!(known.learn(&head(1), 6, 100, 6), None);
+        assert_eq!(known.fresh(Revalidate::Never, 100), None);
+        assert_eq!(known.learn(&head(2), 7, 110, 8), None);
+        assert_eq!(known.fresh(Revalidate::Never, 110), Some(head(2)));
+        assert_eq!(known.learn(&head(2), 8, 110, 8), None);
+        assert_eq!(known.learn(&head(3), 9, 120, 9), Some(head(2)));
     }
 
     #[test]
     fn what_is_remembered_is_as_old_as_it_may_be() {
         let known = Known::default();
-        known.learn(&head(1), 1, 100);
+        known.learn(&head(1), 1, 100, 1);
         let after = |ns| Revalidate::After(Duration::from_nanos(ns));
         assert!(known.fresh(after(50), 150).is_some());
         assert!(known.fresh(after(50), 151).is_none());
@@ -284,6 +412,6 @@ mod tests {
         assert!(known.fresh(Revalidate::Never, 100).is_some());
         known.doubt(&1.into());
         assert!(known.fresh(Revalidate::Never, 100).is_none());
-        assert_eq!(known.learn(&head(2), 2, 200), Some(head(1)));
+        assert_eq!(known.learn(&head(2), 2, 200, 2), Some(head(1)));
     }
 }

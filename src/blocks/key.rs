@@ -120,10 +120,7 @@ mod tests {
     use super::*;
 
     fn head(version: &str, len: u64) -> Head {
-        Head {
-            version: version.into(),
-            len,
-        }
+        Head::new(version, len)
     }
 
     #[test]

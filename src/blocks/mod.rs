@@ -1,6 +1,8 @@
 //! Reading parts of large objects through a cache: `BlockCache`, the face. `docs/blocks.md` says what it promises and how.
 
 mod ahead;
+mod asking;
+mod boarded;
 mod cached;
 mod ensure;
 mod fetch;
@@ -12,6 +14,7 @@ mod options;
 mod origin;
 mod queue;
 mod read;
+mod remembered;
 mod request;
 mod runs;
 mod scan;
@@ -20,6 +23,8 @@ mod shared;
 mod shuttle_tests;
 mod stale;
 mod stats;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod wait;
 mod work;
 
@@ -31,16 +36,20 @@ use perennial_wal::to_usize;
 
 pub use crate::blocks::ensure::Progress;
 pub use crate::blocks::options::BlockOptions;
-pub use crate::blocks::origin::{Head, Origin, OriginError, OriginResult, Version};
+pub use crate::blocks::origin::{Head, Opened, Origin, OriginError, OriginResult, Version};
 pub use crate::blocks::request::{Priority, ReadOptions, Revalidate};
 pub use crate::blocks::stats::{BlockStats, Latency, ObjectStats};
+#[cfg(feature = "tokio")]
+pub use crate::blocks::tasks::{AsyncBlockCache, AsyncOrigin};
 pub use crate::blocks::wait::Cancel;
 
-use crate::blocks::read::Stopped;
+use crate::blocks::options::Plan;
 use crate::blocks::shared::Shared;
 use crate::blocks::work::Threads;
 use crate::cache::Cache;
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 
 /// Reads objects of an [`Origin`] through a [`Cache`], block by block: what is there is served from the cache, the gaps are
 /// fetched, once however many readers ask, and kept.
@@ -104,8 +113,27 @@ impl BlockCache {
     /// an identity of more than 16 KiB; [`ErrorKind::Io`] when no thread can be started.
     pub fn new(cache: Cache, origin: impl Origin + 'static, options: BlockOptions) -> Result<Self> {
         let plan = options.plan(cache.engine())?;
-        let shared = Arc::new(Shared::new(cache, Box::new(origin), plan)?);
-        let threads = Arc::new(Threads::spawn(&shared)?);
+        Self::with(cache, Box::new(origin), plan, true)
+    }
+
+    /// Over an origin that is awaited, and so only by threads of its own.
+    #[cfg(feature = "tokio")]
+    fn awaiting(
+        cache: Cache,
+        origin: impl Origin + 'static,
+        options: BlockOptions,
+    ) -> Result<Self> {
+        let plan = options.plan(cache.engine())?;
+        if plan.threads == 0 {
+            let message = "fetch_threads is 1 to 1024 where the origin's answers are futures";
+            return Err(crate::error::Error::invalid(message));
+        }
+        Self::with(cache, Box::new(origin), plan, false)
+    }
+
+    fn with(cache: Cache, origin: Box<dyn Origin>, plan: Plan, are_joined: bool) -> Result<Self> {
+        let shared = Arc::new(Shared::new(cache, origin, plan)?);
+        let threads = Arc::new(Threads::spawn(&shared, are_joined)?);
         Ok(Self {
             shared,
             _threads: threads,
@@ -126,8 +154,9 @@ impl BlockCache {
         buf: &mut [u8],
         options: &ReadOptions,
     ) -> Result<Head> {
-        let head = self.shared.head(object, options)?;
-        self.shared.read(object, head, offset, buf, options)
+        let range = offset..offset.saturating_add(buf.len() as u64);
+        let opened = self.shared.open(object, &range, options)?;
+        self.shared.read(object, opened, offset, buf, options)
     }
 
     /// Like [`read_at`](Self::read_at), of exactly the version of `head`, which [`head`](Self::head) gave or which is known from elsewhere: for
@@ -143,14 +172,11 @@ impl BlockCache {
         buf: &mut [u8],
         options: &ReadOptions,
     ) -> Result<()> {
-        let read = self.shared.read_version(object, head, offset, buf, options);
-        read.map_err(|stopped| match stopped {
-            Stopped::Error(error) => error,
-            Stopped::Changed => {
-                let message = format!("{object} has another version than {:?} now", head.version);
-                Error::new(ErrorKind::Changed, message)
-            }
-        })
+        let opened = Opened::from(head.clone());
+        let read = self
+            .shared
+            .read_version(object, &opened, offset, buf, options);
+        read.map_err(|stopped| stopped.told(object, head))
     }
 
     /// The bytes of a range, in a vector of their own; as [`read_at`](Self::read_at).
@@ -158,18 +184,12 @@ impl BlockCache {
     /// # Errors
     /// As [`read_at`](Self::read_at), and [`ErrorKind::Invalid`] for a range that ends before it begins.
     pub fn read(&self, object: &str, range: Range<u64>, options: &ReadOptions) -> Result<Vec<u8>> {
+        let opened = self.shared.open(object, &range, options)?;
         // Before memory is asked for: the range may be nonsense.
-        let head = self.shared.head(object, options)?;
-        if range.start > range.end || range.end > head.len {
-            let Range { start, end } = range;
-            return Err(Error::invalid(format!(
-                "bytes {start} to {end} of {object}, which has {}",
-                head.len
-            )));
-        }
+        Shared::check_range(object, &opened.head, &range)?;
         let mut buf = vec![0; to_usize(range.end - range.start)];
         self.shared
-            .read(object, head, range.start, &mut buf, options)?;
+            .read(object, opened, range.start, &mut buf, options)?;
         Ok(buf)
     }
 
@@ -202,12 +222,23 @@ impl BlockCache {
     /// Forgets the object: its version, and all its blocks, of whatever version and size, from whatever life of the cache. No
     /// read that begins after this has returned is served what was fetched before, not after a `kill -9` either; after a power
     /// cut if there was a [`Cache::flush`]. Reads under way get what they are waiting for, and nothing of it is kept. It goes
-    /// through all keys of the cache. Returns how many blocks there were.
+    /// through all keys of the cache. Returns how many entries there were: blocks, and what was remembered of it.
     ///
     /// # Errors
     /// As [`Cache::remove_prefix`]: blocks may be left then.
     pub fn invalidate(&self, object: &str) -> Result<u64> {
         self.shared.invalidate(object)
+    }
+
+    /// Forgets version and length of the object, in this life and the next, and nothing else: for who has written to it, or knows that
+    /// somebody has. No read that begins after this has returned is served a version that was asked for before; after a power cut
+    /// if there was a [`Cache::flush`]. Blocks of the version are served again if the origin still has it, and removed in the
+    /// background once it has another. Unlike [`invalidate`](Self::invalidate) it costs one remove, however large the cache is.
+    ///
+    /// # Errors
+    /// As [`Cache::remove`]: what is remembered for the next life may be left then.
+    pub fn forget(&self, object: &str) -> Result<()> {
+        self.shared.forget(object)
     }
 
     /// Counts and times since it was made.

@@ -1,7 +1,11 @@
 //! A `BlockCache` is an origin, too: one in memory over one on a slow disk, say.
 
+use std::ops::Range;
+
+use perennial_wal::to_usize;
+
 use crate::blocks::BlockCache;
-use crate::blocks::origin::{Head, Origin, OriginError, OriginResult, Version};
+use crate::blocks::origin::{Head, Opened, Origin, OriginError, OriginResult, Version};
 use crate::blocks::request::{ReadOptions, Revalidate};
 use crate::error::{Error, ErrorKind};
 
@@ -33,6 +37,21 @@ impl Origin for BlockCache {
 
     fn head(&self, object: &str) -> OriginResult<Head> {
         self.shared.head(object, &always()).map_err(told)
+    }
+
+    fn open_at(
+        &self,
+        object: &str,
+        range: Range<u64>,
+        options: &ReadOptions,
+    ) -> OriginResult<Opened> {
+        let options = options.clone().revalidate(Revalidate::Always);
+        let opened = self.shared.open(object, &range, &options).map_err(told)?;
+        let end = range.end.min(opened.head.len);
+        let start = range.start.min(end);
+        let mut buf = vec![0; to_usize(end - start)];
+        let read = self.shared.read(object, opened, start, &mut buf, &options);
+        Ok(Opened::new(read.map_err(told)?, range.start, buf))
     }
 
     fn checks_version(&self) -> bool {

@@ -7,6 +7,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// Key bytes that a block must leave room for in its segment.
 const KEY_BYTES: usize = 256;
+/// No reader waits for a copy that takes longer.
+const KEPT_FIRST_BYTES: u64 = MIB;
 
 /// How a [`BlockCache`](crate::blocks::BlockCache) works. Checked when one is made.
 #[derive(Debug, Clone)]
@@ -18,6 +20,7 @@ pub struct BlockOptions {
     readahead_blocks: u64,
     objects_max: usize,
     flush_every_blocks: Option<u64>,
+    remember_heads: bool,
 }
 
 impl Default for BlockOptions {
@@ -29,6 +32,7 @@ impl Default for BlockOptions {
             readahead_blocks: 8,
             objects_max: 1 << 16,
             flush_every_blocks: None,
+            remember_heads: false,
         }
     }
 }
@@ -48,7 +52,7 @@ impl BlockOptions {
     }
 
     /// Threads that read from the origin, and so how many of its reads go on at a time; a `BlockCache` that is dropped waits for
-    /// those. One of them is left to reads of the foreground; a single one may be busy with other things when they come.
+    /// those, an `AsyncBlockCache` does not. One of them is left to reads of the foreground; a single one may be busy with other things when they come.
     /// Without any the reader itself does it all, one after the other, in an order that depends on nothing but the calls;
     /// then there is no readahead, and a read is cancelled between two reads of the origin only. Default: 8. Range: 0 to 1024.
     pub fn fetch_threads(mut self, threads: usize) -> Self {
@@ -69,7 +73,7 @@ impl BlockOptions {
         self
     }
 
-    /// Objects of which the version is remembered, some hundred bytes each. Others are asked for again. Default: 65,536.
+    /// Objects of which the version is remembered, some hundred bytes each. Others are asked for, or looked for in the cache, again. Default: 65,536.
     /// Range: from 1.
     pub fn objects_max(mut self, objects: usize) -> Self {
         self.objects_max = objects;
@@ -80,6 +84,15 @@ impl BlockOptions {
     /// Default: off. Range: from 1.
     pub fn flush_every_blocks(mut self, blocks: u64) -> Self {
         self.flush_every_blocks = Some(blocks);
+        self
+    }
+
+    /// Version and length of each object, and what else the origin says of it, are kept in the cache: an entry of some hundred
+    /// bytes. After a restart the origin is not asked again for what [`Revalidate`](crate::blocks::Revalidate) allows: with `Never` not at all, with
+    /// `After` by the wall clock. And the first read of an object of which nothing is known is one question:
+    /// [`Origin::open_at`](crate::blocks::Origin::open_at). Default: false.
+    pub fn remember_heads(mut self, remember: bool) -> Self {
+        self.remember_heads = remember;
         self
     }
 
@@ -118,6 +131,9 @@ impl BlockOptions {
             readahead: self.readahead_blocks,
             objects_max: self.objects_max,
             flush_every: self.flush_every_blocks,
+            remember: self.remember_heads,
+            kept_first: bytes <= KEPT_FIRST_BYTES
+                && bytes + bytes / KIB + KIB <= engine.max_ring_frame(),
         })
     }
 }
@@ -132,4 +148,8 @@ pub(super) struct Plan {
     pub(super) readahead: u64,
     pub(super) objects_max: usize,
     pub(super) flush_every: Option<u64>,
+    pub(super) remember: bool,
+    /// A block is copied into the cache before its readers have it. Larger ones are written to their segment by who keeps them,
+    /// perhaps: the readers do not wait for that.
+    pub(super) kept_first: bool,
 }

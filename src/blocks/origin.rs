@@ -1,7 +1,10 @@
 //! Where objects come from.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::blocks::request::ReadOptions;
 
@@ -51,13 +54,75 @@ impl fmt::Debug for Version {
     }
 }
 
-/// What is known of an object without reading it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known of an object without reading it. Two are equal when version and length are.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Head {
     /// Which content.
     pub version: Version,
     /// Its length in bytes.
     pub len: u64,
+    /// What else the origin says of it, for whoever asks through the [`BlockCache`](crate::blocks::BlockCache): it is
+    /// remembered with the others and decides nothing. At most 4 KiB are worth remembering.
+    pub about: Bytes,
+}
+
+impl Head {
+    /// Version and length, and nothing about it.
+    #[must_use]
+    pub fn new(version: impl Into<Version>, len: u64) -> Self {
+        Self {
+            version: version.into(),
+            len,
+            about: Bytes::new(),
+        }
+    }
+
+    /// The same, with what else the origin says.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<Bytes>) -> Self {
+        self.about = about.into();
+        self
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.version, self.len) == (&other.version, other.len)
+    }
+}
+
+impl Eq for Head {}
+
+/// What an origin answers to the first question about an object.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Opened {
+    /// Version and length.
+    pub head: Head,
+    /// Where the bytes begin in the object.
+    pub offset: u64,
+    /// Bytes of the head's version; may be none. Blocks that are not whole among them are fetched as if they were not there.
+    pub bytes: Bytes,
+}
+
+impl Opened {
+    /// With the object's bytes from `offset` on.
+    #[must_use]
+    pub fn new(head: Head, offset: u64, bytes: impl Into<Bytes>) -> Self {
+        Self {
+            head,
+            offset,
+            bytes: bytes.into(),
+        }
+    }
+}
+
+impl From<Head> for Opened {
+    /// No bytes with it.
+    fn from(head: Head) -> Self {
+        Self::new(head, 0, Bytes::new())
+    }
 }
 
 /// Why an origin does not answer.
@@ -113,11 +178,28 @@ pub trait Origin: Send + Sync {
             let len = self.len(object)?;
             let after = self.version(object)?;
             if after == version {
-                return Ok(Head { version, len });
+                return Ok(Head::new(version, len));
             }
             version = after;
         }
         Err(OriginError::Changed)
+    }
+
+    /// Version and length, and the bytes of `range` if they cost no second question: the first read of an object is one round
+    /// trip then. The range is one of whole blocks, may go past the object's end, and may begin there. It is asked only of objects of which nothing is
+    /// known, where [`BlockOptions::remember_heads`](crate::blocks::BlockOptions::remember_heads) says so. Default: [`head`](Self::head), and
+    /// no bytes.
+    ///
+    /// # Errors
+    /// As [`head`](Self::head).
+    fn open_at(
+        &self,
+        object: &str,
+        range: Range<u64>,
+        options: &ReadOptions,
+    ) -> OriginResult<Opened> {
+        let _ = (range, options);
+        Ok(self.head(object)?.into())
     }
 
     /// True when [`read_at`](Self::read_at) answers [`OriginError::Changed`] unless all bytes are of the version asked for, as one does
@@ -159,6 +241,15 @@ impl<O: Origin + ?Sized> Origin for Arc<O> {
 
     fn head(&self, object: &str) -> OriginResult<Head> {
         (**self).head(object)
+    }
+
+    fn open_at(
+        &self,
+        object: &str,
+        range: Range<u64>,
+        options: &ReadOptions,
+    ) -> OriginResult<Opened> {
+        (**self).open_at(object, range, options)
     }
 
     fn checks_version(&self) -> bool {

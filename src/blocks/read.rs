@@ -1,6 +1,6 @@
 //! A read: what is in the cache, and then what is not.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use perennial_wal::to_usize;
@@ -8,7 +8,7 @@ use perennial_wal::to_usize;
 use crate::blocks::flights::Landing;
 use crate::blocks::heads::Known;
 use crate::blocks::key::{Cut, Keys};
-use crate::blocks::origin::Head;
+use crate::blocks::origin::{Head, Opened};
 use crate::blocks::request::{Priority, ReadOptions, Revalidate};
 use crate::blocks::shared::{Shared, cancelled};
 use crate::blocks::wait::{Cancel, Parker};
@@ -16,6 +16,10 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Times that a read begins anew because the object has changed, or its thread was lost.
 pub(super) const TRIES: usize = 8;
+
+/// Of what came with the first answer so much is asked for: what one read of the origin may be, twice, so that a read of
+/// that length which begins within a block is one.
+const WANTED_RUNS: u64 = 2;
 
 /// What is read, and how.
 pub(super) struct Reading<'a> {
@@ -32,6 +36,19 @@ pub(super) enum Stopped {
     Changed,
 }
 
+impl Stopped {
+    /// To a caller who wants this version and no other.
+    pub(super) fn told(self, object: &str, head: &Head) -> Error {
+        match self {
+            Self::Error(error) => error,
+            Self::Changed => {
+                let message = format!("{object} has another version than {:?} now", head.version);
+                Error::new(ErrorKind::Changed, message)
+            }
+        }
+    }
+}
+
 impl From<Error> for Stopped {
     fn from(error: Error) -> Self {
         Self::Error(error)
@@ -39,14 +56,15 @@ impl From<Error> for Stopped {
 }
 
 /// A block's part of what is read: which of its bytes, and where they go.
-struct Piece {
-    number: u64,
-    of_block: Range<usize>,
-    to: Range<usize>,
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    pub(super) number: u64,
+    pub(super) of_block: Range<usize>,
+    pub(super) to: Range<usize>,
 }
 
 impl Piece {
-    fn of(cut: Cut, number: u64, read: &Range<u64>) -> Self {
+    pub(super) fn of(cut: Cut, number: u64, read: &Range<u64>) -> Self {
         let block = cut.bytes(number);
         let (from, to) = (block.start.max(read.start), block.end.min(read.end));
         Self {
@@ -58,49 +76,76 @@ impl Piece {
 }
 
 impl Shared {
-    /// Bytes of the version of `head`, or of a newer one where it has changed since.
+    /// The object's head; where nothing is known of it, with bytes of the range.
+    pub(super) fn open(
+        self: &Arc<Self>,
+        object: &str,
+        range: &Range<u64>,
+        options: &ReadOptions,
+    ) -> Result<Opened> {
+        self.opened(object, options, self.wanted(range).as_ref())
+    }
+
+    /// Whole blocks, as many as may come with an answer.
+    pub(super) fn wanted(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        let block = 1 << self.plan.bits;
+        let start = range.start / block * block;
+        let most = start.saturating_add(WANTED_RUNS * self.plan.run_blocks * block);
+        // Of one without an end, as much as may come.
+        let end = range.end.checked_next_multiple_of(block).unwrap_or(most);
+        (range.start < range.end).then(|| start..end.min(most))
+    }
+
+    /// Bytes of the version that was opened, or of a newer one where it has changed since.
     pub(super) fn read(
         self: &Arc<Self>,
         object: &str,
-        mut head: Head,
+        mut opened: Opened,
         offset: u64,
         buf: &mut [u8],
         options: &ReadOptions,
     ) -> Result<Head> {
         let began_ns = self.now_ns();
         for _ in 0..TRIES {
-            match self.read_version(object, &head, offset, buf, options) {
+            match self.read_version(object, &opened, offset, buf, options) {
                 Ok(()) => {
                     self.times.get.add(self.now_ns().saturating_sub(began_ns));
-                    return Ok(head);
+                    return Ok(opened.head);
                 }
                 Err(Stopped::Error(error)) => return Err(error),
                 Err(Stopped::Changed) => {
                     let again = options.clone().revalidate(Revalidate::Always);
-                    head = self.head(object, &again)?;
+                    opened = self.head(object, &again)?.into();
                 }
             }
         }
         Err(keeps_changing(object))
     }
 
-    /// Bytes of exactly this version.
+    /// Refuses what lies not in the object.
+    pub(super) fn check_range(object: &str, head: &Head, range: &Range<u64>) -> Result<()> {
+        let Range { start, end } = *range;
+        if start <= end && end <= head.len {
+            return Ok(());
+        }
+        let len = head.len;
+        Err(Error::invalid(format!(
+            "bytes {start} to {end} of {object}, which has {len}"
+        )))
+    }
+
+    /// Bytes of exactly the version that was opened.
     pub(super) fn read_version(
         self: &Arc<Self>,
         object: &str,
-        head: &Head,
+        opened: &Opened,
         offset: u64,
         buf: &mut [u8],
         options: &ReadOptions,
     ) -> std::result::Result<(), Stopped> {
-        let end = offset.saturating_add(buf.len() as u64);
-        if end > head.len {
-            return Err(Stopped::Error(Error::invalid(format!(
-                "a read of {} bytes at {offset} of {object}, which has {}",
-                buf.len(),
-                head.len
-            ))));
-        }
+        let head = &opened.head;
+        let range = offset..offset.saturating_add(buf.len() as u64);
+        Self::check_range(object, head, &range)?;
         self.counters.reads.add(1);
         if buf.is_empty() {
             return Ok(());
@@ -113,21 +158,20 @@ impl Shared {
         };
         let cut = reading.keys.cut;
         let touched = cut.touched(offset, buf.len() as u64);
-        let blocks = touched.end() - touched.start() + 1;
         // Before the looks: what is over since then may have been kept behind one of them.
         let landings = self.flights.landings();
+        let mut came = 0;
         let mut missing = Vec::new();
         for number in touched.clone() {
-            let piece = Piece::of(cut, number, &(offset..end));
-            if !self.copy(&mut reading.keys, &piece, buf) {
+            let piece = Piece::of(cut, number, &range);
+            if let Some(block) = opened.block(cut, number) {
+                buf[piece.to].copy_from_slice(&block[piece.of_block]);
+                came += 1;
+            } else if !self.copy(&mut reading.keys, &piece, buf) {
                 missing.push(piece);
             }
         }
-        let known = self.heads.of(object);
-        self.count(&known, blocks, missing.len() as u64);
-        if options.priority == Priority::Foreground {
-            self.expect_more(&reading, &known, &touched);
-        }
+        self.looked(&reading, &touched, missing.len() as u64 + came);
         for _ in 0..TRIES {
             if missing.is_empty() {
                 return Ok(());
@@ -136,6 +180,21 @@ impl Shared {
             missing = self.fetch(&mut reading, missing, buf, landings)?;
         }
         Err(Stopped::Error(lost(object)))
+    }
+
+    /// A read has looked for these blocks, and so many were not there.
+    pub(super) fn looked(
+        &self,
+        reading: &Reading<'_>,
+        touched: &RangeInclusive<u64>,
+        missing: u64,
+    ) {
+        let known = self.heads.of(reading.object);
+        self.count(&known, touched.end() - touched.start() + 1, missing);
+        // Who wants nothing kept wants nothing ahead of it either, for that would have to be.
+        if reading.options.priority == Priority::Foreground && reading.options.populate {
+            self.expect_more(reading, &known, touched);
+        }
     }
 
     fn count(&self, known: &Known, blocks: u64, missing: u64) {

@@ -22,7 +22,8 @@ pub enum Priority {
 #[non_exhaustive]
 pub enum Revalidate {
     /// As it was when it was first asked for: for objects that never change under their name. It is asked for once by each
-    /// `BlockCache`, and again after [`BlockCache::invalidate`](crate::blocks::BlockCache::invalidate) or when an origin notices a change.
+    /// `BlockCache`, or once at all with [`remember_heads`](crate::blocks::BlockOptions::remember_heads); and again after
+    /// [`invalidate`](crate::blocks::BlockCache::invalidate) or [`forget`](crate::blocks::BlockCache::forget), or when an origin notices a change.
     #[default]
     Never,
     /// It is asked for when the last answer is older than this.

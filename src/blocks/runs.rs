@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::blocks::flights::{Boarded, Claim, Landing, Registry, Ticket};
+use crate::blocks::boarded::Boarded;
+use crate::blocks::flights::{Claim, Landing, Registry, Ticket};
 use crate::blocks::key::Keys;
 use crate::blocks::read::Reading;
 use crate::blocks::shared::Shared;

@@ -18,15 +18,26 @@ impl Shared {
     /// Nothing that was fetched before is served to who begins to read after this (B4).
     pub(super) fn invalidate(&self, object: &str) -> Result<u64> {
         let prefix = of_object(&self.identity, object)?;
-        self.heads.forget(object);
+        self.heads.forget(object, true);
         // Also takes the stake out of everything under way.
         let removed = self.cache.remove_prefix(&prefix);
         if !perennial_failpoints::planted!("invalidate-leaves-flights") {
             self.flights.ground(&prefix);
         }
         // Once more: somebody may have asked again, before it was removed.
-        self.heads.forget(object);
+        self.heads.forget(object, true);
         removed
+    }
+
+    /// The version is asked for by who begins to read after this; blocks stay.
+    pub(super) fn forget(&self, object: &str) -> Result<()> {
+        self.heads.forget(object, false);
+        // Also takes out the stake of a question under way.
+        let forgotten = self
+            .remembered_key(object)
+            .map(|key| self.cache.remove(key));
+        self.heads.forget(object, false);
+        forgotten.unwrap_or(Ok(()))
     }
 
     /// Removes the blocks of a version that was replaced. Only room rests on it.
@@ -38,6 +49,7 @@ impl Shared {
             return;
         }
         let removed = self.keys(object, head).and_then(|mut keys| {
+            self.forget_remembered(object, head)?;
             if self.looks_are_cheap(&keys) {
                 self.remove_each(&mut keys)
             } else {

@@ -82,7 +82,7 @@ block_counters! {
     fetched_blocks,
     /// Blocks fetched and kept.
     filled_blocks,
-    /// Blocks fetched that were to be kept and were not: no room at once, or the cache failed.
+    /// Blocks fetched that were to be kept and were not: no room, not admitted, removed meanwhile, or the cache failed.
     failed_fills,
     /// Looks into the cache that failed; the origin was asked instead.
     cache_failures,
@@ -92,6 +92,8 @@ block_counters! {
     heads,
     /// Of these, failed.
     head_failures,
+    /// Reads that waited for a question that was already under way.
+    joined_heads,
     /// Times that an object had another version than before.
     changes,
     /// Blocks of replaced versions that were removed.

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
 
-/// Where one thread sleeps. Whoever has something for it wakes it; it looks itself what that is.
+/// Where one thread, or one task, sleeps. Whoever has something for it wakes it; it looks itself what that is.
 #[derive(Debug, Default)]
 pub(super) struct Parker {
     woken: Mutex<bool>,
     wake: Condvar,
+    task: Mutex<Option<Waker>>,
 }
 
 impl Parker {
@@ -25,6 +27,18 @@ impl Parker {
     pub(super) fn unpark(&self) {
         *self.woken.lock() = true;
         self.wake.notify_one();
+        let task = self.task.lock().take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// From now on this task is woken, too, once: it looks after this call, and calls again before it sleeps again.
+    #[cfg(feature = "tokio")]
+    pub(super) fn wakes(&self, task: &Waker) {
+        let task = task.clone();
+        // What it was before goes outside of the lock: with it a task may end.
+        let _before = self.task.lock().replace(task);
     }
 }
 
@@ -50,9 +64,15 @@ impl Cancel {
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Release);
         // Who registers later takes the same lock, and sees the word above.
-        for parker in self.0.parked.lock().iter().filter_map(Weak::upgrade) {
-            parker.unpark();
-        }
+        // They are woken outside of the lock: a task that ends by that takes it.
+        let parked: Vec<_> = self
+            .0
+            .parked
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        parked.iter().for_each(|parker| parker.unpark());
     }
 
     /// True once it was cancelled.

@@ -1,14 +1,14 @@
 //! What threads do: the kinds of work, and the threads.
 
 use std::cell::Cell;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::blocks::flights::Claim;
-use crate::blocks::origin::Head;
+use crate::blocks::origin::{Head, Opened};
 use crate::blocks::request::ReadOptions;
 use crate::blocks::shared::Shared;
 use crate::error::{Error, Result};
@@ -33,7 +33,10 @@ pub(super) enum Work {
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) object: Arc<str>,
-    pub(super) claim: Claim<Head>,
+    pub(super) claim: Claim<Opened>,
+    /// Bytes that may come with the answer.
+    pub(super) wanted: Option<Range<u64>>,
+    pub(super) options: ReadOptions,
 }
 
 /// Neighbouring blocks to be fetched by one read of the origin.
@@ -93,18 +96,21 @@ impl Shared {
     }
 }
 
-/// The threads of a `BlockCache`: joined when it is dropped.
+/// The threads of a `BlockCache`: joined when it is dropped, unless their origin is awaited.
 #[derive(Debug)]
 pub(super) struct Threads {
     shared: Arc<Shared>,
     running: Vec<JoinHandle<()>>,
+    /// Not where the origin's answers are futures: they may need the thread that drops this.
+    are_joined: bool,
 }
 
 impl Threads {
-    pub(super) fn spawn(shared: &Arc<Shared>) -> Result<Self> {
+    pub(super) fn spawn(shared: &Arc<Shared>, are_joined: bool) -> Result<Self> {
         let mut threads = Self {
             shared: Arc::clone(shared),
             running: Vec::new(),
+            are_joined,
         };
         for _ in 0..shared.plan.threads {
             let shared = Arc::clone(shared);
@@ -123,7 +129,7 @@ impl Drop for Threads {
         // From within a closure that fills an entry they might wait for that entry, and one of them, in whose call of the
         // origin this is dropped, cannot wait for itself: they end by themselves then.
         let is_one_of_them = SERVES.get() == Arc::as_ptr(&self.shared).addr();
-        if is_one_of_them || perennial_wal::may_wait().is_err() {
+        if !self.are_joined || is_one_of_them || perennial_wal::may_wait().is_err() {
             return;
         }
         for thread in self.running.drain(..) {

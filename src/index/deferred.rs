@@ -76,6 +76,12 @@ impl<X> Index<X> {
         self.loaded[number].load(Ordering::Acquire)
     }
 
+    /// Whether a look at this hash finds its shard loaded.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_loaded_for(&self, hash: u64) -> bool {
+        self.is_loaded(self.geometry.key_of_hash(hash).shard)
+    }
+
     #[cold]
     fn load_shard(&self, number: usize) {
         let _turn = self.deferred.turns[number].lock();

@@ -9,9 +9,12 @@ mod nesting;
 mod options;
 mod readahead;
 mod reads;
+mod remembering;
 mod source;
 mod stats;
 mod storm;
+#[cfg(feature = "tokio")]
+mod tasks;
 mod versions;
 mod warming;
 

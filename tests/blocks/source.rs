@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use perennial::blocks::{Head, Origin, OriginError, OriginResult, Priority, ReadOptions, Version};
+use perennial::blocks::{
+    Head, Opened, Origin, OriginError, OriginResult, Priority, ReadOptions, Version,
+};
 
 use crate::BLOCK;
 
@@ -81,6 +83,9 @@ pub(crate) struct Source {
     rng: Mutex<Rng>,
     gate: Gate,
     waiting: AtomicU64,
+    /// Questions for version and length alone, and those that may be answered with bytes.
+    pub(crate) heads: AtomicU64,
+    pub(crate) opens: AtomicU64,
 }
 
 impl Source {
@@ -100,6 +105,8 @@ impl Source {
             rng: Mutex::new(Rng(1)),
             gate: Gate::default(),
             waiting: AtomicU64::new(0),
+            heads: AtomicU64::new(0),
+            opens: AtomicU64::new(0),
         }
     }
 
@@ -157,6 +164,19 @@ impl Source {
         self.given.lock().unwrap().values().map(|n| n - 1).sum()
     }
 
+    /// Counts the blocks that are whole between these two.
+    fn gave(&self, object: &str, version: u64, offset: u64, reached: u64) {
+        let len = self.len_at(version);
+        let mut given = self.given.lock().unwrap();
+        for block in offset / BLOCK..reached.div_ceil(BLOCK) {
+            if reached >= ((block + 1) * BLOCK).min(len) {
+                *given
+                    .entry((object.to_owned(), version, block))
+                    .or_default() += 1;
+            }
+        }
+    }
+
     fn pass(&self) {
         let mut closed = self.gate.closed.lock().unwrap();
         self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -185,14 +205,44 @@ impl Origin for Source {
     }
 
     fn head(&self, object: &str) -> OriginResult<Head> {
+        self.heads.fetch_add(1, Ordering::SeqCst);
         if self.one_in(self.faults.lock().unwrap().fails * 8) {
             return Err("it does not say".into());
         }
         let version = self.version_of(object);
-        Ok(Head {
-            version: version.into(),
-            len: self.len_at(version),
-        })
+        Ok(Head::new(version, self.len_at(version)).about(object.as_bytes().to_vec()))
+    }
+
+    fn open_at(
+        &self,
+        object: &str,
+        range: Range<u64>,
+        options: &ReadOptions,
+    ) -> OriginResult<Opened> {
+        self.opens.fetch_add(1, Ordering::SeqCst);
+        assert!(options.cancel.is_none(), "others may wait for it");
+        self.pass();
+        let faults = *self.faults.lock().unwrap();
+        if self.one_in(faults.slow) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!self.one_in(faults.panics), "the origin panics: meant so");
+        if self.one_in(faults.fails) {
+            return Err("it fails".into());
+        }
+        let version = self.version_of(object);
+        let len = self.len_at(version);
+        let mut end = range.end.min(len).max(range.start);
+        if self.one_in(faults.short) {
+            end = range.start + self.rng.lock().unwrap().below(end - range.start);
+        }
+        let bytes = self.bytes(object, version, range.start..end);
+        if version != self.version_of(object) {
+            return Err(OriginError::Changed);
+        }
+        self.gave(object, version, range.start, end);
+        let head = Head::new(version, len).about(object.as_bytes().to_vec());
+        Ok(Opened::new(head, range.start, bytes))
     }
 
     fn checks_version(&self) -> bool {
@@ -239,14 +289,7 @@ impl Origin for Source {
         }
         // What is believed, that is; what it gives of another version is not.
         if before == after && *version == before.into() {
-            let len = self.len_at(after);
-            let reached = offset + read as u64;
-            let mut given = self.given.lock().unwrap();
-            for block in offset / BLOCK..end.div_ceil(BLOCK) {
-                if reached >= ((block + 1) * BLOCK).min(len) {
-                    *given.entry((object.to_owned(), after, block)).or_default() += 1;
-                }
-            }
+            self.gave(object, after, offset, (offset + read as u64).min(end));
         }
         Ok(read)
     }

@@ -8,32 +8,32 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use perennial::blocks::{BlockCache, Cancel, Priority, ReadOptions, Revalidate};
+use perennial::blocks::{BlockCache, Cancel, Head, Priority, ReadOptions, Revalidate};
 use perennial::{Cache, ErrorKind, Options};
 
 use crate::source::{Faults, Rng, Source};
 use crate::{BLOCK, settled, small_blocks};
 
 const THREADS: u64 = 16;
-const OBJECTS: u64 = 1_000;
-const LEN: u64 = 10 * BLOCK + 123;
+pub(crate) const OBJECTS: u64 = 1_000;
+pub(crate) const LEN: u64 = 10 * BLOCK + 123;
 
-fn set(name: &str, default: u64) -> u64 {
+pub(crate) fn set(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |n| n.parse().expect("a number"))
 }
 
 #[derive(Default)]
-struct Tally {
-    good: AtomicU64,
-    failed: AtomicU64,
-    cancelled: AtomicU64,
-    changed: AtomicU64,
+pub(crate) struct Tally {
+    pub(crate) good: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) changed: AtomicU64,
 }
 
 /// A reader that does not return for so long hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn options(rng: &mut Rng) -> ReadOptions {
+pub(crate) fn options(rng: &mut Rng) -> ReadOptions {
     let revalidate = match rng.below(4) {
         0 => Revalidate::Never,
         1 => Revalidate::After(Duration::from_millis(2)),
@@ -71,15 +71,7 @@ fn read(
     match blocks.read_at(&object, offset, &mut buf, &options) {
         Ok(head) => {
             let first = if always { before } else { 1 };
-            let mut versions = first..=source.version_of(&object);
-            let version = versions.find(|n| head.version == (*n).into());
-            let version = version.expect("a version that the read may be of");
-            assert_eq!(head.len, source.len_at(version));
-            let range = offset..offset + buf.len() as u64;
-            assert!(
-                buf == source.bytes(&object, version, range.clone()),
-                "{object}, version {version}, {range:?}"
-            );
+            check(source, &object, (first, &head), (offset, &buf));
             tally.good.fetch_add(1, Ordering::Relaxed);
         }
         Err(error) => {
@@ -94,6 +86,24 @@ fn read(
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// The bytes are all of one version, no older than the first that the read may be of.
+pub(crate) fn check(
+    source: &Source,
+    object: &str,
+    (first, head): (u64, &Head),
+    (offset, bytes): (u64, &[u8]),
+) {
+    let mut versions = first..=source.version_of(object);
+    let version = versions.find(|n| head.version == (*n).into());
+    let version = version.expect("a version that the read may be of");
+    assert_eq!(head.len, source.len_at(version));
+    let range = offset..offset + bytes.len() as u64;
+    assert!(
+        bytes == source.bytes(object, version, range.clone()),
+        "{object}, version {version}, {range:?}"
+    );
 }
 
 /// Changes objects, and cancels reads somewhat after they have begun, until there are no more.
@@ -180,7 +190,7 @@ fn random_reads_of_an_origin_that_does_everything() {
 }
 
 /// Ends the process where a reader hangs: the scope would wait for it for ever.
-fn watch(done: &AtomicBool, progress: &AtomicU64) {
+pub(crate) fn watch(done: &AtomicBool, progress: &AtomicU64) {
     let (mut seen, mut quiet) = (0, Duration::ZERO);
     while !done.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(20));
@@ -199,7 +209,7 @@ fn watch(done: &AtomicBool, progress: &AtomicU64) {
 }
 
 /// The origin's panics are meant, and are not printed.
-fn quietly(body: impl FnOnce()) {
+pub(crate) fn quietly(body: impl FnOnce()) {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload().downcast_ref::<&str>().copied();

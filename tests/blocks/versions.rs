@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use perennial::ErrorKind;
-use perennial::blocks::{BlockCache, Head, Origin, ReadOptions, Revalidate};
+use perennial::blocks::{BlockCache, Origin, ReadOptions, Revalidate};
 
 use crate::source::{Rng, Source, until};
 use crate::{BLOCK, inline, over, roomy, settled, small_blocks};
@@ -116,10 +116,8 @@ fn several_reads_of_exactly_one_version() {
         let read = blocks.read_version_at("object", &head, 5 * BLOCK, &mut buf, &options);
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Changed);
         // A length that is no version's has blocks of its own, that never come to be.
-        let wrong = Head {
-            len: 100 * BLOCK,
-            ..blocks.head("object", &options).unwrap()
-        };
+        let mut wrong = blocks.head("object", &options).unwrap();
+        wrong.len = 100 * BLOCK;
         let read = blocks.read_version_at("object", &wrong, 50 * BLOCK, &mut buf, &options);
         assert_eq!(read.unwrap_err().kind(), ErrorKind::Origin);
     }

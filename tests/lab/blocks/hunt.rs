@@ -1,18 +1,20 @@
 //! One small story for each promise that a planted bug breaks. All on one thread, which has chosen the bug; only who
 //! joins a flight is another.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use perennial::Cache;
 use perennial::blocks::{
-    BlockCache, BlockOptions, Cancel, Origin, OriginResult, ReadOptions, Revalidate, Version,
+    BlockCache, BlockOptions, Cancel, Opened, Origin, OriginResult, ReadOptions, Revalidate,
+    Version,
 };
 use perennial_failpoints::SimFs;
 
 use super::origin::Objects;
-use super::{BLOCK, face, options};
+use super::{BLOCK, face, face_with, options};
 
 type Outcome = Result<(), String>;
 type Story = fn() -> Outcome;
@@ -20,7 +22,7 @@ type Meddle = Box<dyn Fn(&Objects, &mut [u8]) + Send + Sync>;
 
 /// All of them.
 pub(crate) fn all() -> Outcome {
-    let stories: [(&str, Story); 7] = [
+    let stories: [(&str, Story); 8] = [
         ("an old version", a_replaced_version_is_not_served),
         ("two origins", two_origins_are_two),
         ("places", every_place_has_its_bytes),
@@ -28,6 +30,7 @@ pub(crate) fn all() -> Outcome {
         ("torn", what_changed_meanwhile_is_not_believed),
         ("cancelled", a_cancelled_reader_leaves_no_flight),
         ("invalidated", what_was_fetched_before_an_invalidate_is_gone),
+        ("remembered", an_answer_from_before_an_invalidate_is_gone),
     ];
     for (title, story) in stories {
         story().map_err(|why| format!("seed 1, {title}: {why}"))?;
@@ -232,4 +235,78 @@ fn what_was_fetched_before_an_invalidate_is_gone() -> Outcome {
         return Err("what was fetched before an invalidate was given to who came after".into());
     }
     check(&blocks, &origin.objects, "object")
+}
+
+/// Says what it had before it was invalidated, while the question was under way.
+struct Late {
+    objects: Objects,
+    face: Mutex<Option<BlockCache>>,
+}
+
+impl Origin for Late {
+    fn identity(&self) -> String {
+        "a".into()
+    }
+    fn version(&self, object: &str) -> OriginResult<Version> {
+        self.objects.version(object)
+    }
+    fn len(&self, object: &str) -> OriginResult<u64> {
+        self.objects.len(object)
+    }
+    fn open_at(
+        &self,
+        object: &str,
+        range: Range<u64>,
+        options: &ReadOptions,
+    ) -> OriginResult<Opened> {
+        let before = self.objects.open_at(object, range, options)?;
+        let Some(face) = self.face.lock().expect("no thread panicked").take() else {
+            return Ok(before);
+        };
+        self.objects.set_version(3);
+        face.invalidate(object)?;
+        // Under the old version's name there is something else now, so that what is kept shows.
+        let bytes = vec![0xEE; before.bytes.len()];
+        Ok(Opened::new(before.head, before.offset, bytes))
+    }
+    fn read_at(
+        &self,
+        object: &str,
+        version: &Version,
+        offset: u64,
+        buf: &mut [u8],
+        options: &ReadOptions,
+    ) -> OriginResult<usize> {
+        self.objects.read_at(object, version, offset, buf, options)
+    }
+}
+
+/// An object of which nothing is known is invalidated while its first bytes are on their way. Neither they nor its version are
+/// there afterwards, in this life or the next.
+fn an_answer_from_before_an_invalidate_is_gone() -> Outcome {
+    let cache = cache()?;
+    let origin = Arc::new(Late {
+        objects: Objects::new("a"),
+        face: Mutex::default(),
+    });
+    let blocks = face_with(&cache, Arc::clone(&origin), true)?;
+    *origin.face.lock().expect("no thread panicked") = Some(blocks.clone());
+    told(blocks.read("object", 0..100, &ReadOptions::new()))?;
+    // The next lives: one that remembers nothing comes to the old version again, the other finds the new one.
+    let next = |version, remember| {
+        let objects = Objects::new("a");
+        objects.set_version(version);
+        face_with(&cache, Arc::new(objects), remember)
+    };
+    let expected = Objects::new("a");
+    for (version, blocks) in [(0, next(0, false)?), (3, next(3, true)?), (3, blocks)] {
+        expected.set_version(version);
+        let read = told(blocks.read("object", 0..100, &ReadOptions::new()))?;
+        if read != expected.bytes("object", 0..100) {
+            return Err(
+                "what was asked for before an invalidate was given to who came after".into(),
+            );
+        }
+    }
+    Ok(())
 }

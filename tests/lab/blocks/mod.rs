@@ -33,7 +33,18 @@ fn face(
     cache: &Cache,
     origin: impl perennial::blocks::Origin + 'static,
 ) -> Result<BlockCache, String> {
-    let options = BlockOptions::new().block_bytes(BLOCK).fetch_threads(0);
+    face_with(cache, origin, false)
+}
+
+fn face_with(
+    cache: &Cache,
+    origin: impl perennial::blocks::Origin + 'static,
+    remember_heads: bool,
+) -> Result<BlockCache, String> {
+    let options = BlockOptions::new()
+        .block_bytes(BLOCK)
+        .fetch_threads(0)
+        .remember_heads(remember_heads);
     BlockCache::new(cache.clone(), origin, options).map_err(|e| e.to_string())
 }
 
@@ -45,7 +56,7 @@ struct Objectwise {
     open: Open,
     named: Arc<Named>,
     blocks: BlockCache,
-    /// Other objects, with versions, of two origins.
+    /// Other objects, with versions, of two origins; heads of the second are remembered.
     versioned: [(Arc<Objects>, BlockCache); 2],
 }
 
@@ -59,7 +70,7 @@ impl Driver for ByInvalidating {
         let blocks = face(&open.0, Arc::clone(&named))?;
         let versioned = |identity| -> Result<_, String> {
             let objects = Arc::new(Objects::new(identity));
-            let blocks = face(&open.0, Arc::clone(&objects))?;
+            let blocks = face_with(&open.0, Arc::clone(&objects), identity == "b")?;
             Ok((objects, blocks))
         };
         let versioned = [versioned("a")?, versioned("b")?];
@@ -131,6 +142,13 @@ impl Store for Objectwise {
         let object = format!("object {}", what / 2 % 3);
         objects.set_version(u64::from(what) / 6 % 4);
         let always = ReadOptions::new().revalidate(Revalidate::Always);
+        // Where nothing is known, the first bytes come with the head.
+        let first = blocks
+            .read(&object, 0..100, &always)
+            .map_err(|e| e.to_string())?;
+        if first != objects.bytes(&object, 0..100) {
+            return Err(format!("{object}: wrong bytes at its begin"));
+        }
         let head = blocks.head(&object, &always).map_err(|e| e.to_string())?;
         let offset = rng.below(head.len);
         let range = offset..offset + rng.below(head.len - offset + 1);

@@ -25,7 +25,7 @@ use hunts::{HUNTS, Run};
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Every name that is given to `planted!`, except the one of [`hunts`] that is no bug.
-const MUTANTS: [&str; 96] = [
+const MUTANTS: [&str; 98] = [
     "abandoned-is-a-pad",
     "ack-before-sync",
     "any-frame-is-kept",
@@ -68,6 +68,7 @@ const MUTANTS: [&str; 96] = [
     "gone-on-after-a-reboot",
     "gone-on-with-not-synced",
     "head-before-its-entries",
+    "head-remembered-anyway",
     "header-crc-not-checked",
     "header-not-synced",
     "header-zone-not-blanked",
@@ -87,6 +88,7 @@ const MUTANTS: [&str; 96] = [
     "no-directory-sync",
     "nothing-prepared-ahead",
     "number-used-again",
+    "opened-block-kept-anyway",
     "options-name-the-tail",
     "pin-not-replayed",
     "pinned-is-evicted",
