@@ -7,7 +7,6 @@
 mod ahead;
 mod state;
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use ahead::Written;
@@ -55,7 +54,7 @@ impl LogCore {
                 perennial_failpoints::site!("wal::flusher::pass_extent");
                 self.pass(state, state.next_seq + 1);
                 // Its writer has written it; only the sync is ours.
-                self.open_segment(&mut state.open, filled.base)?.dirty =
+                self.open_segment(state, filled.base)?.dirty =
                     !perennial_failpoints::planted!("extent-not-synced");
                 state.unsynced += filled.bytes;
                 state.next_seq += 1;
@@ -100,8 +99,10 @@ impl LogCore {
 
     fn write_run(&self, state: &mut FlushState, run: Run) -> Result<()> {
         let geometry = self.geometry();
+        self.open_segment(state, run.base)?;
         let complete = state.passed.complete();
-        let segment = self.open_segment(&mut state.open, run.base)?;
+        let id = run.base.segment(geometry.segment_bytes);
+        let segment = state.open.get_mut(&id).ok_or(WalError::Closed)?;
         self.collect_rows(complete, segment, run)?;
         segment.dirty = true;
         let from = align_down(run.base.0, geometry.sector);
@@ -185,13 +186,11 @@ impl LogCore {
             })
     }
 
-    fn open_segment<'s>(
-        &self,
-        open: &'s mut BTreeMap<SegmentId, OpenSegment>,
-        lsn: Lsn,
-    ) -> Result<&'s mut OpenSegment> {
+    fn open_segment<'s>(&self, state: &'s mut FlushState, lsn: Lsn) -> Result<&'s mut OpenSegment> {
         let id = lsn.segment(self.geometry().segment_bytes);
-        match open.entry(id) {
+        // About as many as the last one had: a list that doubles takes twice the memory, and leaves holes of all its sizes.
+        let rows = state.rows_of_last + state.rows_of_last / 64;
+        match state.open.entry(id) {
             Entry::Occupied(open) => Ok(open.into_mut()),
             Entry::Vacant(vacant) => {
                 perennial_failpoints::site!("wal::flusher::open_segment");
@@ -200,7 +199,7 @@ impl LogCore {
                     id,
                     self.store().take_writer(&segment)?,
                     Written::of(self.store().was_full(segment.slot)),
-                    Vec::new(),
+                    Vec::with_capacity(rows),
                 )))
             }
         }
@@ -240,6 +239,7 @@ impl LogCore {
     fn write_trailers(&self, state: &mut FlushState, written: Lsn) -> Result<()> {
         for (id, segment) in &mut state.open {
             if let Some(data_end) = segment.data_end {
+                state.rows_of_last = segment.rows.len();
                 self.write_trailer(segment, *id, data_end, written)?;
             }
         }
@@ -283,8 +283,8 @@ impl LogCore {
             rows,
         };
         perennial_failpoints::site!("wal::flusher::trailer");
-        let bytes =
-            AlignedBuf::copied_from(&trailer.encode(geometry.segment_bytes, geometry.sector));
+        let mut bytes = AlignedBuf::zeroed(to_usize(geometry.segment_bytes - begin));
+        trailer.encode_into(&mut bytes);
         segment.writer.write(&bytes, begin)?;
         perennial_failpoints::site!("wal::flusher::trailer_written");
         segment.dirty = true;

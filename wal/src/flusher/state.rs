@@ -17,6 +17,8 @@ pub(crate) struct FlushState {
     pub(super) passed: Passed,
     /// Bytes written since the last sync.
     pub(crate) unsynced: u64,
+    /// Rows of the segment that was sealed last.
+    pub(super) rows_of_last: usize,
     /// Segments being written, until their trailer is synced.
     pub(super) open: BTreeMap<SegmentId, OpenSegment>,
 }
@@ -60,6 +62,7 @@ impl FlushState {
             next_seq: 1,
             passed: Passed::new(complete),
             unsynced: 0,
+            rows_of_last: 0,
             open: BTreeMap::from([(
                 segment,
                 OpenSegment::new(segment, writer, Written::of(false), rows),
