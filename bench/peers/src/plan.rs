@@ -145,12 +145,13 @@ fn restarts(effort: Effort) -> Vec<Item> {
         restart(small, Ending::Kill, &stores, u32::MAX),
         restart(large, Ending::Clean, kinds, 1),
         restart(large, Ending::Kill, kinds, 1),
+        restart(large, Ending::KillRecent, &[Perennial], 1),
     ];
     let endings = [
         Ending::Clean,
         Ending::Kill,
         Ending::KillWorst,
-        Ending::KillOften,
+        Ending::KillRecent,
     ];
     let most = if effort == Effort::Full {
         50_000_000

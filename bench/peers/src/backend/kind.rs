@@ -201,7 +201,6 @@ mod tests {
                 dir: dir.path().to_owned(),
                 capacity_bytes: 256 << 20,
                 memory_bytes: 8 << 20,
-                checkpoint_every_bytes: None,
             };
             let store = kind.open(&setting).unwrap();
             let values = crate::data::Values::new(5000);

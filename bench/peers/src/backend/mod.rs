@@ -29,8 +29,6 @@ pub(crate) struct Setting {
     pub(crate) capacity_bytes: u64,
     /// For what was read recently: a memory tier, a block cache. Write buffers, of 64 MiB, come on top.
     pub(crate) memory_bytes: u64,
-    /// For `perennial`: bytes of log between checkpoints, where that is not the default.
-    pub(crate) checkpoint_every_bytes: Option<u64>,
 }
 
 impl Setting {
@@ -64,6 +62,11 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Everything so far survives power loss, as far as the store and `fsync` can promise it.
     fn flush(&self) -> Result<()>;
+
+    /// Writes a checkpoint of what a restart would have to find out else, where there is such a thing.
+    fn checkpoint(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Waits until what was put is where it stays; so that a store that drops what comes too quickly can be filled.
     fn settle(&self) -> Result<()> {

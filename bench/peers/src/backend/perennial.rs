@@ -11,12 +11,9 @@ pub(super) struct Perennial(Cache);
 
 impl Perennial {
     pub(super) fn open(setting: &Setting) -> Result<Self> {
-        let mut options = Options::new()
+        let options = Options::new()
             .capacity_bytes(setting.capacity_bytes)
             .memory_tier_bytes(setting.memory_bytes);
-        if let Some(bytes) = setting.checkpoint_every_bytes {
-            options = options.checkpoint_every_bytes(bytes);
-        }
         Ok(Self(Cache::open(&setting.dir, options)?))
     }
 }
@@ -66,6 +63,10 @@ impl Backend for Perennial {
 
     fn flush(&self) -> Result<()> {
         Ok(self.0.flush()?)
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        Ok(self.0.checkpoint()?)
     }
 
     fn figures(&self) -> Vec<(&'static str, f64)> {

@@ -142,7 +142,6 @@ mod tests {
                 dir: dir.path().to_owned(),
                 capacity_bytes: 0,
                 memory_bytes: 0,
-                checkpoint_every_bytes: None,
             };
             let file = RawFile::open(&setting, direct).unwrap();
             let values = Values::new(5000);

@@ -69,7 +69,11 @@ pub(crate) fn used(dir: &Path) -> Result<u64> {
 pub(crate) fn forget(dir: &Path) -> Result<()> {
     rustix::fs::syncfs(File::open(dir)?)?;
     walk(dir, &mut |path| {
-        let file = File::open(path)?;
+        let file = match File::open(path) {
+            // A store that is open may have removed it since it was listed.
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
         Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
     })
 }

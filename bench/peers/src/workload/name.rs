@@ -48,8 +48,8 @@ pub(crate) enum Ending {
     Kill,
     /// Killed just before the next checkpoint is due.
     KillWorst,
-    /// Killed with checkpoints after every 256 MiB of log.
-    KillOften,
+    /// Killed when 256 MiB of log came behind a checkpoint.
+    KillRecent,
 }
 
 const PLACES: [(Place, &str); 4] = [
@@ -63,7 +63,7 @@ const ENDINGS: [(Ending, &str); 4] = [
     (Ending::Clean, "clean"),
     (Ending::Kill, "kill"),
     (Ending::KillWorst, "kill-worst"),
-    (Ending::KillOften, "kill-often"),
+    (Ending::KillRecent, "kill-recent"),
 ];
 
 fn name_of<T: PartialEq>(names: &[(T, &'static str)], wanted: &T) -> &'static str {

@@ -19,7 +19,7 @@ const FOYER_ENTRY_BYTES: u64 = 4608;
 const ENTRY_BYTES: u64 = 256;
 /// All hits are so many, spread over all keys.
 const LOOKED_FOR: u64 = 100_000;
-const OFTEN_BYTES: u64 = 256 << 20;
+const RECENT_BYTES: u64 = 256 << 20;
 /// Of what comes between checkpoints.
 const WORST: f64 = 0.95;
 /// perennial's frame has a head, a row in its segment's table, and is padded.
@@ -40,7 +40,7 @@ pub(crate) struct Life {
     pub(crate) quick: bool,
 }
 
-fn setting(kind: Kind, dir: &Path, entries: u64, ending: Ending) -> Setting {
+fn setting(kind: Kind, dir: &Path, entries: u64) -> Setting {
     let each = if kind == Kind::Foyer {
         FOYER_ENTRY_BYTES
     } else {
@@ -50,7 +50,6 @@ fn setting(kind: Kind, dir: &Path, entries: u64, ending: Ending) -> Setting {
         dir: dir.to_owned(),
         capacity_bytes: (entries * each).max(1 << 30),
         memory_bytes: MEMORY_BYTES,
-        checkpoint_every_bytes: (ending == Ending::KillOften).then_some(OFTEN_BYTES),
     }
 }
 
@@ -64,7 +63,7 @@ fn ending(name: &str) -> Result<Ending> {
 /// The process before: fills, says how many entries there are, then closes or waits to be killed.
 pub(crate) fn live(life: &Life) -> Result<()> {
     let ending = ending(&life.ending)?;
-    let setting = setting(life.backend, &life.dir, life.entries, ending);
+    let setting = setting(life.backend, &life.dir, life.entries);
     let store = life.backend.open(&setting)?;
     let values = Values::new(VALUE_BYTES);
     let task = Task {
@@ -73,8 +72,15 @@ pub(crate) fn live(life: &Life) -> Result<()> {
         effort: Effort::of(life.quick),
     };
     let put = task.put_all(&*store, &values, 0, life.entries)?;
-    if ending == Ending::KillWorst {
-        until_the_worst(&*store, &values, put, &setting)?;
+    match ending {
+        Ending::KillWorst => until_the_worst(&*store, &values, put, &setting)?,
+        Ending::KillRecent => {
+            store.checkpoint()?;
+            for n in (0..RECENT_BYTES / FRAME_BYTES).map(|n| n % put) {
+                store.put(&key(n), values.of(n))?;
+            }
+        }
+        Ending::Clean | Ending::Kill => {}
     }
     let checkpoints = store
         .figures()
@@ -146,7 +152,7 @@ pub(super) fn run(task: &Task<'_>, entries: u64, ending: Ending) -> Result<Vec<P
         child.wait()?;
     }
     let (put, checkpoint_bytes) = parse(&said)?;
-    let mut metrics = again(task, entries, put, ending)?;
+    let mut metrics = again(task, entries, put)?;
     note(&mut metrics, "entries", put as f64);
     if checkpoint_bytes > 0.0 {
         note(&mut metrics, "checkpoint_bytes_before", checkpoint_bytes);
@@ -186,9 +192,9 @@ fn parse(said: &str) -> Result<(u64, f64)> {
 }
 
 /// Opens, and looks for keys in no order until all are answered.
-fn again(task: &Task<'_>, entries: u64, put: u64, ending: Ending) -> Result<Metrics> {
+fn again(task: &Task<'_>, entries: u64, put: u64) -> Result<Metrics> {
     let values = Values::new(VALUE_BYTES);
-    let setting = setting(task.kind, task.dir, entries, ending);
+    let setting = setting(task.kind, task.dir, entries);
     let looked_for = LOOKED_FOR.min(put);
     let started = Instant::now();
     let store = task.kind.open(&setting)?;

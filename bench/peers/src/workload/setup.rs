@@ -31,7 +31,6 @@ impl Task<'_> {
             dir: self.dir.to_owned(),
             capacity_bytes,
             memory_bytes,
-            checkpoint_every_bytes: None,
         }
     }
 

@@ -209,9 +209,14 @@ impl Look<'_> {
                 first("restart/10M/kill"),
             ),
             row(
-                "restart/50M/kill-often: first hit, s",
+                "restart/10M/kill-recent: first hit, s",
+                AtMost(0.1),
+                first("restart/10M/kill-recent"),
+            ),
+            row(
+                "restart/50M/kill-recent: first hit, s",
                 AtMost(0.3),
-                first("restart/50M/kill-often"),
+                first("restart/50M/kill-recent"),
             ),
             row(
                 "restart/50M/kill-worst: first hit, s",
