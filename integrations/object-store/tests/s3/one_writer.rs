@@ -1,10 +1,10 @@
-//! A store that puts one object at a time.
+//! A store that puts one object at a time, and answers nothing meanwhile.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 
 use super::object_store::aws::AmazonS3;
 use super::object_store::path::Path;
@@ -13,18 +13,19 @@ use super::object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-/// Servers look at the condition of a `PUT`, then store: of two at once both may succeed.
+/// Servers look at the condition of a `PUT`, then store: of two at once both may succeed. And s3s-fs opens a file, then looks for its e_tag: a
+/// `GET` beside a `PUT` may be told the new one of old bytes.
 #[derive(Debug)]
 pub(super) struct OneWriter {
     inner: AmazonS3,
-    turn: Mutex<()>,
+    turn: RwLock<()>,
 }
 
 impl OneWriter {
     pub(super) fn new(inner: AmazonS3) -> Self {
         Self {
             inner,
-            turn: Mutex::new(()),
+            turn: RwLock::new(()),
         }
     }
 }
@@ -43,7 +44,7 @@ impl ObjectStore for OneWriter {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.write().await;
         self.inner.put_opts(location, payload, opts).await
     }
 
@@ -56,6 +57,8 @@ impl ObjectStore for OneWriter {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        // The body is that of the answer, whenever it is read.
+        let _turn = self.turn.read().await;
         self.inner.get_opts(location, options).await
     }
 
