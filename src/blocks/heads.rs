@@ -174,8 +174,10 @@ impl Heads {
         if let Some(known) = self.known.get(object) {
             return known;
         }
+        // Outside of its lock, under which nothing of ours may wait.
+        let new = Arc::new(self.new_known());
         let made = self.known.get_or_insert_with(&Arc::from(object), || {
-            Ok::<_, std::convert::Infallible>(Arc::new(self.new_known()))
+            Ok::<_, std::convert::Infallible>(new)
         });
         match made {
             Ok(known) => known,
