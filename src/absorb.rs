@@ -1,24 +1,21 @@
 //! The index as it absorbs a replay.
 
-use std::collections::VecDeque;
-
-use perennial_recovery::{Entry, Head, Left, Machine, Moved, PartRef};
-use perennial_wal::segment::Row;
-use perennial_wal::{ALIGN, Addr, Contents, Geometry, Lsn, SegmentId};
+use perennial_recovery::{Entry, Head, Left, Machine, PartRef};
+use perennial_wal::{ALIGN, Addr, Contents, Found, Geometry, Lsn, SegmentId};
 
 use crate::fetch::Flights;
-use crate::index::{Index, ShardGuard, size_class};
-use crate::later::{Later, What};
+use crate::index::{Index, IndexGeometry, ShardGuard};
+use crate::later::{Sorted, Sorting, What};
 use crate::ledger::Ledger;
-use crate::pins::{Pins, is_pinned};
+use crate::pins::Pins;
 
 /// Sets and removes entries as the log says, counting what lives where.
 ///
 /// An entry may be loaded from a checkpoint at an address whose segment is gone: a `Move` behind says where it is now. So
 /// all addresses count while the log is replayed, and [`settle`](Self::settle) drops what is nowhere.
 ///
-/// The image of a large checkpoint is not loaded here: what the log says behind it is kept, shard by shard, for whoever
-/// [loads](crate::loading) the shard.
+/// The image of a large checkpoint is not loaded here: what the log says behind it is kept for whoever
+/// [loads](crate::loading) a shard.
 pub(crate) struct Absorb<'a> {
     index: &'a Index<Flights>,
     ledger: &'a Ledger,
@@ -27,8 +24,6 @@ pub(crate) struct Absorb<'a> {
     /// Images of more entries are left for later.
     at_once: u64,
     unloaded: Option<Unloaded>,
-    /// Operations whose part of the index is being loaded.
-    pending: VecDeque<(u64, What)>,
 }
 
 /// Which addresses there are.
@@ -45,7 +40,10 @@ pub(crate) struct Places {
 /// Shards whose entries are still in a checkpoint, and what happened to these behind it.
 #[derive(Debug)]
 pub(crate) struct Unloaded {
-    pub(crate) shards: Vec<UnloadedShard>,
+    /// The parts of each shard.
+    pub(crate) shards: Vec<Vec<PartRef>>,
+    /// In the order of the log.
+    pub(crate) later: Vec<Sorted>,
     /// Some of the entries are pinned.
     pub(crate) pinned: bool,
     pub(crate) places: Places,
@@ -54,15 +52,24 @@ pub(crate) struct Unloaded {
 impl Unloaded {
     /// True when some entries are pinned, or were.
     pub(crate) fn has_pinned(&self) -> bool {
-        self.pinned || self.shards.iter().any(|shard| shard.later.has_pinned())
+        self.pinned || self.later.iter().any(Sorted::has_pinned)
     }
 }
 
-/// One of them.
-#[derive(Debug, Default)]
-pub(crate) struct UnloadedShard {
-    pub(crate) parts: Vec<PartRef>,
-    pub(crate) later: Later,
+/// Where the newest segment ever seen ends, in units: every address that will come lies below.
+fn end_units(found: &Found, geometry: Geometry) -> u64 {
+    (found.max_number + 1) * geometry.segment_bytes / ALIGN
+}
+
+/// Sorters for an index of this shape.
+pub(crate) fn sorters(
+    threads: usize,
+    index: IndexGeometry,
+    found: &Found,
+    geometry: Geometry,
+) -> Vec<Sorting> {
+    let sorter = |_| Sorting::new(index, end_units(found, geometry));
+    (0..threads).map(sorter).collect()
 }
 
 /// Counts what lives where.
@@ -81,8 +88,8 @@ impl Count for &Ledger {
     }
 }
 
-/// How many operations wait for their part of the index to come into the processor's caches: more than go by while one
-/// line comes from memory, fewer than push each other's lines out.
+/// So many operations ahead, the part of the index that one needs is asked for from memory: more than go by while one line
+/// comes, fewer than push each other's lines out.
 const AHEAD: usize = 16;
 
 impl Places {
@@ -192,8 +199,7 @@ impl<'a> Absorb<'a> {
         at_once: u64,
     ) -> Self {
         let segments = contents.segments();
-        // Every address that will come lies below the end of the newest segment ever seen.
-        let end = (contents.found.max_number + 1) * geometry.segment_bytes / ALIGN;
+        let end = end_units(&contents.found, geometry);
         index.set_horizon(false, end);
         index.set_horizon(true, end);
         let oldest = segments.first().copied().unwrap_or(SegmentId(u64::MAX));
@@ -210,30 +216,23 @@ impl<'a> Absorb<'a> {
             },
             at_once,
             unloaded: None,
-            pending: VecDeque::with_capacity(AHEAD + 1),
         }
     }
 
-    #[inline]
-    fn push(&mut self, hash: u64, what: What) {
-        if let Some(unloaded) = &mut self.unloaded {
-            return unloaded.shards[self.index.shard_of(hash)]
-                .later
-                .push(hash, what);
+    /// What happened in one shard. Lines of the index are on their way from memory while others are changed.
+    fn apply(&self, number: usize, sorted: &Sorted) {
+        let mut coming = sorted.iter(number);
+        for (hash, _) in coming.by_ref().take(AHEAD) {
+            self.index.prefetch(hash);
         }
-        self.index.prefetch(hash);
-        self.pending.push_back((hash, what));
-        if self.pending.len() > AHEAD
-            && let Some(operation) = self.pending.pop_front()
-        {
-            self.apply(operation);
+        let (mut shard, mut counts) = (self.index.lock_shard(number), self.ledger);
+        for operation in sorted.iter(number) {
+            if let Some((hash, _)) = coming.next() {
+                self.index.prefetch(hash);
+            }
+            self.places
+                .apply(&mut shard, operation, &mut counts, self.pins);
         }
-    }
-
-    fn apply(&self, operation: (u64, What)) {
-        let (mut shard, mut counts) = (self.index.lock(operation.0), self.ledger);
-        self.places
-            .apply(&mut shard, operation, &mut counts, self.pins);
     }
 
     /// The oldest segment of the log whose entries count.
@@ -274,6 +273,8 @@ impl<'a> Absorb<'a> {
 }
 
 impl Machine for Absorb<'_> {
+    type Sorter = Sorting;
+
     fn reserve(&mut self, entries: u64) {
         self.index.reserve_entries(perennial_wal::to_usize(entries));
     }
@@ -301,12 +302,13 @@ impl Machine for Absorb<'_> {
 
     fn image(&mut self, head: &Head) {
         let mut shards = Vec::new();
-        shards.resize_with(self.index.shards(), UnloadedShard::default);
+        shards.resize_with(self.index.shards(), Vec::new);
         for part in &head.parts {
-            shards[part.shard as usize].parts.push(*part);
+            shards[part.shard as usize].push(*part);
         }
         self.unloaded = Some(Unloaded {
             shards,
+            later: Vec::new(),
             pinned: head
                 .shards_and_pinned()
                 .is_some_and(|(_, pinned)| pinned > 0),
@@ -314,31 +316,12 @@ impl Machine for Absorb<'_> {
         });
     }
 
-    fn reserve_operations(&mut self, operations: usize) {
-        for shard in self.unloaded.iter_mut().flat_map(|left| &mut left.shards) {
-            shard.later.reserve(operations / self.index.shards());
-        }
-    }
-
-    fn put(&mut self, row: &Row) {
-        let put = What::Put {
-            addr: row.target,
-            class: size_class::class_of(row.bytes),
-            pinned: is_pinned(row),
-        };
-        let possible = self.places.is_possible(row.target) && !row.target.is_kept();
-        self.push(row.hash, if possible { put } else { What::Remove });
-    }
-
-    fn remove(&mut self, hash: u64) {
-        self.push(hash, What::Remove);
-    }
-
-    fn relocate(&mut self, moved: &Moved) {
-        let (old, new) = (moved.old, moved.new);
-        if new.is_kept() && self.places.is_possible(old) && self.places.is_possible(new) {
-            let class = size_class::class_of(moved.bytes);
-            self.push(moved.hash, What::Move { old, new, class });
+    fn absorb(&mut self, sorted: Sorted) {
+        match &mut self.unloaded {
+            Some(unloaded) => unloaded.later.push(sorted),
+            None => (0..self.index.shards())
+                .filter(|number| sorted.puts(*number) > 0)
+                .for_each(|number| self.apply(number, &sorted)),
         }
     }
 
@@ -349,7 +332,6 @@ impl Machine for Absorb<'_> {
     }
 
     fn forget_all(&mut self) {
-        self.pending.clear();
         self.unloaded = None;
         self.index.clear();
         self.ledger.clear();
@@ -357,9 +339,6 @@ impl Machine for Absorb<'_> {
     }
 
     fn finish(&mut self) {
-        for operation in std::mem::take(&mut self.pending) {
-            self.apply(operation);
-        }
         if self.unloaded.is_none() {
             self.settle();
         }

@@ -117,9 +117,9 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
 /// As [`inspect`].
 pub fn inspect_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>) -> Result<Inspection> {
     let look = Look::open(&*fs, path.as_ref(), false)?;
-    let mut contents = look.contents()?;
+    let contents = look.contents()?;
     let identity = &look.identity;
-    let checkpoint = newest_head(&mut contents, identity).map(|(at, head)| CheckpointSummary {
+    let checkpoint = newest_head(&contents, identity).map(|(at, head)| CheckpointSummary {
         head: at.0,
         c: head.c.0,
         entries: head.entries,

@@ -19,18 +19,24 @@ use perennial_recovery::{PartRef, part_frame_bytes, part_of_frame};
 use perennial_wal::segment::{Held, Segment, SegmentStore};
 use perennial_wal::{LogCore, SegmentId, WalError, to_usize};
 
-use crate::absorb::{Places, Unloaded, UnloadedShard};
+use crate::absorb::{Places, Unloaded};
 use crate::fetch::Flights;
 use crate::index::{Image, Index};
+use crate::later::Sorted;
 use crate::ledger::Ledger;
 use crate::pins::Pins;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 
 use counts::Counts;
 
 /// What is not loaded yet, and where to count what is.
 pub(crate) struct Loading {
-    shards: Vec<Mutex<UnloadedShard>>,
+    /// The parts of each shard.
+    shards: Vec<Mutex<Vec<PartRef>>>,
+    /// What happened behind the image, while shards are to be loaded.
+    later: Mutex<Arc<Vec<Sorted>>>,
+    /// How many of these there are.
+    left: AtomicUsize,
     places: Places,
     ledger: Arc<Ledger>,
     pins: Arc<Pins>,
@@ -46,10 +52,12 @@ pub(crate) struct Loading {
 
 impl Loading {
     pub(crate) fn new(unloaded: Unloaded, ledger: &Arc<Ledger>, pins: &Arc<Pins>) -> Self {
-        let parts = unloaded.shards.iter().flat_map(|shard| &shard.parts);
+        let parts = unloaded.shards.iter().flatten();
         Self {
             waiting: AtomicU64::new(parts.map(|part| u64::from(part.entries)).sum()),
+            left: AtomicUsize::new(unloaded.shards.len()),
             shards: unloaded.shards.into_iter().map(Mutex::new).collect(),
+            later: Mutex::new(Arc::new(unloaded.later)),
             files: Mutex::default(),
             places: unloaded.places,
             ledger: Arc::clone(ledger),
@@ -74,7 +82,7 @@ impl Loading {
     pub(crate) fn hold_files(&self, store: &SegmentStore) -> Result<(), WalError> {
         let mut files = self.files.lock();
         for shard in &self.shards {
-            for part in &shard.lock().parts {
+            for part in &*shard.lock() {
                 let number = part.lsn.segment(self.places.segment_bytes);
                 let Some(segment) = store.get(number).filter(|_| !files.contains_key(&number))
                 else {
@@ -97,17 +105,16 @@ impl Loading {
 
     /// Loads a shard. One that a panic left half loaded is loaded anew: nothing is given up before the end.
     fn load(&self, number: usize, store: &SegmentStore, index: &Index<Flights>) {
-        let mut unloaded = self.shards[number].lock();
+        let mut parts = self.shards[number].lock();
+        let later = Arc::clone(&self.later.lock());
         perennial_failpoints::site!("loading::shard");
-        let frames = self.read(number, &unloaded.parts, store);
+        let frames = self.read(number, &parts, store);
         let mut counts = Counts::new(&self.places);
         let mut shard = index.lock_unloaded(number);
         shard.clear();
-        let entries = unloaded
-            .parts
-            .iter()
-            .map(|part| to_usize(part.entries.into()));
-        shard.reserve_entries(entries.sum::<usize>() + unloaded.later.puts() / LIKELY_NEW);
+        let entries: u64 = parts.iter().map(|part| u64::from(part.entries)).sum();
+        let puts: usize = later.iter().map(|sorted| sorted.puts(number)).sum();
+        shard.reserve_entries(to_usize(entries) + puts / LIKELY_NEW);
         for (part, frame) in &frames {
             for entry in frame.part(part).into_iter().flat_map(|part| part.entries()) {
                 if index.shard_of(index.hash_of(entry.identity)) == number {
@@ -122,7 +129,7 @@ impl Loading {
         }
         perennial_failpoints::site!("loading::later");
         if !perennial_failpoints::planted!("image-without-what-came-later") {
-            for operation in unloaded.later.iter() {
+            for operation in later.iter().flat_map(|sorted| sorted.iter(number)) {
                 self.places
                     .apply(&mut shard, operation, &mut counts, &self.pins);
             }
@@ -136,12 +143,13 @@ impl Loading {
         });
         drop(shard);
         index.note_evicted(counts.hand_over(&self.ledger));
-        let entries = unloaded.parts.iter().map(|part| u64::from(part.entries));
-        let entries: u64 = entries.sum();
-        *unloaded = UnloadedShard::default();
-        if self.waiting.fetch_sub(entries, Ordering::Relaxed) == entries {
+        drop(frames);
+        *parts = Vec::new();
+        self.waiting.fetch_sub(entries, Ordering::Relaxed);
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Nothing is to be read any more. The space of a file that is removed would not be free before.
             self.files.lock().clear();
+            *self.later.lock() = Arc::default();
         }
     }
 

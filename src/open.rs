@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
-use perennial_recovery::{Identity, Machine, Outcome, identity, replay};
+use perennial_recovery::{Ahead, Identity, Machine, Outcome, Place, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
 use perennial_wal::{Addr, Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
-use crate::absorb::{Absorb, Unloaded};
+use crate::absorb::{Absorb, Unloaded, sorters};
 use crate::checkpoint::{Behind, CheckpointState};
 use crate::clock::Clock;
 use crate::engine::{Engine, largest_ring_frame};
@@ -191,7 +191,16 @@ impl Opening {
         };
 
         let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
-        let mut contents = Contents::read(&*self.dir, self.identity.cache_id, geometry, evidence)?;
+        let place = Place {
+            dir: &*self.dir,
+            cache_id: self.identity.cache_id,
+            geometry,
+            identity_bits: self.identity.identity_bits,
+            threads: self.plan.replay_threads(),
+        };
+        let (contents, ahead) = perennial_recovery::read(place, evidence, |found| {
+            sorters(place.threads, self.plan.index, found, geometry)
+        })?;
         let pins = Arc::new(Pins::new(
             self.identity.identity_bits,
             geometry.segment_bytes,
@@ -199,7 +208,8 @@ impl Opening {
         let at_once = self.plan.load_at_open_entries;
         let mut machine = Absorb::new(&index, &ledger, &pins, &contents, geometry, at_once);
         let outcome = replay(
-            &mut contents,
+            &contents,
+            ahead,
             geometry.segment_bytes,
             self.identity.identity_bits,
             &mut machine,
@@ -456,7 +466,7 @@ fn last_that_is_not_left(store: &SegmentStore, oldest: SegmentId) -> Option<Segm
 }
 
 /// How many entries an open would find. Changes nothing.
-pub(crate) fn entries(contents: &mut Contents<'_>, identity: &Identity) -> Result<Entries> {
+pub(crate) fn entries(contents: &Contents<'_>, identity: &Identity) -> Result<Entries> {
     let geometry = Geometry {
         segment_bytes: u64::from(identity.segment_bytes),
         sector: u64::from(identity.sector),
@@ -469,6 +479,7 @@ pub(crate) fn entries(contents: &mut Contents<'_>, identity: &Identity) -> Resul
     let mut machine = Absorb::new(&index, &ledger, &pins, contents, geometry, everything);
     let outcome = replay(
         contents,
+        Ahead::new(sorters(1, shape, &contents.found, geometry)),
         geometry.segment_bytes,
         identity.identity_bits,
         &mut machine,
@@ -501,7 +512,7 @@ pub(crate) struct Entries {
 }
 
 fn report(contents: &Contents<'_>, outcome: &Outcome) -> Stats {
-    let verdicts = contents.verdicts;
+    let verdicts = contents.verdicts();
     Stats {
         recovered_from_checkpoint: outcome.loaded,
         replayed: outcome.replayed,

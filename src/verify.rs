@@ -33,12 +33,11 @@ pub fn verify(path: impl AsRef<Path>) -> Result<VerifyReport> {
 /// As [`verify`].
 pub fn verify_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>) -> Result<VerifyReport> {
     let look = Look::open(&*fs, path.as_ref(), true)?;
-    let mut contents = look.contents()?;
-    let mut report =
-        perennial_recovery::verify(&*look.dir, &look.identity, &look.tail, &mut contents)?;
+    let contents = look.contents()?;
+    let mut report = perennial_recovery::verify(&*look.dir, &look.identity, &look.tail, &contents)?;
     contents.check_read()?;
     // Read afresh, as an open would: what was judged above is counted in the contents.
-    let found = entries(&mut look.contents()?, &look.identity)?;
+    let found = entries(&look.contents()?, &look.identity)?;
     report.live_entries = found.live;
     check_kept(&look, &contents, found, &mut report);
     contents.check_read()?;

@@ -20,12 +20,14 @@ impl Workers {
     pub(crate) fn spawn(engine: &Arc<Engine>) -> Result<Self> {
         if !engine.plan.background {
             engine.index.spare_fences();
+            engine.log.lock_tail();
             return Ok(Self::default());
         }
         let failed = |error| Error::io("cannot start a thread", error);
         let flusher = Background::spawn(&engine.log, engine.plan.flush_every).map_err(failed)?;
         let shared = Arc::clone(engine);
         let upkeep = crate::sync::spawn("perennial-upkeep", move || {
+            let mut tail_locked = false;
             while shared.signal.next(None) {
                 perennial_failpoints::site!("workers::upkeep");
                 if let Err(error) = shared.upkeep_step() {
@@ -34,6 +36,9 @@ impl Workers {
                 }
                 // Behind the first step, for which writers may wait.
                 shared.index.spare_fences();
+                if !std::mem::replace(&mut tail_locked, true) {
+                    shared.log.lock_tail();
+                }
             }
         });
         let mut workers = Self {

@@ -1,20 +1,29 @@
 //! The newest good checkpoint, then the log after it, in order, into a machine that absorbs them.
 
-use std::collections::{HashMap, HashSet};
+mod ahead;
+mod prepare;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
 use perennial_wal::segment::Row;
-use perennial_wal::{Contents, Event, Events, Lsn, SegmentId};
+use perennial_wal::{Contents, Lsn, SegmentId};
 
-use crate::checkpoint::{Entry, Head, decode_part, head_row, read_head, read_part, read_policy};
+use crate::checkpoint::{Entry, Head, decode_part, read_head, read_part, read_policy};
 use crate::decide::{
     CheckpointFacts, CheckpointVerdict, LogFacts, LogVerdict, judge_checkpoint, judge_log,
 };
 use crate::left::Left;
-use crate::moves::{Moved, decode_moves};
+use crate::moves::Moved;
+pub use ahead::{Ahead, Place, read};
+use prepare::{Prepared, Reader, SAMPLE, Step, side_by_side};
 
 /// What absorbs a replay: an index.
 pub trait Machine {
+    /// What sorts the operations of a segment for it.
+    type Sorter: Sorter;
+
     /// About so many entries will come.
     fn reserve(&mut self, entries: u64);
 
@@ -33,10 +42,24 @@ pub trait Machine {
         let _ = head;
     }
 
-    /// About so many operations come next.
-    fn reserve_operations(&mut self, operations: usize) {
-        let _ = operations;
-    }
+    /// Operations that come next in the log.
+    fn absorb(&mut self, sorted: <Self::Sorter as Sorter>::Sorted);
+
+    /// Entries so far that lie elsewhere than this says are gone.
+    fn keep_only(&mut self, left: &Left);
+
+    /// Forget everything so far.
+    fn forget_all(&mut self);
+
+    /// Nothing more will come.
+    fn finish(&mut self);
+}
+
+/// Sorts operations, told in the order of the log, as a machine likes them best. Several work side by side, each on a segment
+/// of its own; what they made is absorbed in the order of the log.
+pub trait Sorter: Send {
+    /// Operations, sorted.
+    type Sorted: Send;
 
     /// A put: the entry with this hash is now where the row says.
     fn put(&mut self, row: &Row);
@@ -47,14 +70,8 @@ pub trait Machine {
     /// The entry, if it is still where it was, is in a kept segment now. Where it was need not exist any more.
     fn relocate(&mut self, moved: &Moved);
 
-    /// Entries so far that lie elsewhere than this says are gone.
-    fn keep_only(&mut self, left: &Left);
-
-    /// Forget everything so far.
-    fn forget_all(&mut self);
-
-    /// Nothing more will come.
-    fn finish(&mut self);
+    /// What was told so far; the sorter begins anew.
+    fn take(&mut self) -> Self::Sorted;
 }
 
 /// What a replay did.
@@ -82,30 +99,40 @@ pub struct Outcome {
     pub policy: Vec<u8>,
 }
 
-/// Replays what `contents` found into `machine`, whose index knows `identity_bits` bits of a hash.
-pub fn replay(
-    contents: &mut Contents<'_>,
+/// Replays what `contents` found, of which some may be read [`ahead`](read()), into `machine`, whose index knows `identity_bits`
+/// bits of a hash. Segments are read by as many threads as there are sorters, this one included.
+pub fn replay<M: Machine>(
+    contents: &Contents<'_>,
+    ahead: Ahead<M::Sorter>,
     segment_bytes: u64,
     identity_bits: u8,
-    machine: &mut impl Machine,
+    machine: &mut M,
 ) -> Outcome {
+    let Ahead {
+        readers,
+        mut prepared,
+    } = ahead;
+    // What was judged since counts, whatever a table says.
+    drop(prepared.split_off(&contents.first_unsealed()));
     Replay {
         segments: contents.segments(),
         contents,
         segment_bytes,
         identity_bits,
-        events: HashMap::new(),
+        readers,
+        prepared,
     }
     .run(machine)
 }
 
-struct Replay<'a, 'c> {
-    contents: &'a mut Contents<'c>,
+struct Replay<'a, 'c, S: Sorter> {
+    contents: &'a Contents<'c>,
     segments: Vec<SegmentId>,
     segment_bytes: u64,
     identity_bits: u8,
-    /// What was read of the segments, so that none is read twice.
-    events: HashMap<usize, Events>,
+    readers: Vec<Reader<S>>,
+    /// What was read of the segments.
+    prepared: BTreeMap<usize, Prepared<S::Sorted>>,
 }
 
 /// A checkpoint that can be used.
@@ -118,8 +145,8 @@ struct Found {
     from: usize,
 }
 
-impl Replay<'_, '_> {
-    fn run(mut self, machine: &mut impl Machine) -> Outcome {
+impl<S: Sorter> Replay<'_, '_, S> {
+    fn run(mut self, machine: &mut impl Machine<Sorter = S>) -> Outcome {
         let mut outcome = Outcome::default();
         let end_missing = self.contents.found.end_missing;
         let found = if end_missing {
@@ -135,6 +162,7 @@ impl Replay<'_, '_> {
         }) {
             LogVerdict::Nothing => outcome.forget = true,
             LogVerdict::FromLog => {
+                self.prepare(0..self.segments.len());
                 machine.reserve(self.distinct_keys());
                 self.replay_from(0, machine, &mut outcome);
             }
@@ -143,6 +171,8 @@ impl Replay<'_, '_> {
                     load(&found, machine, &mut outcome);
                     outcome.policy =
                         read_policy(self.contents, &found.head.policy).unwrap_or_default();
+                    self.prepare(found.from + 1..self.segments.len());
+                    self.prepare_first(found.from, outcome.checkpoint);
                     self.replay_from(found.from, machine, &mut outcome);
                 }
             }
@@ -151,41 +181,48 @@ impl Replay<'_, '_> {
         outcome
     }
 
-    /// About how many keys the whole log has, from one hash in 64: an index that is made large enough at once need not
+    /// About how many keys the whole log has, from one hash in so many: an index that is made large enough at once need not
     /// grow on the way.
-    fn distinct_keys(&mut self) -> u64 {
-        const SAMPLE: u64 = 64;
-        let mut seen = HashSet::new();
-        for index in 0..self.segments.len() {
-            let events = self.events(index);
-            let hashes = events.iter().filter_map(|event| match event {
-                Event::Row(row) if row.hash % SAMPLE == 0 => Some(row.hash),
-                _ => None,
-            });
-            seen.extend(hashes);
-            self.events.insert(index, events);
-        }
+    fn distinct_keys(&self) -> u64 {
+        let sampled = self.prepared.values().flat_map(|segment| &segment.sample);
+        let seen: HashSet<&u64> = sampled.collect();
         seen.len() as u64 * SAMPLE
     }
 
-    fn events(&mut self, index: usize) -> Events {
-        self.events
-            .remove(&index)
-            .unwrap_or_else(|| self.contents.events(index))
+    /// Reads these segments, those that were not: from the newest on, as many at a time as there are readers.
+    fn prepare(&mut self, segments: Range<usize>) {
+        let missing = segments
+            .rev()
+            .filter(|index| !self.prepared.contains_key(index));
+        let missing: Vec<usize> = missing.collect();
+        for round in missing.chunks(self.readers.len()) {
+            let read = side_by_side(&mut self.readers, self.contents, round);
+            self.prepared.extend(read);
+        }
+    }
+
+    /// Reads the segment that C lies in: what C knows of it is left out.
+    fn prepare_first(&mut self, index: usize, checkpoint: Option<(Lsn, Lsn)>) {
+        let read = self.prepared.get(&index);
+        if read.is_some_and(|segment| segment.checkpoint == checkpoint) {
+            return;
+        }
+        let segment = self.readers[0].read(self.contents, index, checkpoint);
+        self.prepared.insert(index, segment);
     }
 
     /// Looks for the newest checkpoint that can be used, from the end of the log backwards.
     fn find_checkpoint(&mut self, machine: &impl Machine, outcome: &mut Outcome) -> Option<Found> {
         for index in (0..self.segments.len()).rev() {
-            let events = self.events(index);
-            let heads: Vec<Row> = events
-                .iter()
-                .rev()
-                .filter_map(|event| head_row(&event))
-                .collect();
-            self.events.insert(index, events);
-            for row in heads {
-                if let Some(found) = self.try_checkpoint(&row, machine, outcome) {
+            if !self.prepared.contains_key(&index) {
+                self.prepare((index + 1).saturating_sub(self.readers.len())..index + 1);
+            }
+            let heads = self
+                .prepared
+                .get(&index)
+                .map_or(&[][..], |segment| &segment.heads);
+            for row in heads.iter().rev() {
+                if let Some(found) = self.try_checkpoint(row, machine, outcome) {
                     return Some(found);
                 }
                 tracing::warn!(lsn = %row.target.position(), "a checkpoint cannot be used; looking for an older one");
@@ -243,20 +280,6 @@ impl Replay<'_, '_> {
             .position(|id| *id == lsn.segment(self.segment_bytes))
     }
 
-    /// What a `Move` frame says. A damaged one costs the entries that it moved.
-    fn moves(&self, row: &Row) -> Vec<Moved> {
-        let at = row.target.position();
-        let read = self.contents.frame(at, row.bytes);
-        let moves = read.and_then(|(header, frame)| {
-            let ours = header.kind == FrameKind::Move;
-            ours.then(|| decode_moves(header.value(&frame)))?
-        });
-        if moves.is_none() {
-            tracing::warn!(lsn = %at, "a frame that says what was moved cannot be read; those entries are forgotten");
-        }
-        moves.unwrap_or_default()
-    }
-
     /// What a `Clear` frame says. Where that cannot be read, nobody can tell what is left.
     fn clear(&self, row: &Row, machine: &mut impl Machine, outcome: &mut Outcome) {
         if perennial_failpoints::planted!("clear-not-replayed-over-a-checkpoint")
@@ -284,83 +307,26 @@ impl Replay<'_, '_> {
     }
 
     /// Replays from C on, or a little before: that repeats what the image knows, in order, and changes nothing.
-    fn replay_from(&mut self, first: usize, machine: &mut impl Machine, outcome: &mut Outcome) {
-        for index in first..self.segments.len() {
-            let events = self.events(index);
-            // Only the first one has what C knows: C lies in it.
-            let new = if index == first {
-                let known = |event: &Event| is_before(event, outcome.checkpoint);
-                events
-                    .iter()
-                    .rev()
-                    .take_while(|event| !known(event))
-                    .count()
-            } else {
-                events.len()
-            };
-            machine.reserve_operations(new);
-            let new = events.iter().skip(events.len() - new);
-            new.for_each(|event| self.replay_event(event, machine, outcome));
-        }
-    }
-
-    fn replay_event(&self, event: Event, machine: &mut impl Machine, outcome: &mut Outcome) {
-        outcome.replayed += 1;
-        outcome.replayed_operations += u64::from(is_behind(&event, outcome.checkpoint));
-        match event {
-            Event::Row(row) if row.kind == FrameKind::Move => {
-                for moved in self.moves(&row) {
-                    machine.relocate(&moved);
+    fn replay_from(
+        &mut self,
+        first: usize,
+        machine: &mut impl Machine<Sorter = S>,
+        outcome: &mut Outcome,
+    ) {
+        for segment in self.prepared.split_off(&first).into_values() {
+            outcome.replayed += segment.events;
+            outcome.replayed_operations += segment.operations;
+            for step in segment.steps {
+                match step {
+                    Step::Sorted(sorted) => machine.absorb(sorted),
+                    Step::Clear(row) => self.clear(&row, machine, outcome),
+                    Step::ForgetAll => {
+                        outcome.forgotten += 1;
+                        machine.forget_all();
+                    }
                 }
             }
-            Event::Row(row) if row.kind == FrameKind::Clear => self.clear(&row, machine, outcome),
-            Event::Row(row) => apply(&row, machine),
-            Event::ForgetKey(hash) => machine.remove(hash),
-            Event::ForgetAll => {
-                outcome.forgotten += 1;
-                machine.forget_all();
-            }
         }
-    }
-}
-
-/// True for an operation that the checkpoint knows, and with it everything before it in the log.
-fn is_before(event: &Event, checkpoint: Option<(Lsn, Lsn)>) -> bool {
-    match event {
-        Event::Row(row)
-            if matches!(
-                row.kind,
-                FrameKind::Put | FrameKind::Remove | FrameKind::Move | FrameKind::Clear
-            ) =>
-        {
-            checkpoint.is_some_and(|(_, c)| row.target.position() < c)
-        }
-        _ => false,
-    }
-}
-
-/// True for what the checkpoint does not know, as far as the row tells: a reference lies behind its extent.
-fn is_behind(event: &Event, checkpoint: Option<(Lsn, Lsn)>) -> bool {
-    match event {
-        Event::Row(row) if row.kind == FrameKind::Head => false,
-        Event::Row(row) if row.kind != FrameKind::Ref => {
-            checkpoint.is_none_or(|(_, c)| row.target.position() >= c)
-        }
-        _ => true,
-    }
-}
-
-fn apply(row: &Row, machine: &mut impl Machine) {
-    match row.kind {
-        FrameKind::Put | FrameKind::Ref => machine.put(row),
-        FrameKind::Remove => machine.remove(row.hash),
-        FrameKind::Mark
-        | FrameKind::Extent
-        | FrameKind::Part
-        | FrameKind::Head
-        | FrameKind::Move
-        | FrameKind::Clear
-        | FrameKind::Pad => {}
     }
 }
 

@@ -54,6 +54,13 @@ impl IndexGeometry {
         self.key_of_identity(hash >> (64 - self.identity_bits))
     }
 
+    /// The shard of a key.
+    #[inline]
+    pub(crate) fn shard_of_hash(&self, hash: u64) -> usize {
+        // Its highest bits: in two steps, for a single shard has none.
+        to_usize(hash >> 1 >> (63 - self.shards_log2))
+    }
+
     #[inline]
     pub(super) fn key_of_identity(&self, identity: u64) -> Key {
         // In two steps, because a single shard of 64 bits shifts by 64.
@@ -87,6 +94,7 @@ mod tests {
                 let key = geometry.key_of_hash(hash);
                 assert_eq!(key.identity, hash >> (64 - identity_bits));
                 assert!(key.shard < 1 << shards_log2);
+                assert_eq!(geometry.shard_of_hash(hash), key.shard);
                 assert_eq!(geometry.identity(key.shard, key.x), key.identity);
                 assert_eq!(geometry.key_of_identity(key.identity), key);
             }

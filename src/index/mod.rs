@@ -220,7 +220,7 @@ impl<X> Index<X> {
     }
 
     #[inline]
-    fn lock_shard(&self, number: usize) -> ShardGuard<'_, X> {
+    pub(crate) fn lock_shard(&self, number: usize) -> ShardGuard<'_, X> {
         self.touch_shard(number);
         self.lock_unloaded(number)
     }

@@ -1,5 +1,6 @@
 //! The options checked, and what follows from them.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -180,6 +181,17 @@ impl Plan {
             ));
         }
         Ok(())
+    }
+
+    /// How many threads read the log at open: without threads of the cache's own, only the one that opens it. Twice as many as
+    /// can run, for half of the time each waits for the device.
+    pub(crate) fn replay_threads(&self) -> usize {
+        if self.background {
+            let running = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            (2 * running).min(8)
+        } else {
+            1
+        }
     }
 
     pub(crate) fn policy(&self) -> Box<dyn Policy> {

@@ -55,6 +55,27 @@ impl AlignedBuf {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// The same.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    #[inline]
+    pub(crate) fn push_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        assert!(self.room() >= N, "an aligned buffer never moves");
+        self.bytes.extend(bytes);
+    }
+
+    /// How many more there is room for.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.capacity - self.len()
+    }
+
+    /// None is there any more.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.truncate(self.start);
+    }
+
     /// Appends zeros until there are `len` bytes.
     ///
     /// # Panics

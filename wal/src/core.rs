@@ -276,14 +276,15 @@ impl LogCore {
         Ok(end)
     }
 
-    /// Writes what is complete, and syncs once a quarter of the ring waits for it. The background's step.
+    /// Writes what is complete, and syncs once a quarter of the ring waits for it, or a segment has ended: until its trailer is
+    /// written, an open after a crash has to walk all of it. The background's step.
     ///
     /// # Errors
     /// When the log fails.
     pub fn flush_step(&self) -> Result<()> {
         let mut state = self.lock_flush()?;
         let written = self.write_filled(&mut state, None);
-        let due = state.unsynced >= self.tail.ring_bytes() / 4;
+        let due = state.unsynced >= self.tail.ring_bytes() / 4 || state.has_ended();
         let synced = written.and_then(|()| due.then(|| self.sync_written(&mut state)).transpose());
         let covered = self.poison_on_error(synced)?;
         drop(state);
@@ -353,6 +354,11 @@ impl LogCore {
     #[inline]
     pub fn life(&self) -> Life {
         self.buffers.life()
+    }
+
+    /// Keeps the tail in memory, as far as the system lets it be: reads what is not there.
+    pub fn lock_tail(&self) {
+        self.tail.lock_in_memory();
     }
 
     /// True when the tail is mapped from a file, so that what is complete survives the process.

@@ -21,7 +21,7 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 use crate::rows::row_of;
-use crate::segment::{Trailer, zone_begin};
+use crate::segment::Trailer;
 use crate::tail::Complete;
 
 /// A run of buffers is written in pieces of at most this many bytes.
@@ -273,7 +273,6 @@ impl LogCore {
     ) -> Result<()> {
         let geometry = self.geometry();
         let rows = std::mem::take(&mut segment.rows);
-        let begin = zone_begin(rows.len() as u64, geometry.segment_bytes, geometry.sector);
         let trailer = Trailer {
             cache_id: self.life().cache_id,
             number: id,
@@ -283,9 +282,10 @@ impl LogCore {
             rows,
         };
         perennial_failpoints::site!("wal::flusher::trailer");
-        let mut bytes = AlignedBuf::zeroed(to_usize(geometry.segment_bytes - begin));
-        trailer.encode_into(&mut bytes);
-        segment.writer.write(&bytes, begin)?;
+        let writer = &segment.writer;
+        trailer.encode_in_pieces(geometry.segment_bytes, geometry.sector, |piece, at| {
+            writer.write(piece, at)
+        })?;
         perennial_failpoints::site!("wal::flusher::trailer_written");
         segment.dirty = true;
         segment.trailer_written = true;

@@ -67,6 +67,8 @@ mod sync;
 #[doc(hidden)]
 pub mod sync;
 #[cfg(not(loom))]
+mod table;
+#[cfg(not(loom))]
 mod tail;
 #[cfg(not(loom))]
 mod tail_file;
@@ -82,7 +84,7 @@ pub use background::Background;
 #[cfg(not(loom))]
 pub use buffer::{Class, NoRoom};
 #[cfg(not(loom))]
-pub use contents::{Contents, Event, Events, Verdicts};
+pub use contents::{Contents, Event, Events, Verdicts, Walked};
 pub use descriptors::{Descriptors, FoundDescriptor};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
@@ -107,6 +109,8 @@ pub use rows::{EXTENT_REF_BYTES, ExtentRef};
 pub use scan::{ChainSegment, Found, TailEvidence};
 #[cfg(not(loom))]
 pub use signal::Signal;
+#[cfg(not(loom))]
+pub use table::TableBuffer;
 #[cfg(not(loom))]
 pub use tail::TailRead;
 #[cfg(not(loom))]

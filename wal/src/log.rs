@@ -165,7 +165,7 @@ impl Log {
         // Without the log's end nobody can say what is missing: a log must not pretend.
         if contents.found.end_missing
             || contents.found.broken
-            || contents.verdicts.damaged_unknown > 0
+            || contents.verdicts().damaged_unknown > 0
         {
             let why = format!(
                 "{shown}: a segment of the log is missing or damaged; restore it or remove the directory"
@@ -180,6 +180,7 @@ impl Log {
             false,
         )?;
         let log = Arc::new(mended.start(tail, file.id, boot_id)?);
+        log.lock_tail();
         let background = options
             .background
             .then(|| Background::spawn(&log, None))

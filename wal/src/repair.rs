@@ -13,6 +13,7 @@
 
 mod closing;
 mod going_on;
+mod rewrite;
 
 use std::sync::Arc;
 
@@ -20,17 +21,16 @@ use perennial_failpoints::fs::Dir;
 
 use going_on::numbers;
 
-use crate::aligned::AlignedBuf;
 use crate::contents::{Contents, OpenEnd};
 use crate::error::{Result, WalError};
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use crate::geometry::{Geometry, Life};
-use crate::lsn::{Lsn, align_down, align_up, to_u32, to_usize};
+use crate::lsn::{Lsn, to_u32, to_usize};
 use crate::rows::row_of_header;
 use crate::scan::ChainSegment;
 use crate::segment::{Inventory, Row, Segment, SegmentStore};
 use crate::verdict::GapVerdict;
-use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
+use crate::walk::{GapItem, Item};
 
 /// A log whose files are in order, ready to go on.
 #[derive(Debug)]
@@ -64,16 +64,6 @@ pub(crate) fn stand_in(gap: &GapItem) -> Option<StandIn> {
     };
     let filler = to_u32(to_usize(bytes.checked_sub(HEADER_BYTES)?));
     Some(StandIn(FrameHeader::filler(kind, flags, hash, filler)))
-}
-
-/// Where the frame begins that reaches across `from`, or `from`.
-fn first_touched(end: &OpenEnd, from: u64, geometry: Geometry) -> u64 {
-    let begin = |item: &Item| item.lsn().offset(geometry.segment_bytes);
-    let begins = end.items.iter().map(begin);
-    begins
-        .take_while(|begin| *begin < from)
-        .last()
-        .unwrap_or(from)
 }
 
 /// See [`stand_in`].
@@ -201,84 +191,6 @@ impl Contents<'_> {
             SegmentStore::new(dir, geometry, life, inventory, max_files),
             !forget,
         )
-    }
-
-    /// Step 1 for one segment.
-    fn rewrite(&self, store: &SegmentStore, geometry: Geometry, end: &OpenEnd) -> Result<()> {
-        let segment = self.segment(end);
-        let Some(from) = self.first_to_write(geometry, end) else {
-            return Ok(());
-        };
-        if perennial_failpoints::planted!("end-not-written-again") {
-            return Ok(());
-        }
-        let (from, to) = (
-            align_down(from, geometry.sector),
-            align_up(end.end, geometry.sector),
-        );
-        let read = self.file_bytes(segment, first_touched(end, from, geometry)..end.end);
-        let file = &read.bytes;
-        let source = SegmentBytes {
-            header: &segment.header,
-            file,
-            unread: &read.unread,
-            ring: self.tail.ring,
-            reserved_to: u64::MAX,
-        };
-        self.check_again(end, &source, from)?;
-        let mut image = AlignedBuf::zeroed(to_usize(to - from));
-        let accepted = to_usize(end.end - from);
-        image[..accepted].copy_from_slice(&file[to_usize(from)..to_usize(end.end)]);
-        for item in &end.items {
-            let offset = item.lsn().offset(geometry.segment_bytes);
-            let Some(at) = offset.checked_sub(from).map(to_usize) else {
-                continue;
-            };
-            match item {
-                Item::Frame(FrameItem {
-                    in_ring: true,
-                    bytes,
-                    ..
-                }) => {
-                    let len = to_usize(*bytes).min(accepted - at);
-                    image[at..at + len].copy_from_slice(&source.in_ring(offset)[..len]);
-                }
-                Item::Frame(_) => {}
-                Item::Gap(gap) => {
-                    if let Some(StandIn(header)) = stand_in(gap) {
-                        let bytes = header.encode(segment.header.seed_at(offset), offset);
-                        image[at..at + bytes.len()].copy_from_slice(&bytes);
-                    }
-                }
-            }
-        }
-        let writer = store.writer(segment.slot)?;
-        perennial_failpoints::site!("wal::repair::write");
-        let reads_well = || file[to_usize(from)..to_usize(end.end)] == image[..accepted];
-        if !(perennial_failpoints::planted!("what-reads-well-is-trusted") && reads_well()) {
-            writer.write(&image, from)?;
-        }
-        perennial_failpoints::site!("wal::repair::sync");
-        writer.sync()
-    }
-
-    /// What was read of the file a second time must still prove itself: a read that fails now gives zeros, and these
-    /// must not be written over frames that counted.
-    fn check_again(&self, end: &OpenEnd, source: &SegmentBytes<'_>, from: u64) -> Result<()> {
-        self.check_read()?;
-        for item in &end.items {
-            let Item::Frame(frame) = item else { continue };
-            let offset = frame.lsn.offset(u64::from(source.header.segment_bytes));
-            if frame.in_ring || offset + frame.bytes <= from {
-                continue;
-            }
-            let seed = source.header.seed_at(offset);
-            FrameHeader::decode_whole(source.in_file(offset), seed, offset).map_err(|error| {
-                let what = format!("segment {}", source.header.number);
-                WalError::io("read again", what, offset, std::io::Error::other(error))
-            })?;
-        }
-        Ok(())
     }
 
     /// The first offset that is not known to be stable as it should be.

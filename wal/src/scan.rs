@@ -7,15 +7,14 @@ mod unread;
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::resume_unwind;
 
-use perennial_failpoints::fs::{Dir, File, OpenMode, read_exact_at};
+use perennial_failpoints::fs::{Dir, DirEntry, File, OpenMode, read_exact_at};
 
 use crate::error::{Result, WalError};
 use crate::geometry::Geometry;
 use crate::lsn::{Lsn, REACH_BYTES, SegmentId, to_usize};
-use crate::segment::{
-    FIXED_BYTES, HeaderFound, Join, ROW_BYTES, SegmentHeader, Trailer, TrailerRows, slot_of,
-};
+use crate::segment::{HeaderFound, Join, SegmentHeader, slot_of};
 use crate::tail_head::TailHead;
 use unread::Unread;
 
@@ -77,19 +76,22 @@ pub(crate) fn find(
     cache_id: u64,
     geometry: Geometry,
     tail: &TailEvidence<'_>,
+    threads: usize,
 ) -> Result<Found> {
-    let entries = dir
+    let mut entries = dir
         .list()
         .map_err(|source| WalError::io("list", dir.path().display().to_string(), 0, source))?;
+    entries.retain(|entry| slot_of(&entry.name).is_some());
+    let headers = read_headers(dir, &entries, geometry, threads);
     let mut found = Found::default();
     let mut good: BTreeMap<SegmentId, ChainSegment> = BTreeMap::new();
     let mut kept: BTreeMap<SegmentId, ChainSegment> = BTreeMap::new();
-    for entry in entries {
+    for (entry, header) in entries.into_iter().zip(headers) {
         let Some(slot) = slot_of(&entry.name) else {
             continue;
         };
         let strangers = found.foreign.len();
-        let (header, lost) = read_header(dir, &entry.name, geometry)?;
+        let (header, lost) = header?;
         match header {
             HeaderFound::Good(header) if header.cache_id == cache_id && fits(&header, geometry) => {
                 found.max_number = found
@@ -242,11 +244,45 @@ pub(crate) fn is_medias(error: &io::Error) -> bool {
 }
 
 /// A file's header, and why the media did not give it, or not whole where what it gave is none.
-fn read_header(
+type HeaderRead = Result<(HeaderFound, Option<WalError>)>;
+
+/// The headers of files, in their order: of many, several are read at a time.
+fn read_headers(
     dir: &dyn Dir,
-    name: &str,
+    files: &[DirEntry],
     geometry: Geometry,
-) -> Result<(HeaderFound, Option<WalError>)> {
+    threads: usize,
+) -> Vec<HeaderRead> {
+    let read = |files: &[DirEntry]| -> Vec<HeaderRead> {
+        let headers = files
+            .iter()
+            .map(|file| read_header(dir, &file.name, geometry));
+        headers.collect()
+    };
+    let each = files.len().div_ceil(threads.max(1)).max(LEAST_AT_ONCE);
+    let (own, others) = files.split_at(each.min(files.len()));
+    std::thread::scope(|scope| {
+        let others = others.chunks(each).map(|files| {
+            let name = std::thread::Builder::new().name("perennial-headers".to_owned());
+            (files, name.spawn_scoped(scope, || read(files)).ok())
+        });
+        let others: Vec<_> = others.collect();
+        let mut headers = read(own);
+        for (files, other) in others {
+            let here = || read(files);
+            let joined = other.map_or_else(here, |other| {
+                other.join().unwrap_or_else(|panic| resume_unwind(panic))
+            });
+            headers.extend(joined);
+        }
+        headers
+    })
+}
+
+/// For fewer headers than this, a thread is not worth its while.
+const LEAST_AT_ONCE: usize = 16;
+
+fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderRead {
     let failed = |source| {
         let path = dir.path().join(name).display().to_string();
         WalError::io("read the header of", path, 0, source)
@@ -287,42 +323,6 @@ fn read_zone(file: &dyn File, geometry: Geometry) -> io::Result<io::Result<Heade
         HeaderFound::Blank | HeaderFound::Damaged => Err(lost),
         found => Ok(found),
     })
-}
-
-/// Reads a segment's trailer, if it has a good one of the life that joined it last. One of a life before it, which that life
-/// could not read, says nothing of what was written since.
-pub(crate) fn read_trailer(
-    file: &dyn File,
-    header: &SegmentHeader,
-    geometry: Geometry,
-) -> io::Result<Option<Trailer>> {
-    let mut fixed = [0; to_usize(FIXED_BYTES)];
-    read_exact_at(file, &mut fixed, geometry.segment_bytes - FIXED_BYTES)?;
-    let rows = Trailer::claimed_rows(&fixed).map_or(u64::MAX, u64::from);
-    if rows.saturating_mul(ROW_BYTES) > geometry.segment_bytes - FIXED_BYTES {
-        return Ok(None);
-    }
-    let end = geometry.segment_bytes - FIXED_BYTES;
-    let mut read = TrailerRows::with_capacity(to_usize(rows));
-    let mut piece = vec![0; to_usize(ROW_BYTES * rows.min(2048))];
-    let mut at = end - rows * ROW_BYTES;
-    while at < end {
-        let bytes = to_usize(end - at).min(piece.len());
-        read_exact_at(file, &mut piece[..bytes], at)?;
-        if read.take(&piece[..bytes]).is_none() {
-            return Ok(None);
-        }
-        at += bytes as u64;
-    }
-    let ours = |trailer: &Trailer| {
-        trailer.cache_id == header.cache_id
-            && trailer.number == header.number
-            && header
-                .joins
-                .last()
-                .is_some_and(|join| join.incarnation == trailer.incarnation)
-    };
-    Ok(read.finish(&fixed).filter(ours))
 }
 
 #[cfg(test)]

@@ -118,7 +118,6 @@ impl Tail {
             map.len() as u64 >= TAIL_HEAD_BYTES + ring_bytes,
             "the map covers head and ring"
         );
-        map.lock_in_memory();
         Self::over(Memory::Mapped(map), ring_bytes)
     }
 
@@ -134,6 +133,14 @@ impl Tail {
             ring_bytes,
             floor,
             released,
+        }
+    }
+
+    /// Keeps a mapped tail in memory, as far as the system lets it be. It reads all of the file that is not there: an open does
+    /// not wait for that.
+    pub(crate) fn lock_in_memory(&self) {
+        if let Memory::Mapped(map) = &self.memory {
+            map.lock_in_memory();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, names_place};
-use crate::lsn::{ALIGN, Lsn, SegmentId, align_up, to_usize};
+use crate::lsn::{ALIGN, Lsn, align_up, to_usize};
 use crate::rows::row_of;
 use crate::segment::{FIXED_BYTES, Row, SegmentHeader};
 use crate::verdict::GapVerdict;
@@ -76,22 +76,10 @@ pub struct SegmentBytes<'a> {
 }
 
 impl<'a> SegmentBytes<'a> {
-    fn id(&self) -> SegmentId {
-        self.header.number
-    }
-
-    fn segment_bytes(&self) -> u64 {
-        u64::from(self.header.segment_bytes)
-    }
-
-    fn sector(&self) -> u64 {
-        u64::from(self.header.sector)
-    }
-
     /// The position in the log of an offset in this segment.
     #[must_use]
     pub fn lsn(&self, offset: u64) -> Lsn {
-        Lsn::new(self.id(), offset, self.segment_bytes())
+        lsn(self.header, offset)
     }
 
     /// The bytes at `offset` in the file.
@@ -103,39 +91,141 @@ impl<'a> SegmentBytes<'a> {
     /// The bytes at `offset` in the ring.
     #[must_use]
     pub fn in_ring(&self, offset: u64) -> &'a [u8] {
-        if self.ring.is_empty() {
-            &[]
-        } else {
-            &self.ring[to_usize(self.lsn(offset).0) % self.ring.len()..]
-        }
-    }
-
-    /// The frame at `offset` from whichever of file and ring proves itself, and whether that is the ring.
-    fn frame_at(&self, offset: u64) -> Result<(FrameHeader, bool), Option<FrameHeader>> {
-        let mut known = None;
-        for (bytes, ring) in [(self.in_file(offset), false), (self.in_ring(offset), true)] {
-            // Looking for the next frame in what was written long ago, one place in millions gets further.
-            if !names_place(bytes, offset) {
-                continue;
-            }
-            let Ok(header) = FrameHeader::decode(bytes, self.header.seed_at(offset), offset) else {
-                continue;
-            };
-            // Filler is under no crc, so nothing else says that it is there. (Of more than 4 GiB its row could not be made.)
-            if offset + header.frame_bytes(self.sector()) > self.segment_bytes() {
-                continue;
-            }
-            if header.check_body(bytes).is_ok() {
-                return Ok((header, ring));
-            }
-            known = known.or(Some(header));
-        }
-        Err(known)
+        in_ring(self.ring, self.lsn(offset))
     }
 
     /// Walks all frames.
     #[must_use]
     pub fn walk(&self) -> Vec<Item> {
+        let file = InMemory {
+            bytes: self.file,
+            unread: self.unread,
+        };
+        walk(self.header, self.ring, self.reserved_to, file)
+    }
+}
+
+fn lsn(header: &SegmentHeader, offset: u64) -> Lsn {
+    Lsn::new(header.number, offset, u64::from(header.segment_bytes))
+}
+
+/// What the ring has for that position.
+pub(crate) fn in_ring(ring: &[u8], lsn: Lsn) -> &[u8] {
+    if ring.is_empty() {
+        &[]
+    } else {
+        &ring[to_usize(lsn.0) % ring.len()..]
+    }
+}
+
+/// Where a walk has a file's bytes from. It asks in ascending order, but for what lies behind a place that it looks at closely.
+pub(crate) trait FileBytes {
+    /// The bytes at `offset`: so many, or as many as there are. More than asked for is as good.
+    fn at(&mut self, offset: u64, bytes: u64) -> &[u8];
+
+    /// True where the media did not give some of these.
+    fn is_unread(&self, part: Range<u64>) -> bool;
+}
+
+struct InMemory<'a> {
+    bytes: &'a [u8],
+    unread: &'a [Range<u64>],
+}
+
+impl FileBytes for InMemory<'_> {
+    fn at(&mut self, offset: u64, _: u64) -> &[u8] {
+        self.bytes.get(to_usize(offset)..).unwrap_or(&[])
+    }
+
+    fn is_unread(&self, part: Range<u64>) -> bool {
+        touches(self.unread, part)
+    }
+}
+
+pub(crate) fn touches(unread: &[Range<u64>], part: Range<u64>) -> bool {
+    let lost = |lost: &Range<u64>| lost.start < part.end && part.start < lost.end;
+    unread.iter().any(lost)
+}
+
+/// Walks all frames of the segment with this header, in its file and in the ring. From `reserved_to` on nothing was
+/// reserved: after a gap there, no other frame is looked for.
+pub(crate) fn walk(
+    header: &SegmentHeader,
+    ring: &[u8],
+    reserved_to: u64,
+    file: impl FileBytes,
+) -> Vec<Item> {
+    Walk {
+        header,
+        ring,
+        reserved_to,
+        file,
+    }
+    .run()
+}
+
+struct Walk<'a, F> {
+    header: &'a SegmentHeader,
+    ring: &'a [u8],
+    reserved_to: u64,
+    file: F,
+}
+
+impl<F: FileBytes> Walk<'_, F> {
+    fn segment_bytes(&self) -> u64 {
+        u64::from(self.header.segment_bytes)
+    }
+
+    fn sector(&self) -> u64 {
+        u64::from(self.header.sector)
+    }
+
+    fn lsn(&self, offset: u64) -> Lsn {
+        lsn(self.header, offset)
+    }
+
+    /// The frame at `offset` from whichever of file and ring proves itself.
+    fn frame_at(&mut self, offset: u64) -> Result<FrameItem, Option<FrameHeader>> {
+        let in_file = self.proved(offset, false);
+        let Err(known) = in_file else { return in_file };
+        self.proved(offset, true)
+            .map_err(|in_ring| known.or(in_ring))
+    }
+
+    fn proved(&mut self, offset: u64, in_ring: bool) -> Result<FrameItem, Option<FrameHeader>> {
+        let (lsn, seed) = (self.lsn(offset), self.header.seed_at(offset));
+        let (sector, segment_bytes) = (self.sector(), self.segment_bytes());
+        let start = self.bytes(offset, HEADER_BYTES, in_ring);
+        // Looking for the next frame in what was written long ago, one place in millions gets further.
+        if !names_place(start, offset) {
+            return Err(None);
+        }
+        let header = FrameHeader::decode(start, seed, offset).map_err(|_| None)?;
+        let frame_bytes = header.frame_bytes(sector);
+        // Filler is under no crc, so nothing else says that it is there. (Of more than 4 GiB its row could not be made.)
+        if offset + frame_bytes > segment_bytes {
+            return Err(None);
+        }
+        let frame = self.bytes(offset, HEADER_BYTES + header.body_bytes(), in_ring);
+        header.check_body(frame).map_err(|_| Some(header))?;
+        Ok(FrameItem {
+            lsn,
+            bytes: frame_bytes,
+            header,
+            row: header.has_row().then(|| row_of(&header, frame, lsn)),
+            in_ring,
+        })
+    }
+
+    fn bytes(&mut self, offset: u64, bytes: u64, in_ring: bool) -> &[u8] {
+        if in_ring {
+            self::in_ring(self.ring, self.lsn(offset))
+        } else {
+            self.file.at(offset, bytes)
+        }
+    }
+
+    fn run(mut self) -> Vec<Item> {
         let mut items = Vec::new();
         let limit = self.segment_bytes() - FIXED_BYTES;
         let mut at = u64::from(self.header.joins[0].begin);
@@ -145,38 +235,18 @@ impl<'a> SegmentBytes<'a> {
                 continue;
             }
             match self.frame_at(at) {
-                Ok((header, in_ring)) => {
-                    let item = self.frame_item(at, header, in_ring);
+                Ok(item) => {
                     items.push(Item::Frame(item));
                     at += item.bytes;
-                    if header.is_clean_mark() {
+                    if item.header.is_clean_mark() {
                         at = align_up(at, self.sector());
                     }
-                    if header.is_last_mark() {
+                    if item.header.is_last_mark() {
                         break;
                     }
                 }
                 Err(known) => {
-                    let next = known.map_or_else(
-                        || {
-                            if at < self.reserved_to {
-                                self.next_frame(at, limit)
-                            } else {
-                                self.next_life(at, limit)
-                            }
-                        },
-                        |h| at + h.frame_bytes(self.sector()),
-                    );
-                    let gap = GapItem {
-                        lsn: self.lsn(at),
-                        end: self.lsn(next.min(limit)),
-                        // Only kinds with a body come here. A checkpoint's part or head is no operation on any key;
-                        // its hash is 0, and to forget that costs nothing. What is left behind a clear nobody can tell.
-                        key: known.filter(|h| h.kind != FrameKind::Clear).map(|h| h.hash),
-                        trailing: next >= limit,
-                        unreadable: self.is_unread(at, known.as_ref()),
-                        verdict: None,
-                    };
+                    let (gap, next) = self.gap(at, known, limit);
                     items.push(Item::Gap(gap));
                     at = next;
                 }
@@ -185,29 +255,31 @@ impl<'a> SegmentBytes<'a> {
         items
     }
 
-    fn frame_item(&self, at: u64, header: FrameHeader, in_ring: bool) -> FrameItem {
-        let bytes = if in_ring {
-            self.in_ring(at)
-        } else {
-            self.in_file(at)
+    /// What lies at `at`, where no frame proves itself, and where to look next.
+    fn gap(&mut self, at: u64, known: Option<FrameHeader>, limit: u64) -> (GapItem, u64) {
+        let next = match &known {
+            Some(header) => at + header.frame_bytes(self.sector()),
+            None if at < self.reserved_to => self.next_frame(at, limit),
+            None => self.next_life(at, limit),
         };
-        let lsn = self.lsn(at);
-        let row = header.has_row().then(|| row_of(&header, bytes, lsn));
-        FrameItem {
-            lsn,
-            bytes: header.frame_bytes(self.sector()),
-            header,
-            row,
-            in_ring,
-        }
+        let gap = GapItem {
+            lsn: self.lsn(at),
+            end: self.lsn(next.min(limit)),
+            // Only kinds with a body come here. A checkpoint's part or head is no operation on any key;
+            // its hash is 0, and to forget that costs nothing. What is left behind a clear nobody can tell.
+            key: known.filter(|h| h.kind != FrameKind::Clear).map(|h| h.hash),
+            trailing: next >= limit,
+            unreadable: self.is_unread(at, known.as_ref()),
+            verdict: None,
+        };
+        (gap, next)
     }
 
     /// True where the media did not give a frame's header, or, where that is `known`, its body. A header that was read and
     /// proves nothing was never written in whole, whatever lies unreadable behind it.
     fn is_unread(&self, at: u64, known: Option<&FrameHeader>) -> bool {
         let bytes = known.map_or(HEADER_BYTES, |header| header.frame_bytes(self.sector()));
-        let touches = |lost: &Range<u64>| lost.start < at + bytes && at < lost.end;
-        self.unread.iter().any(touches)
+        self.file.is_unread(at..at + bytes)
             && !perennial_failpoints::planted!("unreadable-is-unwritten")
     }
 
@@ -220,15 +292,14 @@ impl<'a> SegmentBytes<'a> {
     }
 
     /// The next offset behind `at` at which a frame or the next life begins.
-    fn next_frame(&self, at: u64, limit: u64) -> u64 {
+    fn next_frame(&mut self, at: u64, limit: u64) -> u64 {
         let mut at = at + ALIGN;
         while at + HEADER_BYTES <= limit {
             if let Some(begin) = self.header.join_at(at) {
                 return begin;
             }
             // Never-written space is skipped a sector at a time.
-            let sector = self.in_file(at).get(..to_usize(self.sector()));
-            if self.ring.is_empty() && sector.is_some_and(|s| s.iter().all(|b| *b == 0)) {
+            if self.ring.is_empty() && self.is_zeros(at) {
                 let next = align_up(at + 1, self.sector());
                 let begin = self.next_life(at, limit);
                 if next >= begin {
@@ -244,11 +315,18 @@ impl<'a> SegmentBytes<'a> {
         }
         limit
     }
+
+    fn is_zeros(&mut self, at: u64) -> bool {
+        let sector = self.sector();
+        let bytes = self.file.at(at, sector).get(..to_usize(sector));
+        bytes.is_some_and(|bytes| bytes.iter().all(|b| *b == 0))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SegmentId;
     use crate::frame::flags;
     use crate::segment::Join;
 

@@ -25,7 +25,7 @@ pub fn verify(
     dir: &dyn Dir,
     identity: &Identity,
     tail: &TailFile,
-    contents: &mut Contents<'_>,
+    contents: &Contents<'_>,
 ) -> Result<VerifyReport, IdentityFileError> {
     let newest = newest_head(contents, identity);
     let facts = (0..contents.segments().len())
@@ -52,7 +52,7 @@ pub fn verify(
 
 /// The newest checkpoint head that can be read, and where it is.
 #[must_use]
-pub fn newest_head(contents: &mut Contents<'_>, identity: &Identity) -> Option<(Lsn, Head)> {
+pub fn newest_head(contents: &Contents<'_>, identity: &Identity) -> Option<(Lsn, Head)> {
     for index in (0..contents.segments().len()).rev() {
         for row in contents
             .events(index)

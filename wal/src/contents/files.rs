@@ -7,13 +7,15 @@ use std::sync::Arc;
 use perennial_failpoints::fs::{File, OpenMode, advise_large_pages, read_exact_at};
 
 use super::Contents;
+use super::window::Window;
 use crate::aligned::AlignedBuf;
 use crate::error::WalError;
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, align_down, align_up, to_usize};
-use crate::scan::{ChainSegment, is_medias, read_trailer};
-use crate::segment::{Trailer, file_name};
-use crate::walk::{Item, SegmentBytes};
+use crate::scan::{ChainSegment, is_medias};
+use crate::segment::{Row, Trailer, file_name};
+use crate::table::{TableBuffer, TableFile};
+use crate::walk::{Item, SegmentBytes, walk};
 
 /// Bytes read of a segment behind what was reserved in it: one frame's header, so that none is missed for a wrong end.
 const BEHIND: u64 = 64 << 10;
@@ -23,6 +25,13 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// What a piece has that the media does not give is found in parts of this size: a bad sector costs what lies there.
 const PART_BYTES: usize = 512;
+
+/// Two handles of a segment's file: one past the page cache, where the system gives it.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    buffered: Arc<dyn File>,
+    direct: Option<Arc<dyn File>>,
+}
 
 /// What was read of a segment's file.
 pub(crate) struct FileBytes {
@@ -65,21 +74,47 @@ impl<'a> Contents<'a> {
         advise_large_pages(&mut bytes);
         let start = align_down(range.start, self.geometry.sector);
         let mut unread = Vec::new();
-        let Some(file) = self.file(segment) else {
-            unread.push(start..bytes.len() as u64);
-            return FileBytes { bytes, unread };
+        let files = self.files(segment);
+        self.read_into(
+            segment,
+            files.as_ref(),
+            &mut bytes[to_usize(start)..],
+            start,
+            &mut unread,
+        );
+        FileBytes { bytes, unread }
+    }
+
+    /// A segment's file, twice: what lies in it was written past the page cache and is read once.
+    pub(super) fn files(&self, segment: &ChainSegment) -> Option<Files> {
+        let buffered = self.file(segment)?;
+        let direct = self.dir.open(&file_name(segment.slot), OpenMode::Direct);
+        Some(Files {
+            buffered,
+            direct: direct.ok(),
+        })
+    }
+
+    /// Reads what lies in a segment's file from `at` on, and adds to `unread` where the media gave nothing.
+    pub(super) fn read_into(
+        &self,
+        segment: &ChainSegment,
+        files: Option<&Files>,
+        bytes: &mut [u8],
+        at: u64,
+        unread: &mut Vec<Range<u64>>,
+    ) {
+        let Some(files) = files else {
+            unread.push(at..at + bytes.len() as u64);
+            return;
         };
-        // What lies here was written past the page cache and is read once.
-        let name = file_name(segment.slot);
-        let direct = self.dir.open(&name, OpenMode::Direct).ok();
-        for (i, part) in bytes[to_usize(start)..].chunks_mut(PIECE_BYTES).enumerate() {
-            let at = start + (i * PIECE_BYTES) as u64;
+        for (i, part) in bytes.chunks_mut(PIECE_BYTES).enumerate() {
+            let at = at + (i * PIECE_BYTES) as u64;
             let past_the_cache = |file: &Arc<dyn File>| read_exact_at(&**file, part, at).is_ok();
-            if !direct.as_ref().is_some_and(past_the_cache) {
-                unread.extend(self.read_in_parts(segment, &*file, part, at));
+            if !files.direct.as_ref().is_some_and(past_the_cache) {
+                unread.extend(self.read_in_parts(segment, &*files.buffered, part, at));
             }
         }
-        FileBytes { bytes, unread }
     }
 
     /// Reads a piece and, where the media does not give it as a whole, what it gives of it. Returns what it does not: behind
@@ -116,7 +151,42 @@ impl<'a> Contents<'a> {
     }
 
     pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
-        let read = read_trailer(&*self.file(segment)?, &segment.header, self.geometry);
+        self.with_table(segment, |table| {
+            table.trailer(&segment.header, self.geometry, &mut TableBuffer::default())
+        })
+    }
+
+    /// True for a segment that ends like one with a trailer of its own.
+    pub(super) fn says_sealed(&self, segment: &ChainSegment, buffer: &mut TableBuffer) -> bool {
+        let said = self.with_table(segment, |table| {
+            table.claims(&segment.header, self.geometry, buffer)
+        });
+        said.is_some()
+    }
+
+    /// Gives `each` the rows of a sealed segment; false where it has no good trailer, and what `each` was given does not count.
+    pub(super) fn each_row(
+        &self,
+        segment: &ChainSegment,
+        buffer: &mut TableBuffer,
+        mut each: impl FnMut(Row),
+    ) -> bool {
+        let read = self.with_table(segment, |table| {
+            table.each_row(&segment.header, self.geometry, buffer, |_, row| each(row))
+        });
+        read.is_some()
+    }
+
+    fn with_table<T>(
+        &self,
+        segment: &ChainSegment,
+        read: impl FnOnce(TableFile<'_>) -> io::Result<Option<T>>,
+    ) -> Option<T> {
+        let files = self.files(segment)?;
+        let read = read(TableFile {
+            file: &*files.buffered,
+            direct: files.direct.as_deref(),
+        });
         self.read_of(segment, read).flatten()
     }
 
@@ -131,7 +201,14 @@ impl<'a> Contents<'a> {
     pub(super) fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
         // What was reserved behind it is not stable either, and a frame there is in the ring.
         let read_to = self.reserved_to(segment).saturating_add(BEHIND);
-        self.walk_bytes(segment, &self.file_bytes(segment, 0..read_to))
+        let mut window = Window::new(self, segment, read_to);
+        let reserved_to = self.reserved_to(segment);
+        std::thread::scope(|scope| {
+            if self.threads > 1 {
+                window.read_ahead(scope);
+            }
+            walk(&segment.header, self.ring(), reserved_to, window)
+        })
     }
 
     pub(crate) fn walk_bytes(&self, segment: &ChainSegment, file: &FileBytes) -> Vec<Item> {

@@ -44,7 +44,7 @@ impl Contents<'_> {
                 }
                 _ => None,
             });
-        let trailer = self.newest_trailer.as_ref().map(|(_, t)| t.stable);
+        let trailer = self.newest_trailer.as_ref().map(|t| t.stable);
         let tail = self.tail.head.as_ref().and_then(|head| head.stable);
         headers
             .chain(joins)
@@ -116,7 +116,7 @@ impl Contents<'_> {
             let begin = u64::from(self.found.chain[index].header.joins[0].begin);
             let open = OpenEnd::new(index, begin, items, self.geometry);
             if ended && open.items.is_empty() && !self.ends.is_empty() {
-                self.verdicts.cut_segments += 1;
+                self.judged.lock().verdicts.cut_segments += 1;
             }
             self.clean = open.is_clean().unwrap_or(self.clean);
             self.ends.push(open);
@@ -130,24 +130,30 @@ impl Contents<'_> {
     }
 
     /// Judges gaps up to the log's end, and says how many items come before it.
-    fn judge_items(&mut self, items: &mut [Item]) -> usize {
+    fn judge_items(&self, items: &mut [Item]) -> usize {
         for (at, item) in items.iter_mut().enumerate() {
             let Item::Gap(gap) = item else { continue };
             let verdict = judge_gap(self.facts(gap));
             if verdict == GapVerdict::End {
                 return at;
             }
-            self.count(verdict);
+            self.count(gap.lsn, verdict);
             gap.verdict = Some(verdict);
         }
         items.len()
     }
 
-    pub(super) fn count(&mut self, verdict: GapVerdict) {
+    /// Each gap once, however often its segment is read.
+    pub(super) fn count(&self, gap: Lsn, verdict: GapVerdict) {
+        let mut judged = self.judged.lock();
+        if !judged.gaps.insert(gap) {
+            return;
+        }
+        let verdicts = &mut judged.verdicts;
         match verdict {
-            GapVerdict::Hole => self.verdicts.holes += 1,
-            GapVerdict::DamagedKey => self.verdicts.damaged_keys += 1,
-            GapVerdict::DamagedUnknown => self.verdicts.damaged_unknown += 1,
+            GapVerdict::Hole => verdicts.holes += 1,
+            GapVerdict::DamagedKey => verdicts.damaged_keys += 1,
+            GapVerdict::DamagedUnknown => verdicts.damaged_unknown += 1,
             GapVerdict::End => {}
         }
     }
@@ -185,7 +191,10 @@ impl OpenEnd {
             Item::Frame(frame) => frame.row,
             Item::Gap(gap) => crate::repair::stand_in(gap)?.row(gap.lsn),
         };
-        self.items.iter().filter_map(row).collect()
+        // In one piece: there may be half a million.
+        let mut rows = Vec::with_capacity(self.items.len());
+        rows.extend(self.items.iter().filter_map(row));
+        rows
     }
 }
 

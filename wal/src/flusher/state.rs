@@ -51,6 +51,12 @@ impl OpenSegment {
 }
 
 impl FlushState {
+    /// True while a segment whose last frame is written has no trailer.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut open = self.open.values();
+        open.any(|segment| segment.data_end.is_some())
+    }
+
     /// The state of a log that goes on in `segment`, which has `rows` already.
     pub(crate) fn new(
         complete: Complete,

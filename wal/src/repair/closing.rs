@@ -1,6 +1,6 @@
 //! Steps 2 and 3 of a repair: segments are closed, and the last one joined.
 
-use perennial_failpoints::fs::{advise_large_pages, read_exact_at};
+use perennial_failpoints::fs::read_exact_at;
 
 use crate::aligned::AlignedBuf;
 use crate::contents::{Contents, OpenEnd};
@@ -129,10 +129,9 @@ impl Contents<'_> {
         let Some(newest) = newest.filter(|_| !self.goes_on(life)) else {
             return Ok(());
         };
-        let trailer = self.trailer_at(newest);
         self.check_read()?;
-        trailer.map_or(Ok(()), |trailer| {
-            write_trailer(store, geometry, self.found.chain[newest].slot, &trailer)
+        self.newest_trailer.as_ref().map_or(Ok(()), |trailer| {
+            write_trailer(store, geometry, self.found.chain[newest].slot, trailer)
         })
     }
 
@@ -254,14 +253,11 @@ fn write_trailer(
     slot: u32,
     trailer: &Trailer,
 ) -> Result<()> {
-    let (segment_bytes, sector) = (geometry.segment_bytes, geometry.sector);
-    let begin = zone_begin(trailer.rows.len() as u64, segment_bytes, sector);
-    let mut image = AlignedBuf::zeroed(to_usize(segment_bytes - begin));
-    advise_large_pages(&mut image);
-    trailer.encode_into(&mut image);
     let writer = store.writer(slot)?;
     perennial_failpoints::site!("wal::repair::trailer");
-    writer.write(&image, begin)?;
+    trailer.encode_in_pieces(geometry.segment_bytes, geometry.sector, |piece, at| {
+        writer.write(piece, at)
+    })?;
     perennial_failpoints::site!("wal::repair::trailer_sync");
     writer.sync()
 }

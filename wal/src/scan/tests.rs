@@ -4,9 +4,8 @@ use std::sync::Arc;
 use perennial_failpoints::{Action, CallKind, FaultFs, Fs, Plan, SimFs};
 
 use super::*;
-use crate::frame::FrameKind;
-use crate::lsn::{Addr, to_u32};
-use crate::segment::{Row, file_name};
+use crate::lsn::to_u32;
+use crate::segment::file_name;
 use crate::tail_head::{DESCRIPTORS_AT, STABLE_AT, TailIdentity, stable_word};
 
 const CACHE: u64 = 5;
@@ -54,7 +53,7 @@ fn machine(files: &[(u32, Vec<u8>)]) -> SimFs {
 
 fn found_with(fs: &dyn Fs, tail: &TailEvidence<'_>) -> Result<Found> {
     let dir = fs.open_dir(Path::new("/log")).unwrap();
-    find(&*dir, CACHE, GEOMETRY, tail)
+    find(&*dir, CACHE, GEOMETRY, tail, 2)
 }
 
 fn found(files: &[(u32, Vec<u8>)]) -> Found {
@@ -346,114 +345,4 @@ fn where_no_header_can_be_read_only_a_tail_bounds_the_numbers() {
     let bounded = found_without(lost, &tail(3 * SEGMENT + 1024, 0, 0, false));
     assert!(bounded.check_bounded().is_ok() && bounded.end_missing);
     assert!(bounded.max_number > REACH_BYTES / 64 / SEGMENT);
-}
-
-fn trailer(rows: u64) -> Trailer {
-    let row = |n: u64| Row {
-        hash: n,
-        target: Addr::log(Lsn(n * 16)),
-        bytes: 48,
-        kind: FrameKind::Put,
-        flags: 0,
-        key_bytes: 3,
-    };
-    Trailer {
-        cache_id: CACHE,
-        number: SegmentId(1),
-        incarnation: 77,
-        data_end: 1024,
-        stable: Lsn(0),
-        rows: (0..rows).map(row).collect(),
-    }
-}
-
-fn read_back(trailer: &Trailer, segment_bytes: u64) -> Option<Trailer> {
-    let encoded = trailer.encode(segment_bytes, 16);
-    let mut bytes = vec![0xa5; to_usize(segment_bytes)];
-    let at = bytes.len() - encoded.len();
-    bytes[at..].copy_from_slice(&encoded);
-    let machine = SimFs::new(1);
-    machine.write_file(Path::new("/log/trailer"), &bytes);
-    let dir = machine.open_dir(Path::new("/log")).unwrap();
-    let file = dir.open("trailer", OpenMode::Read).unwrap();
-    let geometry = Geometry {
-        segment_bytes,
-        sector: 512,
-    };
-    let header = SegmentHeader {
-        joins: vec![
-            Join {
-                incarnation: 76,
-                ..join(1024, 0)
-            },
-            join(2048, 0),
-        ],
-        ..header(1, 1)
-    };
-    read_trailer(&*file, &header, geometry).unwrap()
-}
-
-#[test]
-fn a_trailer_is_read_piece_by_piece() {
-    for rows in [2049, 0, 1, 2047, 2048, 5000]
-        .into_iter()
-        .step_by(crate::STEP)
-    {
-        let trailer = trailer(rows);
-        assert_eq!(read_back(&trailer, 256 << 10), Some(trailer), "{rows}");
-    }
-    // It fills its segment to the last byte.
-    let full = trailer(10);
-    assert_eq!(read_back(&full, FIXED_BYTES + 10 * ROW_BYTES), Some(full));
-}
-
-#[test]
-fn a_trailer_of_another_cache_segment_or_life_does_not_count() {
-    let others = [
-        Trailer {
-            cache_id: 6,
-            ..trailer(3)
-        },
-        Trailer {
-            number: SegmentId(2),
-            ..trailer(3)
-        },
-        Trailer {
-            incarnation: 78,
-            ..trailer(3)
-        },
-    ];
-    for other in others {
-        assert_eq!(read_back(&other, SEGMENT), None, "{other:?}");
-    }
-    // Another life has gone on behind it.
-    let first = Trailer {
-        incarnation: 76,
-        ..trailer(3)
-    };
-    assert_eq!(read_back(&first, SEGMENT), None);
-}
-
-#[test]
-fn a_trailer_that_claims_more_rows_than_fit_is_none() {
-    let machine = SimFs::new(1);
-    let whole = (8 << 10) + trailer(3).encode(SEGMENT, 16).len() as u64;
-    let one_too_many = to_u32(to_usize((whole - FIXED_BYTES) / ROW_BYTES)) + 1;
-    for rows in [one_too_many, 1_000, u32::MAX] {
-        let mut bytes = trailer(3).encode(SEGMENT, 16);
-        let at = bytes.len() - to_usize(FIXED_BYTES) + 12;
-        bytes[at..at + 4].copy_from_slice(&rows.to_le_bytes());
-        machine.write_file(
-            Path::new("/log/trailer"),
-            &[&[0; 8 << 10], &bytes[..]].concat(),
-        );
-        let dir = machine.open_dir(Path::new("/log")).unwrap();
-        let file = dir.open("trailer", OpenMode::Read).unwrap();
-        let geometry = Geometry {
-            segment_bytes: (8 << 10) + bytes.len() as u64,
-            sector: 512,
-        };
-        let read = read_trailer(&*file, &header(1, 1), geometry);
-        assert_eq!(read.unwrap(), None);
-    }
 }

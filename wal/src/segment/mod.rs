@@ -10,5 +10,5 @@ pub use store::{
     Held, Inventory, KeptLayout, KeptWriter, Listed, MAX_FILES, Reserve, Segment, SegmentStore,
     file_name, slot_of,
 };
-pub(crate) use trailer::TrailerRows;
+pub(crate) use trailer::TrailerCrc;
 pub use trailer::{FIXED_BYTES, ROW_BYTES, Row, Trailer, zone_begin};

@@ -9,8 +9,9 @@
 //! stable. Every reservation is charged its row, so the trailer always fits. A segment without a good trailer is read
 //! frame by frame instead.
 
-use perennial_failpoints::fs::advise_large_pages;
+use std::convert::Infallible;
 
+use crate::aligned::AlignedBuf;
 use crate::frame::{FrameKind, u32_at, u64_at};
 use crate::lsn::{Addr, Lsn, SegmentId, align_down, to_u32, to_usize};
 
@@ -70,29 +71,46 @@ impl Trailer {
     /// When the rows do not fit in a segment of that size; the log charges each frame its row.
     #[must_use]
     pub fn encode(&self, segment_bytes: u64, sector: u64) -> Vec<u8> {
-        let begin = zone_begin(self.rows.len() as u64, segment_bytes, sector);
-        let mut bytes = vec![0; to_usize(segment_bytes - begin)];
-        self.encode_into(&mut bytes);
+        let mut bytes = Vec::new();
+        let all = self.encode_in_pieces(segment_bytes, sector, |piece, _| {
+            bytes.extend_from_slice(piece);
+            Ok::<_, Infallible>(())
+        });
+        all.unwrap_or_else(|never| match never {});
         bytes
     }
 
-    /// The same, into so many zeros.
-    pub(crate) fn encode_into(&self, bytes: &mut [u8]) {
-        let fixed_at = bytes.len() - to_usize(FIXED_BYTES);
-        let rows_at = fixed_at - self.rows.len() * to_usize(ROW_BYTES);
-        for (row, out) in self
-            .rows
-            .iter()
-            .zip(bytes[rows_at..].chunks_exact_mut(to_usize(ROW_BYTES)))
-        {
-            out[..8].copy_from_slice(&row.hash.to_le_bytes());
-            out[8..16].copy_from_slice(&row.target.to_bits().to_le_bytes());
-            out[16..20].copy_from_slice(&row.bytes.to_le_bytes());
-            out[20] = row.kind as u8;
-            out[21] = row.flags;
-            out[22..24].copy_from_slice(&row.key_bytes.to_le_bytes());
+    /// The same, in pieces that begin and end where sectors do, each given to `put` with its place in the segment: the
+    /// trailer of a segment of small entries has ten megabytes.
+    pub(crate) fn encode_in_pieces<E>(
+        &self,
+        segment_bytes: u64,
+        sector: u64,
+        put: impl FnMut(&[u8], u64) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let rows = self.rows.len() as u64;
+        let begin = zone_begin(rows, segment_bytes, sector);
+        let padding = segment_bytes - begin - FIXED_BYTES - rows * ROW_BYTES;
+        let bytes = (segment_bytes - begin).min(PIECE_BYTES.max(sector));
+        let mut pieces = Pieces {
+            piece: AlignedBuf::with_capacity(to_usize(bytes)),
+            at: begin,
+            rows_from: 0,
+            crc: TrailerCrc::default(),
+            put,
+        };
+        pieces.piece.pad_to(to_usize(padding));
+        pieces.rows_from = to_usize(padding);
+        for row in &self.rows {
+            pieces.push_row(row.encode())?;
         }
-        let fixed = &mut bytes[fixed_at..];
+        let crc = pieces.crc_of_rows();
+        pieces.push(&self.fixed(crc))?;
+        pieces.put()
+    }
+
+    fn fixed(&self, crc: TrailerCrc) -> Fixed {
+        let mut fixed = [0; to_usize(FIXED_BYTES)];
         fixed[..8].copy_from_slice(&MAGIC.to_le_bytes());
         fixed[12..16].copy_from_slice(&to_u32(self.rows.len()).to_le_bytes());
         fixed[16..24].copy_from_slice(&self.cache_id.to_le_bytes());
@@ -100,8 +118,21 @@ impl Trailer {
         fixed[32..40].copy_from_slice(&self.incarnation.to_le_bytes());
         fixed[40..44].copy_from_slice(&self.data_end.to_le_bytes());
         fixed[48..56].copy_from_slice(&self.stable.0.to_le_bytes());
-        let crc = crc_of(&bytes[rows_at..]);
-        bytes[fixed_at + 8..fixed_at + 12].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc.finish(&fixed);
+        fixed[8..12].copy_from_slice(&crc.to_le_bytes());
+        fixed
+    }
+
+    /// The trailer with this fixed part, which [proves](TrailerCrc::proves) these rows.
+    pub(crate) fn of(fixed: &Fixed, rows: Vec<Row>) -> Self {
+        Self {
+            cache_id: u64_at(fixed, 16),
+            number: SegmentId(u64_at(fixed, 24)),
+            incarnation: u64_at(fixed, 32),
+            data_end: u32_at(fixed, 40),
+            stable: Lsn(u64_at(fixed, 48)),
+            rows,
+        }
     }
 
     /// How many rows the trailer claims to have, from the last [`FIXED_BYTES`] of a segment; not verified yet.
@@ -111,80 +142,132 @@ impl Trailer {
         (u64_at(fixed, 0) == MAGIC).then(|| u32_at(fixed, 12))
     }
 
+    /// True when the last [`FIXED_BYTES`] of a segment say that the trailer is this segment's, of this life; not verified
+    /// yet. A file that is used again still ends with the trailer of what it was before, and its rows need not be read to
+    /// tell.
+    pub(crate) fn claims_to_be_of(
+        fixed: &Fixed,
+        cache_id: u64,
+        number: SegmentId,
+        incarnation: u64,
+    ) -> bool {
+        u64_at(fixed, 16) == cache_id
+            && u64_at(fixed, 24) == number.0
+            && u64_at(fixed, 32) == incarnation
+    }
+
     /// Reads the trailer from bytes that end where the segment ends; longer than the trailer is fine.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let count = to_usize(u64::from(Self::claimed_rows(bytes)?));
         let fixed_at = bytes.len() - to_usize(FIXED_BYTES);
         let rows_at = fixed_at.checked_sub(count.checked_mul(to_usize(ROW_BYTES))?)?;
-        let mut rows = TrailerRows::with_capacity(count);
-        rows.take(&bytes[rows_at..fixed_at])?;
-        rows.finish(&bytes[fixed_at..])
+        let (rows, fixed) = bytes[rows_at..].split_last_chunk()?;
+        let mut crc = TrailerCrc::default();
+        crc.update(rows);
+        let rows = rows.as_chunks().0.iter().map(Row::decode);
+        let rows = rows.collect::<Option<_>>()?;
+        crc.proves(fixed).then(|| Self::of(fixed, rows))
     }
 }
 
-/// The rows of a trailer that is read piece by piece: memory for the bytes of all of them costs more than decoding them.
-pub(crate) struct TrailerRows {
-    rows: Vec<Row>,
-    crc: crc32fast::Hasher,
+type Fixed = [u8; to_usize(FIXED_BYTES)];
+
+/// Pieces of this size are written, one after the other.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// A trailer's bytes on their way out.
+struct Pieces<F> {
+    piece: AlignedBuf,
+    at: u64,
+    /// Rows from here on are not in the crc yet: it is quick where there are many.
+    rows_from: usize,
+    crc: TrailerCrc,
+    put: F,
 }
 
-impl TrailerRows {
-    pub(crate) fn with_capacity(rows: usize) -> Self {
-        let mut memory = Vec::with_capacity(rows);
-        advise_large_pages(memory.spare_capacity_mut());
-        Self {
-            rows: memory,
-            crc: crc32fast::Hasher::new(),
+impl<E, F: FnMut(&[u8], u64) -> Result<(), E>> Pieces<F> {
+    /// Of a length that the compiler knows: a copy without a call.
+    #[inline]
+    fn push_row(&mut self, row: [u8; to_usize(ROW_BYTES)]) -> Result<(), E> {
+        if row.len() <= self.piece.room() {
+            self.piece.push_array(row);
+            return Ok(());
         }
+        self.push(&row)
     }
 
-    /// The next rows' bytes; `None` when one says what no row says.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Option<()> {
-        debug_assert!(bytes.len().is_multiple_of(to_usize(ROW_BYTES)));
-        self.crc.update(bytes);
-        for row in bytes.chunks_exact(to_usize(ROW_BYTES)) {
-            self.rows.push(Row::decode(row)?);
+    fn push(&mut self, bytes: &[u8]) -> Result<(), E> {
+        let (fits, rest) = bytes.split_at(self.piece.room().min(bytes.len()));
+        self.piece.push(fits);
+        if !rest.is_empty() {
+            self.put()?;
+            self.piece.push(rest);
         }
-        Some(())
+        Ok(())
     }
 
-    /// The trailer, if its last [`FIXED_BYTES`] prove it.
-    pub(crate) fn finish(mut self, fixed: &[u8]) -> Option<Trailer> {
-        self.crc.update(&fixed[..8]);
-        self.crc.update(&fixed[12..]);
-        let good = u32_at(fixed, 8) == self.crc.finalize();
-        good.then(|| Trailer {
-            cache_id: u64_at(fixed, 16),
-            number: SegmentId(u64_at(fixed, 24)),
-            incarnation: u64_at(fixed, 32),
-            data_end: u32_at(fixed, 40),
-            stable: Lsn(u64_at(fixed, 48)),
-            rows: self.rows,
-        })
+    fn crc_of_rows(&mut self) -> TrailerCrc {
+        self.crc.update(&self.piece[self.rows_from..]);
+        self.rows_from = self.piece.len();
+        std::mem::take(&mut self.crc)
+    }
+
+    fn put(&mut self) -> Result<(), E> {
+        self.crc.update(&self.piece[self.rows_from..]);
+        self.rows_from = 0;
+        (self.put)(&self.piece, self.at)?;
+        self.at += self.piece.len() as u64;
+        self.piece.clear();
+        Ok(())
+    }
+}
+
+/// The crc of rows and fixed part, the crc's own field left out.
+#[derive(Debug, Default)]
+pub(crate) struct TrailerCrc(crc32fast::Hasher);
+
+impl TrailerCrc {
+    /// Rows that come next.
+    pub(crate) fn update(&mut self, rows: &[u8]) {
+        self.0.update(rows);
+    }
+
+    fn finish(mut self, fixed: &Fixed) -> u32 {
+        self.0.update(&fixed[..8]);
+        self.0.update(&fixed[12..]);
+        self.0.finalize()
+    }
+
+    /// True when the fixed part says the same of them.
+    pub(crate) fn proves(self, fixed: &Fixed) -> bool {
+        u32_at(fixed, 8) == self.finish(fixed)
     }
 }
 
 impl Row {
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    fn encode(&self) -> [u8; to_usize(ROW_BYTES)] {
+        let mut row = [0; to_usize(ROW_BYTES)];
+        row[..8].copy_from_slice(&self.hash.to_le_bytes());
+        row[8..16].copy_from_slice(&self.target.to_bits().to_le_bytes());
+        row[16..20].copy_from_slice(&self.bytes.to_le_bytes());
+        row[20] = self.kind as u8;
+        row[21] = self.flags;
+        row[22..24].copy_from_slice(&self.key_bytes.to_le_bytes());
+        row
+    }
+
+    #[inline]
+    pub(crate) fn decode(row: &[u8; to_usize(ROW_BYTES)]) -> Option<Self> {
         Some(Self {
-            hash: u64_at(bytes, 0),
-            target: Addr::from_bits(u64_at(bytes, 8)),
-            bytes: u32_at(bytes, 16),
-            kind: FrameKind::from_byte(bytes[20])?,
-            flags: bytes[21],
-            key_bytes: u16::from_le_bytes([bytes[22], bytes[23]]),
+            hash: u64_at(row, 0),
+            target: Addr::from_bits(u64_at(row, 8)),
+            bytes: u32_at(row, 16),
+            kind: FrameKind::from_byte(row[20])?,
+            flags: row[21],
+            key_bytes: u16::from_le_bytes([row[22], row[23]]),
         })
     }
-}
-
-/// The crc of rows and fixed part, the crc field itself left out.
-fn crc_of(rows_and_fixed: &[u8]) -> u32 {
-    let crc_at = rows_and_fixed.len() - to_usize(FIXED_BYTES) + 8;
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&rows_and_fixed[..crc_at]);
-    hasher.update(&rows_and_fixed[crc_at + 4..]);
-    hasher.finalize()
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::lsn::{Addr, to_usize};
 use crate::rows::row_of_header;
-use crate::scan::read_trailer;
 use crate::segment::Row;
+use crate::table::{TableBuffer, TableFile};
 use crate::walk::{FrameItem, Item, SegmentBytes};
 
 /// What the media does not give as a whole is read in parts of this size: a bad sector costs what lies there.
@@ -19,7 +19,12 @@ impl SegmentStore {
     /// When the file cannot be read.
     pub fn rows(&self, segment: &Segment) -> Result<Vec<Row>> {
         let file = self.hold(segment)?;
-        let trailer = read_trailer(&*file.0, &segment.header, self.geometry)
+        let trailer = TableFile {
+            file: &*file.0,
+            direct: None,
+        };
+        let trailer = trailer
+            .trailer(&segment.header, self.geometry, &mut TableBuffer::default())
             .map_err(|source| WalError::io("read", self.path(segment.slot), 0, source))?;
         if let Some(trailer) = trailer {
             return Ok(trailer.rows);

@@ -1,0 +1,222 @@
+//! The log found, and its sealed segments read while its end is judged.
+//!
+//! ```text
+//!   this thread:   headers ─► the end walked, frame by frame ───────────► judged ─► replay
+//!   another:                  newest sealed segment ─► the next ─► ...  ┘
+//! ```
+//! The last segment has no table: all of it is read and proved, which takes as long as the tables of five. Neither waits for
+//! the other: what a sealed segment says does not depend on where the log ends.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use perennial_failpoints::fs::Dir;
+use perennial_wal::frame::FrameKind;
+use perennial_wal::segment::{Row, Trailer};
+use perennial_wal::{Contents, Event, Found, Geometry, Lsn, TailEvidence, WalError};
+
+use super::Sorter;
+use super::prepare::{Prepared, Reader};
+use crate::checkpoint::read_head;
+
+/// Sorters, and what they made before the replay began.
+pub struct Ahead<S: Sorter> {
+    pub(super) readers: Vec<Reader<S>>,
+    /// By their places in the chain.
+    pub(super) prepared: BTreeMap<usize, Prepared<S::Sorted>>,
+}
+
+impl<S: Sorter> Ahead<S> {
+    /// Nothing is read yet.
+    pub fn new(sorters: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            readers: sorters.into_iter().map(Reader::new).collect(),
+            prepared: BTreeMap::new(),
+        }
+    }
+}
+
+impl<S: Sorter> fmt::Debug for Ahead<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let read: Vec<_> = self.prepared.keys().collect();
+        f.debug_struct("Ahead")
+            .field("readers", &self.readers.len())
+            .field("read", &read)
+            .finish()
+    }
+}
+
+/// What is to be read, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The directory of the log.
+    pub dir: &'a dyn Dir,
+    /// Whose log it is.
+    pub cache_id: u64,
+    /// What its segments are like.
+    pub geometry: Geometry,
+    /// How much of a hash its index knows.
+    pub identity_bits: u8,
+    /// How many threads read it, this one included.
+    pub threads: usize,
+}
+
+/// Finds the log as [`Contents::read`] does. With more than one thread, each of which takes one of the sorters that `sorters` makes,
+/// sealed segments are read meanwhile, as many as a [`replay`](super::replay()) will ask for.
+///
+/// # Errors
+/// As [`Contents::read`].
+pub fn read<'a, S: Sorter>(
+    place: Place<'a>,
+    tail: TailEvidence<'a>,
+    sorters: impl FnOnce(&Found) -> Vec<S>,
+) -> Result<(Contents<'a>, Ahead<S>), WalError> {
+    let (cache_id, geometry) = (place.cache_id, place.geometry);
+    let mut contents = Contents::find(place.dir, cache_id, geometry, tail, place.threads)?;
+    let mut ahead = Ahead::new(sorters(&contents.found));
+    let next = Next::new(place, &contents);
+    let (walked, (newest, prepared)) = thread::scope(|scope| {
+        let (contents, next) = (&contents, &next);
+        let named = || thread::Builder::new().name("perennial-replay".to_owned());
+        let mut others = ahead.readers.iter_mut().skip(1);
+        // Without a thread this one reads it, and the replay what is before.
+        let newest = others.next().and_then(|reader| {
+            let read = move || next.read_with_the_newest(contents, reader);
+            named().spawn_scoped(scope, read).ok()
+        });
+        let others = others.map_while(|reader| {
+            let read = move || next.read(contents, reader);
+            named().spawn_scoped(scope, read).ok()
+        });
+        let others: Vec<_> = others.collect();
+        let walked = contents.walk_the_end();
+        if !others.is_empty() || newest.is_some() {
+            let heads = walked.rows().filter(|row| row.kind == FrameKind::Head);
+            next.note(contents, &heads.collect::<Vec<_>>());
+        }
+        let mut read = newest.map_or_else(
+            || (contents.newest_trailer(), Vec::new()),
+            |newest| newest.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        );
+        for other in others {
+            read.1
+                .extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        (walked, read)
+    });
+    ahead.prepared = prepared.into_iter().collect();
+    contents.judge_the_end(walked, newest)?;
+    Ok((contents, ahead))
+}
+
+/// Which sealed segment is read next: from the newest on, to where the newest checkpoint begins that was seen so far. Whether
+/// it can be used is for the replay to say, which reads on if it cannot.
+struct Next<'a> {
+    place: Place<'a>,
+    /// So many of the chain, the oldest ones, are not taken yet.
+    left: AtomicUsize,
+    /// So many are not needed.
+    unneeded: AtomicUsize,
+    /// Where the checkpoint's head is, and its C.
+    checkpoint: Mutex<Option<(Lsn, Lsn)>>,
+}
+
+type Read<T> = Vec<(usize, Prepared<T>)>;
+
+impl<'a> Next<'a> {
+    fn new(place: Place<'a>, contents: &Contents<'_>) -> Self {
+        Self {
+            place,
+            // The newest one comes by itself.
+            left: AtomicUsize::new(contents.first_unsealed().saturating_sub(1)),
+            unneeded: AtomicUsize::new(0),
+            checkpoint: Mutex::new(None),
+        }
+    }
+
+    fn read<S: Sorter>(&self, contents: &Contents<'_>, reader: &mut Reader<S>) -> Read<S::Sorted> {
+        let mut read = Vec::new();
+        while let Some(index) = self.take() {
+            let checkpoint = self.checkpoint_that_begins_in(contents, index);
+            if let Some(segment) = reader.read_sealed(contents, index, checkpoint) {
+                self.note(contents, &segment.heads);
+                read.push((index, segment));
+            }
+        }
+        read
+    }
+
+    /// The same, and first the newest one's trailer, without which the log's end cannot be judged.
+    fn read_with_the_newest<S: Sorter>(
+        &self,
+        contents: &Contents<'_>,
+        reader: &mut Reader<S>,
+    ) -> (Option<Trailer>, Read<S::Sorted>) {
+        let newest = contents.newest_trailer();
+        let index = contents.first_unsealed().wrapping_sub(1);
+        let prepared = newest.as_ref().map(|trailer| {
+            let rows = trailer.rows.iter().copied().map(Event::from);
+            let segment = reader.read_events(contents, rows, None);
+            self.note(contents, &segment.heads);
+            (index, segment)
+        });
+        let mut read = self.read(contents, reader);
+        read.extend(prepared);
+        (newest, read)
+    }
+
+    fn take(&self) -> Option<usize> {
+        let one_less = |left: usize| {
+            let needed = left > self.unneeded.load(Ordering::Relaxed);
+            needed.then(|| left - 1)
+        };
+        let taken = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+        taken.ok().map(|left| left - 1)
+    }
+
+    /// Heads of checkpoints, in the order of the log.
+    fn note(&self, contents: &Contents<'_>, heads: &[Row]) {
+        for row in heads.iter().rev() {
+            let at = row.target.position();
+            let head = read_head(contents, at, row.bytes, self.place.identity_bits);
+            let Some(c) = head.map(|head| head.c) else {
+                continue;
+            };
+            let Some(from) = self.place_of(contents, c) else {
+                continue;
+            };
+            let mut newest = lock(&self.checkpoint);
+            if newest.is_none_or(|(before, _)| before < at) {
+                *newest = Some((at, c));
+                self.unneeded.store(from, Ordering::Relaxed);
+            }
+            return;
+        }
+    }
+
+    fn checkpoint_that_begins_in(
+        &self,
+        contents: &Contents<'_>,
+        index: usize,
+    ) -> Option<(Lsn, Lsn)> {
+        let checkpoint = *lock(&self.checkpoint);
+        checkpoint.filter(|(_, c)| self.place_of(contents, *c) == Some(index))
+    }
+
+    fn place_of(&self, contents: &Contents<'_>, lsn: Lsn) -> Option<usize> {
+        let number = lsn.segment(self.place.geometry.segment_bytes);
+        let mut chain = contents.found.chain.iter();
+        chain.position(|segment| segment.header.number == number)
+    }
+}
+
+/// Nobody panics while it is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
