@@ -175,7 +175,7 @@ impl Options {
 
     /// A checkpoint of the index is written after so many bytes of log, or at half of the log if that is less: the next
     /// open replays what came after it. It is put off while it would cost more than a twentieth of what is written; but not
-    /// beyond half as many operations as there are entries, or a million if that is more.
+    /// beyond a third as many operations as there are entries, or a million if that is more.
     /// Default: a quarter of the capacity. Range: from 4 KiB.
     pub fn checkpoint_every_bytes(mut self, bytes: u64) -> Self {
         self.checkpoint_every_bytes = Some(bytes);
