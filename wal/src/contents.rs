@@ -84,7 +84,7 @@ pub struct Contents<'a> {
     /// Why something could not be read though the media did not fail: then nothing may be changed.
     trouble: OnceLock<WalError>,
     /// So many read at a time.
-    threads: usize,
+    pub(crate) threads: usize,
     /// Where the chain's end without trailers begins.
     first_unsealed: usize,
     /// The trailer of the segment before: read to find the end, kept for the replay and the repair.

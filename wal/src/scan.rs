@@ -259,7 +259,9 @@ fn read_headers(
             .map(|file| read_header(dir, &file.name, geometry));
         headers.collect()
     };
-    let each = files.len().div_ceil(threads.max(1)).max(LEAST_AT_ONCE);
+    // They wait for the device, all of the time: twice as many are no more work.
+    let threads = if threads > 1 { 2 * threads } else { 1 };
+    let each = files.len().div_ceil(threads).max(LEAST_AT_ONCE);
     let (own, others) = files.split_at(each.min(files.len()));
     std::thread::scope(|scope| {
         let others = others.chunks(each).map(|files| {
@@ -280,7 +282,7 @@ fn read_headers(
 }
 
 /// For fewer headers than this, a thread is not worth its while.
-const LEAST_AT_ONCE: usize = 16;
+const LEAST_AT_ONCE: usize = 8;
 
 fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderRead {
     let failed = |source| {

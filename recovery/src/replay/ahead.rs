@@ -109,6 +109,10 @@ pub fn read<'a, S: Sorter>(
         (walked, read)
     });
     ahead.prepared = prepared.into_iter().collect();
+    // This thread goes on with one whose memory is not new.
+    ahead
+        .readers
+        .rotate_left(1.min(place.threads.saturating_sub(1)));
     contents.judge_the_end(walked, newest)?;
     Ok((contents, ahead))
 }

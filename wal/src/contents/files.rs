@@ -204,9 +204,7 @@ impl<'a> Contents<'a> {
         let mut window = Window::new(self, segment, read_to);
         let reserved_to = self.reserved_to(segment);
         std::thread::scope(|scope| {
-            if self.threads > 1 {
-                window.read_ahead(scope);
-            }
+            window.read_ahead(scope, 0);
             walk(&segment.header, self.ring(), reserved_to, window)
         })
     }

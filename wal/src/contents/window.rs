@@ -64,13 +64,18 @@ impl Reading<'_, '_> {
     }
 
     /// Until nobody asks for more.
-    fn read_ahead(&self, end: u64, pieces: &SyncSender<Piece>, used: &Receiver<AlignedBuf>) {
-        let mut at = 0;
-        while at < end {
+    fn read_ahead(
+        &self,
+        part: Range<u64>,
+        pieces: &SyncSender<Piece>,
+        used: &Receiver<AlignedBuf>,
+    ) {
+        let mut at = part.start;
+        while at < part.end {
             let new = |_| AlignedBuf::zeroed(to_usize(PIECE_BYTES));
             let mut piece = Piece {
                 at,
-                len: to_usize((end - at).min(PIECE_BYTES)),
+                len: to_usize((part.end - at).min(PIECE_BYTES)),
                 bytes: used.try_recv().unwrap_or_else(new),
                 unread: Vec::new(),
             };
@@ -101,16 +106,22 @@ impl<'a, 'c> Window<'a, 'c> {
         }
     }
 
-    /// From now on another thread reads, from the file's beginning on, if there is one to be had.
-    pub(super) fn read_ahead<'s>(&mut self, scope: &'s Scope<'s, '_>)
+    /// From now on another thread reads, from `begin` on, if there is one to be had and the log is read by more than one.
+    pub(crate) fn read_ahead<'s>(&mut self, scope: &'s Scope<'s, '_>, begin: u64)
     where
         'a: 's,
         'c: 's,
     {
-        let (end, reading) = (self.end, self.reading.clone());
+        let part = align_down(begin, ALIGNED)..self.end;
+        if self.reading.contents.threads < 2 || part.end.saturating_sub(part.start) < WINDOW_BYTES {
+            return;
+        }
+        let reading = self.reading.clone();
         let ((sender, pieces), (used, again)) = (sync_channel(1), channel());
         let name = std::thread::Builder::new().name("perennial-walk".to_owned());
-        let read = move || reading.read_ahead(end, &sender, &again);
+        // Whoever asks for what lies before asks the file.
+        self.part = part.start..part.start;
+        let read = move || reading.read_ahead(part, &sender, &again);
         if name.spawn_scoped(scope, read).is_ok() {
             self.ahead = Some(Ahead { pieces, used });
         }
@@ -235,7 +246,7 @@ mod tests {
         let machine = SimFs::new(1);
         machine.write_file(&Path::new("/log").join(file_name(0)), &bytes);
         let dir = machine.open_dir(Path::new("/log")).unwrap();
-        let contents = Contents::find(&*dir, 5, GEOMETRY, TailEvidence::default(), 1).unwrap();
+        let contents = Contents::find(&*dir, 5, GEOMETRY, TailEvidence::default(), 2).unwrap();
         let segment = &contents.found.chain[0];
         for end in [GEOMETRY.segment_bytes, 5_000_001] {
             let mut window = Window::new(&contents, segment, end);
@@ -261,17 +272,19 @@ mod tests {
                 assert!(file.starts_with(shown), "at {at}");
             }
             assert!(!window.is_unread(0..end));
-            std::thread::scope(|scope| {
-                let mut window = Window::new(&contents, segment, end);
-                window.read_ahead(scope);
-                for (at, wanted) in &asked {
-                    let shown = window.at(*at, *wanted);
-                    let there = to_usize((*wanted).min(end.saturating_sub(*at)));
-                    assert!(shown.len() >= there, "{there} at {at}");
-                    let file = bytes.get(to_usize(*at)..).unwrap_or(&[]);
-                    assert!(file.starts_with(shown), "at {at}");
-                }
-            });
+            for begin in [0, 1 << 20, end - 1] {
+                std::thread::scope(|scope| {
+                    let mut window = Window::new(&contents, segment, end);
+                    window.read_ahead(scope, begin);
+                    for (at, wanted) in &asked {
+                        let shown = window.at(*at, *wanted);
+                        let there = to_usize((*wanted).min(end.saturating_sub(*at)));
+                        assert!(shown.len() >= there, "{there} at {at}");
+                        let file = bytes.get(to_usize(*at)..).unwrap_or(&[]);
+                        assert!(file.starts_with(shown), "at {at}");
+                    }
+                });
+            }
         }
     }
 }

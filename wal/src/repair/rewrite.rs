@@ -42,27 +42,33 @@ impl Contents<'_> {
             return store.writer(segment.slot)?.sync();
         }
         let from = align_down(from, geometry.sector);
-        let mut rewriting = Rewriting {
-            contents: self,
-            segment,
-            file: Window::new(self, segment, end.end),
-            out: Out {
-                writer: store.writer(segment.slot)?,
-                from,
-                piece: AlignedBuf::with_capacity(to_usize(PIECE_BYTES.max(geometry.sector))),
-                at: from,
-            },
-        };
         let begin = |item: &Item| item.lsn().offset(geometry.segment_bytes);
         // The one that reaches across is proved with the rest.
         let first = end.items.partition_point(|item| begin(item) <= from);
         let items = &end.items[first.saturating_sub(1)..];
-        rewriting.copy(from, items.first().map_or(end.end, begin))?;
-        for (at, item) in items.iter().enumerate() {
-            let stop = items.get(at + 1).map_or(end.end, begin);
-            rewriting.item(item, begin(item), stop)?;
-        }
-        rewriting.out.finish(geometry)
+        let first = items.first().map_or(end.end, begin);
+        let mut file = Window::new(self, segment, end.end);
+        let out = Out {
+            writer: store.writer(segment.slot)?,
+            from,
+            piece: AlignedBuf::with_capacity(to_usize(PIECE_BYTES.max(geometry.sector))),
+            at: from,
+        };
+        std::thread::scope(|scope| {
+            file.read_ahead(scope, first.min(from));
+            let mut rewriting = Rewriting {
+                contents: self,
+                segment,
+                file,
+                out,
+            };
+            rewriting.copy(from, first)?;
+            for (at, item) in items.iter().enumerate() {
+                let stop = items.get(at + 1).map_or(end.end, begin);
+                rewriting.item(item, begin(item), stop)?;
+            }
+            rewriting.out.finish(geometry)
+        })
     }
 }
 
