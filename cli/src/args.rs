@@ -4,7 +4,18 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::checkpoint::Checkpoint;
+use crate::completions::Completions;
+use crate::config::show;
+use crate::create::Create;
+use crate::del::Del;
+use crate::get::Get;
+use crate::inspect::Inspect;
+use crate::keys::Keys;
+use crate::put::Put;
+use crate::resize::Resize;
 use crate::size::ByteSize;
+use crate::stat::Stat;
 
 const EXITS: &str = "Exit status: 0 fine, 1 error, 2 usage, 3 damage found, 10 does not exist, 11 locked by another process.";
 
@@ -14,6 +25,15 @@ const EXITS: &str = "Exit status: 0 fine, 1 error, 2 usage, 3 damage found, 10 d
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) verbosity: Verbosity,
+    /// Settings of the user's. Default: perennial/config.toml below $XDG_CONFIG_HOME or $HOME/.config, if it is there.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PERENNIAL_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -31,15 +51,47 @@ pub(crate) struct Verbosity {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a new cache.
+    Create(Create),
+    /// Print the value of a key, as it is.
+    Get(Get),
+    /// Store a value.
+    ///
+    /// When it ends with status 0 the entry survives a power cut.
+    Put(Put),
+    /// Remove keys.
+    ///
+    /// When it ends, what it removed stays removed after a power cut.
+    Del(Del),
+    /// List the keys.
+    ///
+    /// They are shown so that each is one line and none is lost: \\ \n \t \r, and \x with two digits for what is no UTF-8 or
+    /// cannot be seen. With --escaped all commands read that form.
+    Keys(Keys),
+    /// Show a cache in a few lines; works while another process has it open.
+    Stat(Stat),
+    /// Show every segment file of a cache; works while another process has it open.
+    Inspect(Inspect),
+    /// Read every byte of a cache and check it; changes nothing.
+    Verify(Look),
+    /// Write a checkpoint, so that the next open has nothing to replay.
+    Checkpoint(Checkpoint),
+    /// Change how large a cache may be.
+    ///
+    /// The new capacity is written to perennial.toml in the cache's directory, which this command reads each time. A program
+    /// that opens the cache by itself decides for itself.
+    Resize(Resize),
     /// Kill a process that fills a cache, again and again, and compare what is left with the files it cached.
     Demo(Demo),
     /// The process that `demo` kills; its orders come through stdin.
     #[command(hide = true)]
     DemoChild,
-    /// Show what a cache consists of; works while another process has it open.
-    Stat(Look),
-    /// Read every byte of a cache and check it; changes nothing.
-    Verify(Look),
+    /// Print a script for a shell that completes command lines.
+    ///
+    /// For bash: perennial completions bash > ~/.local/share/bash-completion/completions/perennial
+    Completions(Completions),
+    /// Show the settings.
+    Config(show::Command),
 }
 
 #[derive(Debug, clap::Args)]

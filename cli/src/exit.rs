@@ -7,11 +7,14 @@ use std::process::{ExitCode, ExitStatus};
 
 use perennial::ErrorKind;
 
+use crate::escape::EscapeError;
+
 /// The exit status; clap itself ends with 2 for wrong usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Fine = 0,
     Failed = 1,
+    Usage = 2,
     Damage = 3,
     Missing = 10,
     Locked = 11,
@@ -27,6 +30,36 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     #[error("{} does not exist", .0.display())]
     Missing(PathBuf),
+    #[error("{dir} holds no cache; make one with `perennial create {dir}`", dir = .0.display())]
+    NoCache(PathBuf),
+    #[error("{} is not a directory; name a cache's directory", .0.display())]
+    NoDirectory(PathBuf),
+    #[error("{} holds something that is not a cache; name a cache's directory, or an empty one for a new cache", .0.display())]
+    Strange(PathBuf),
+    #[error("{} holds a cache already; use it, or name another directory", .0.display())]
+    Exists(PathBuf),
+    #[error("the key {0} is not in the cache")]
+    NoKey(String),
+    #[error("the cache has no segment {0}; `perennial inspect` lists those it has")]
+    NoSegment(u64),
+    #[error("the entry of {0} is damaged; store it again, and see what `perennial verify` says")]
+    Damaged(String),
+    #[error("the entry of {0} cannot be read: the device refuses; run again with -v for why")]
+    Unread(String),
+    #[error(
+        "the value of {0} is compressed by a codec that this command was built without; build it with --features lz4,zstd"
+    )]
+    NoCodec(String),
+    #[error("the cache does not keep {key}: {why}")]
+    Rejected { key: String, why: &'static str },
+    #[error("the key {text} cannot be read: {error}")]
+    Escape { text: String, error: EscapeError },
+    #[error("{}, line {line}: {what}", path.display())]
+    Setting {
+        path: PathBuf,
+        line: usize,
+        what: String,
+    },
     #[error("{} is not empty: the demo makes a cache of its own, give it an empty or absent directory", .0.display())]
     NotEmpty(PathBuf),
     #[error("there is no readable file below {}", .0.display())]
@@ -45,6 +78,11 @@ pub(crate) enum Failure {
     Pipe(io::Error),
     #[error("output: {0}")]
     Output(io::Error),
+    /// `| head` has seen enough.
+    #[error("nobody reads the output")]
+    ReaderGone,
+    #[error("input: {0}")]
+    Input(io::Error),
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -57,9 +95,22 @@ impl Failure {
         }
     }
 
+    /// Of stdout: who closed it wanted no more.
+    pub(crate) fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::ReaderGone,
+            _ => Self::Output(error),
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Missing(_) => Exit::Missing,
+            Self::Missing(_) | Self::NoCache(_) | Self::NoKey(_) | Self::NoSegment(_) => {
+                Exit::Missing
+            }
+            Self::Damaged(_) => Exit::Damage,
+            Self::Setting { .. } | Self::Escape { .. } => Exit::Usage,
+            Self::ReaderGone => Exit::Fine,
             Self::Cache(error) => of_cache(error.kind(), error),
             _ => Exit::Failed,
         }
@@ -70,6 +121,8 @@ fn of_cache(kind: ErrorKind, error: &dyn Error) -> Exit {
     match kind {
         ErrorKind::Locked => Exit::Locked,
         ErrorKind::Corrupt => Exit::Damage,
+        // A value out of range: directories that hold something else are refused before the library sees them.
+        ErrorKind::Invalid => Exit::Usage,
         ErrorKind::Io if comes_from_not_found(error) => Exit::Missing,
         _ => Exit::Failed,
     }
@@ -106,7 +159,7 @@ mod tests {
             (ErrorKind::Corrupt, &refused, Exit::Damage),
             (ErrorKind::Io, &refused, Exit::Failed),
             (ErrorKind::Io, &absent, Exit::Missing),
-            (ErrorKind::Invalid, &absent, Exit::Failed),
+            (ErrorKind::Invalid, &absent, Exit::Usage),
         ] {
             assert_eq!(of_cache(kind, error), exit, "{kind:?} {error:?}");
         }
@@ -115,6 +168,7 @@ mod tests {
     #[test]
     fn a_missing_directory_is_not_just_an_error() {
         assert_eq!(Failure::Missing("x".into()).exit() as u8, 10);
+        assert_eq!(Failure::NoKey("x".into()).exit() as u8, 10);
         assert_eq!(Failure::NotEmpty("x".into()).exit() as u8, 1);
     }
 }

@@ -15,6 +15,8 @@ pub(crate) fn start(verbosity: Verbosity) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(false)
+        // Complaints about a closed stderr would go to stderr, and panic.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -1,38 +1,72 @@
-//! The `perennial` command: shows that the cache is warm after a crash, and looks into a cache without changing it.
+//! The `perennial` command: shows that the cache is warm after a crash, looks into a cache, and uses it from a shell.
 //!
 //! Data goes to stdout, logs to stderr. Exit status: see [`exit::Exit`].
 
 mod args;
+mod call;
+mod checkpoint;
+mod clock;
+mod completions;
+mod config;
+mod create;
+mod del;
 mod demo;
+mod duration;
+mod escape;
 mod exit;
+mod get;
+mod inspect;
+mod key;
+mod keys;
 mod logging;
+mod open;
 mod output;
+mod place;
+mod progress;
+mod put;
+mod resize;
 mod size;
 mod stat;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
+use crate::call::Call;
 use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let matches = Args::command().get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start(args.verbosity);
-    let exit = run(&args).unwrap_or_else(|failure| {
-        eprintln!("perennial: {failure}");
+    let exit = run(&args, &Call::new(&args, &matches)).unwrap_or_else(|failure| {
+        if !matches!(failure, Failure::ReaderGone) {
+            // Nobody may read this either.
+            let _ = writeln!(std::io::stderr(), "perennial: {failure}");
+        }
         failure.exit()
     });
     ExitCode::from(exit)
 }
 
-fn run(args: &Args) -> Result<Exit, Failure> {
+fn run(args: &Args, call: &Call<'_>) -> Result<Exit, Failure> {
     match &args.command {
+        Command::Create(create) => create::run(create, call),
+        Command::Get(get) => get::run(get, call),
+        Command::Put(put) => put::run(put, call),
+        Command::Del(del) => del::run(del, call),
+        Command::Keys(keys) => keys::run(keys, call),
+        Command::Stat(stat) => stat::run(stat, call),
+        Command::Inspect(inspect) => inspect::run(inspect),
+        Command::Verify(look) => verify::run(look, call),
+        Command::Checkpoint(checkpoint) => checkpoint::run(checkpoint, call),
+        Command::Resize(resize) => resize::run(resize, call),
         Command::Demo(demo) => demo::run(demo, args.verbosity),
         Command::DemoChild => demo::child::run(),
-        Command::Stat(look) => stat::run(look),
-        Command::Verify(look) => verify::run(look),
+        Command::Completions(completions) => completions::run(completions),
+        Command::Config(command) => config::show::run(command, call),
     }
 }

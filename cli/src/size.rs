@@ -3,8 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 /// A number of bytes. Units are powers of 1024; `M`, `MiB` and `mib` are one unit, `MB` is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub(crate) struct ByteSize(pub(crate) u64);
 
 const UNITS: [(&str, u32); 4] = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
@@ -53,6 +56,27 @@ fn shift_of(unit: &str) -> Result<u32, SizeError> {
         })
         .map(|&(_, shift)| shift)
         .ok_or(SizeError::Unit)
+}
+
+impl TryFrom<String> for ByteSize {
+    type Error = SizeError;
+
+    fn try_from(text: String) -> Result<Self, SizeError> {
+        text.parse()
+    }
+}
+
+impl ByteSize {
+    /// The largest unit that it is a whole number of: to be read again without loss.
+    pub(crate) fn exact(self) -> String {
+        UNITS
+            .iter()
+            .find(|(_, shift)| self.0 > 0 && self.0.trailing_zeros() >= *shift)
+            .map_or_else(
+                || self.0.to_string(),
+                |(letter, shift)| format!("{}{letter}iB", self.0 >> shift),
+            )
+    }
 }
 
 impl fmt::Display for ByteSize {
@@ -121,6 +145,22 @@ mod tests {
             (512 << 20, "512 MiB"),
         ] {
             assert_eq!(ByteSize(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_exact_form_is_read_again() {
+        for (bytes, text) in [
+            (1, "1"),
+            (1025, "1025"),
+            (1536, "1536"),
+            (3 << 9, "1536"),
+            (3 << 20, "3MiB"),
+            (1 << 40, "1TiB"),
+            (u64::MAX, "18446744073709551615"),
+        ] {
+            assert_eq!(ByteSize(bytes).exact(), text);
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)));
         }
     }
 }

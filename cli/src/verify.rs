@@ -3,13 +3,17 @@
 use perennial::VerifyReport;
 
 use crate::args::Look;
+use crate::call::Call;
 use crate::exit::{Exit, Failure};
 use crate::output;
+use crate::place::Place;
 use crate::size::ByteSize;
 
-pub(crate) fn run(look: &Look) -> Result<Exit, Failure> {
-    output::must_exist(&look.cache)?;
+pub(crate) fn run(look: &Look, call: &Call<'_>) -> Result<Exit, Failure> {
+    Place::look(&look.cache)?;
+    let spinner = call.spinner("reading every byte");
     let report = perennial::verify(&look.cache)?;
+    drop(spinner);
     if look.json {
         output::json(&report)?;
     } else {

@@ -6,12 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::child::{Ending, Orders};
-use super::clock::Stopwatch;
 use super::input::Input;
 use super::script::Action;
 use super::stamp::STAMP_BYTES;
 use super::wire::{self, Message};
 use crate::args::Verbosity;
+use crate::clock::Stopwatch;
 use crate::exit::Failure;
 
 /// When the child is killed.

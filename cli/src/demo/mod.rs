@@ -12,7 +12,6 @@
 //! before it, so an operation under way is known, and either outcome is right.
 
 pub(crate) mod child;
-mod clock;
 mod dice;
 mod input;
 mod judge;
@@ -30,7 +29,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use perennial::{Cache, Options};
 
 use self::child::{Ending, Orders};
-use self::clock::Stopwatch;
 use self::dice::Dice;
 use self::input::Input;
 use self::ledger::Ledger;
@@ -38,6 +36,7 @@ use self::life::{Fate, Life};
 use self::place::Place;
 use self::report::{Report, Row};
 use crate::args::{self, Verbosity};
+use crate::clock::Stopwatch;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::size::ByteSize;

@@ -1,19 +1,19 @@
 //! How long things took.
 #![expect(
     clippy::disallowed_methods,
-    reason = "the demo times itself, not the cache"
+    reason = "the command times itself, not the cache"
 )]
 
 use std::time::{Duration, Instant};
 
-pub(super) struct Stopwatch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 }

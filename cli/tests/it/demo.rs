@@ -1,6 +1,4 @@
-//! The command as a shell sees it: exit status, stdout, and a cache that survives being killed.
-#![expect(clippy::disallowed_methods, reason = "makes the files the demo caches")]
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+//! demo.
 
 use std::fs;
 use std::path::Path;

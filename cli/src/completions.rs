@@ -1,0 +1,23 @@
+//! `perennial completions`: what a shell needs to complete the command line.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::args::Args;
+use crate::exit::{Exit, Failure};
+use crate::output::Out;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+pub(crate) fn run(args: &Completions) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Args::command(), "perennial", &mut script);
+    let mut out = Out::new();
+    out.bytes(&script)?;
+    out.finish()?;
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,175 @@
+//! Settings in TOML: the cache's own file, and the user's.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use perennial_failpoints::StdFs;
+use perennial_failpoints::fs::{Dir, Fs, OpenMode, write_all_at};
+
+use super::settings::Settings;
+use crate::exit::Failure;
+
+/// In the cache's directory, where the library leaves it alone: nothing else on disk says what the capacity is.
+const OWN_NAME: &str = "perennial.toml";
+const TEMPORARY_NAME: &str = "perennial.toml.tmp";
+const OWN_HEADING: &str =
+    "# How the command `perennial` opens this cache; `perennial resize` changes the capacity.\n";
+
+/// The settings in the file, if it is there.
+fn read_if_there(path: &Path) -> Result<Option<Settings>, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, &text).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::file(path, error)),
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Settings, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        Failure::Setting {
+            path: path.to_owned(),
+            line: before.map_or(1, |text| 1 + text.matches('\n').count()),
+            what: error.message().replace('\n', " "),
+        }
+    })
+}
+
+pub(super) fn own_path(cache: &Path) -> PathBuf {
+    cache.join(OWN_NAME)
+}
+
+/// What the cache's own file says; nothing for a cache that the command has not made.
+pub(super) fn own(cache: &Path) -> Result<Settings, Failure> {
+    Ok(read_if_there(&own_path(cache))?.unwrap_or_default())
+}
+
+/// The user's file and what it says: the one that is named, which must be there, or the one in its usual place.
+pub(super) fn users(named: Option<&Path>) -> Result<Option<(PathBuf, Settings)>, Failure> {
+    if let Some(path) = named {
+        let settings = read_if_there(path)?;
+        let settings = settings.ok_or_else(|| Failure::Missing(path.to_owned()))?;
+        return Ok(Some((path.to_owned(), settings)));
+    }
+    let Some(path) = usual_path(std::env::var_os) else {
+        return Ok(None);
+    };
+    Ok(read_if_there(&path)?.map(|settings| (path, settings)))
+}
+
+/// As the XDG base directories say: a path that is not absolute counts as none.
+fn usual_path(variable: impl Fn(&'static str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name, below: &str| {
+        let base = PathBuf::from(variable(name)?);
+        base.is_absolute().then(|| base.join(below))
+    };
+    absolute("XDG_CONFIG_HOME", "perennial/config.toml")
+        .or_else(|| absolute("HOME", ".config/perennial/config.toml"))
+}
+
+/// Writes the cache's own file anew, whole or not at all.
+pub(super) fn write_own(cache: &Path, text: &str) -> Result<(), Failure> {
+    let written = StdFs.open_dir(cache).and_then(|dir| replace(&*dir, text));
+    written.map_err(|error| Failure::file(own_path(cache), error))
+}
+
+fn replace(dir: &dyn Dir, text: &str) -> io::Result<()> {
+    // What a kill left of it.
+    match dir.remove(TEMPORARY_NAME) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = dir.open(TEMPORARY_NAME, OpenMode::CreateNew)?;
+    write_all_at(&*file, text.as_bytes(), 0, 1)?;
+    file.sync_data()?;
+    dir.rename(TEMPORARY_NAME, OWN_NAME)?;
+    dir.sync()
+}
+
+/// The text of a new cache's own file.
+pub(super) fn own_text(lines: &[(&str, String)]) -> String {
+    let lines = lines
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}\n"));
+    OWN_HEADING.to_owned() + &lines.collect::<String>()
+}
+
+/// The own file with another capacity. What else is in it stays, comments too: the file is flat, so a setting is a line.
+pub(super) fn set_own_capacity(cache: &Path, capacity: &str) -> Result<(), Failure> {
+    let path = own_path(cache);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => OWN_HEADING.to_owned(),
+        Err(error) => return Err(Failure::file(&path, error)),
+    };
+    let text = with_capacity(&text, capacity);
+    parse(&path, &text)?;
+    write_own(cache, &text)
+}
+
+fn with_capacity(text: &str, capacity: &str) -> String {
+    let is_it = |line: &&str| line.split('=').next().unwrap_or_default().trim() == "capacity";
+    let new = format!("capacity = \"{capacity}\"");
+    let mut lines: Vec<&str> = text.lines().collect();
+    match lines.iter().position(is_it) {
+        Some(at) => lines[at] = &new,
+        None => lines.push(&new),
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_file_and_line() {
+        let error = parse(
+            Path::new("a/b.toml"),
+            "capacity = \"1MiB\"\n\ncapasity = 3\n",
+        );
+        let text = error.unwrap_err().to_string();
+        for part in ["a/b.toml", "line 3", "capasity"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_says_what_is_allowed() {
+        for (text, part) in [
+            ("capacity = \"lots\"", "64MiB"),
+            ("capacity = 5", "string"),
+            ("eviction = \"lru\"", "s3-merge"),
+            ("compression = \"gzip\"", "zstd"),
+            ("capacity = ", "line 1"),
+        ] {
+            let error = parse(Path::new("f"), text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_capacity_changes_and_the_rest_stays() {
+        let text = "# mine\neviction = \"fifo\" # why\n capacity=\"1MiB\"\n";
+        let changed = "# mine\neviction = \"fifo\" # why\ncapacity = \"2MiB\"\n";
+        assert_eq!(with_capacity(text, "2MiB"), changed);
+        assert_eq!(with_capacity("", "2MiB"), "capacity = \"2MiB\"\n");
+    }
+
+    #[test]
+    fn the_usual_place_needs_an_absolute_home() {
+        let at = |xdg: &str, home: &str| {
+            let (xdg, home) = (xdg.to_owned(), home.to_owned());
+            usual_path(move |name| Some(if name == "HOME" { &home } else { &xdg }.into()))
+        };
+        assert_eq!(at("", ""), None);
+        assert_eq!(at("a", "b"), None);
+        let of_home = Some("/h/.config/perennial/config.toml".into());
+        assert_eq!(at("", "/h"), of_home);
+        assert_eq!(at("/x", "/h"), Some("/x/perennial/config.toml".into()));
+        assert_eq!(usual_path(|_| None), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! `perennial resize`: another capacity, now and for the commands to come.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::call::Call;
+use crate::config::{self, Flags};
+use crate::exit::{Exit, Failure};
+use crate::open::Target;
+use crate::output;
+use crate::size::ByteSize;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Resize {
+    /// The cache's directory.
+    #[arg(value_name = "DIR")]
+    cache: PathBuf,
+    /// What all files may take together, such as 256MiB. Range: six segments and the tail to 4TiB.
+    #[arg(value_name = "SIZE")]
+    capacity: ByteSize,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Resized {
+    capacity_bytes: u64,
+    file_bytes: u64,
+    entries: u64,
+    evicted: u64,
+}
+
+impl fmt::Display for Resized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "up to {} now; {} entries, {} evicted, files take {}",
+            ByteSize(self.capacity_bytes),
+            self.entries,
+            self.evicted,
+            ByteSize(self.file_bytes)
+        )
+    }
+}
+
+pub(crate) fn run(args: &Resize, call: &Call<'_>) -> Result<Exit, Failure> {
+    let target = Target {
+        cache: args.cache.clone(),
+        flags: Flags::default(),
+    };
+    let cache = target.open(call)?;
+    let spinner = call.spinner("resizing");
+    cache.resize(args.capacity.0)?;
+    drop(spinner);
+    let stats = cache.stats();
+    cache.close()?;
+    // A kill before this leaves a cache that has room it does not use, or takes it later.
+    config::remember_capacity(&args.cache, args.capacity)?;
+    let resized = Resized {
+        capacity_bytes: args.capacity.0,
+        file_bytes: stats.file_bytes,
+        entries: stats.entries,
+        evicted: stats.evicted,
+    };
+    output::either(args.json, &resized)?;
+    Ok(Exit::Fine)
+}

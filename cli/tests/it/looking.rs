@@ -1,0 +1,198 @@
+//! stat, inspect, verify, checkpoint, resize.
+
+use perennial::{Cache, Options};
+
+use crate::support::{Scene, damage, picture};
+
+fn number(value: &serde_json::Value) -> u64 {
+    value.as_u64().unwrap()
+}
+
+#[test]
+fn stat_and_inspect_agree() {
+    let scene = Scene::with_cache();
+    scene.ok(&["put", "cache", "k", "value"]);
+    scene.ok(&["checkpoint", "cache"]);
+    let stat = scene.json(&["stat", "cache", "--json"]);
+    let inspect = scene.json(&["inspect", "cache", "--json"]);
+    assert_eq!(stat["cache_id"], inspect["cache_id"]);
+    assert_eq!(stat["capacity_bytes"], 4 << 20);
+    assert_eq!(
+        (
+            &stat["checkpoint_entries"],
+            &inspect["checkpoint"]["entries"]
+        ),
+        (&1.into(), &1.into())
+    );
+    let segments = inspect["segments"].as_array().unwrap();
+    let frames = segments.iter().map(|segment| number(&segment["frames"]));
+    assert_eq!(number(&stat["frames"]), frames.sum::<u64>());
+    let states = stat["segments"].as_object().unwrap();
+    assert_eq!(
+        states.values().map(number).sum::<u64>(),
+        segments.len() as u64
+    );
+    assert!(scene.text(&["stat", "cache"]).contains("of 4 MiB"));
+    assert!(scene.text(&["inspect", "cache"]).contains("seg-000001"));
+}
+
+#[test]
+fn inspect_shows_one_segment() {
+    let scene = Scene::with_cache();
+    let one = scene.json(&["inspect", "cache", "--segment", "1", "--json"]);
+    assert_eq!(one["segments"].as_array().unwrap().len(), 1);
+    assert_eq!(one["segments"][0]["number"], 1);
+    scene.fails(
+        &["inspect", "cache", "--segment", "999"],
+        10,
+        "no segment 999",
+    );
+}
+
+/// They work while another process has the cache open, and change nothing.
+#[test]
+fn looking_needs_no_lock_and_changes_nothing() {
+    let scene = Scene::with_cache();
+    let open = Cache::open(scene.path("cache"), Options::new().capacity_bytes(4 << 20)).unwrap();
+    open.insert(b"k", b"v").unwrap();
+    let before = picture(&scene.path("cache"));
+    for command in ["stat", "inspect"] {
+        scene.ok(&[command, "cache"]);
+        scene.json(&[command, "cache", "--json"]);
+    }
+    assert_eq!(picture(&scene.path("cache")), before);
+    scene.fails(&["verify", "cache"], 11, "open in another process");
+    open.close().unwrap();
+    let before = picture(&scene.path("cache"));
+    scene.ok(&["verify", "cache"]);
+    assert_eq!(picture(&scene.path("cache")), before);
+}
+
+#[test]
+fn verify_finds_a_flipped_bit() {
+    let scene = Scene::with_cache();
+    let value = "w".repeat(9000);
+    scene.ok(&["put", "cache", "k", &value]);
+    let sound = scene.json(&["verify", "cache", "--json"]);
+    assert_eq!(
+        (
+            number(&sound["live_entries"]),
+            sound["problems"].as_array().unwrap().len()
+        ),
+        (1, 0)
+    );
+    assert!(scene.text(&["verify", "cache"]).contains("no damage"));
+
+    damage(&scene.path("cache"), value.as_bytes());
+    let found = scene.run(&["verify", "cache"]);
+    assert_eq!((found.status, found.stderr.as_str()), (3, ""));
+    let text = String::from_utf8(found.stdout).unwrap();
+    assert!(
+        text.starts_with("damage: ") && text.contains("1 problem"),
+        "{text}"
+    );
+    let found = scene.run(&["verify", "cache", "--json"]);
+    let document: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(
+        (found.status, document["problems"].as_array().unwrap().len()),
+        (3, 1)
+    );
+}
+
+#[test]
+fn a_checkpoint_has_all_entries() {
+    let scene = Scene::with_cache();
+    for key in ["a", "b", "c"] {
+        scene.ok(&["put", "cache", key, "v"]);
+    }
+    let written = scene.json(&["checkpoint", "cache", "--json"]);
+    assert_eq!(written["entries"], 3);
+    assert!(number(&written["checkpoint_bytes"]) > 0);
+    let stat = scene.json(&["stat", "cache", "--json"]);
+    assert_eq!(stat["checkpoint_entries"], 3);
+    assert!(scene.text(&["checkpoint", "cache"]).contains("3 entries"));
+}
+
+fn fill(scene: &Scene, capacity_bytes: u64) -> u64 {
+    let options = Options::new().capacity_bytes(capacity_bytes);
+    let cache = Cache::open(scene.path("cache"), options).unwrap();
+    for n in 0..1000_u32 {
+        cache.insert(n.to_le_bytes(), vec![7; 8000]).unwrap();
+    }
+    let entries = cache.stats().entries;
+    cache.close().unwrap();
+    entries
+}
+
+#[test]
+fn a_smaller_cache_stays_smaller_and_a_larger_one_larger() {
+    let scene = Scene::with_cache();
+    let entries = fill(&scene, 4 << 20);
+    let smaller = scene.json(&["resize", "cache", "2MiB", "--json"]);
+    assert!(number(&smaller["evicted"]) > 0);
+    assert!(number(&smaller["file_bytes"]) <= 2 << 20);
+    let left = scene.text(&["keys", "cache"]).lines().count() as u64;
+    assert_eq!(left, number(&smaller["entries"]));
+    assert!(left < entries);
+    assert_eq!(
+        scene.json(&["stat", "cache", "--json"])["capacity_bytes"],
+        2 << 20
+    );
+
+    assert!(
+        scene
+            .text(&["resize", "cache", "8MiB"])
+            .contains("up to 8 MiB now")
+    );
+    assert_eq!(scene.text(&["keys", "cache"]).lines().count() as u64, left);
+    assert_eq!(
+        scene.json(&["stat", "cache", "--json"])["capacity_bytes"],
+        8 << 20
+    );
+    scene.fails(&["resize", "cache", "100KiB"], 2, "choose at least");
+    scene.fails(&["resize", "cache", "5TiB"], 2, "4 TiB");
+    assert_eq!(
+        scene.json(&["stat", "cache", "--json"])["capacity_bytes"],
+        8 << 20
+    );
+}
+
+/// A program made it, with a capacity that no file tells: the default of the command would drop most of it.
+#[test]
+fn a_program_s_cache_is_not_made_smaller() {
+    let scene = Scene::new();
+    let entries = fill(&scene, 12 << 20);
+    for _ in 0..3 {
+        scene.ok(&["put", "cache", "k", "v"]);
+    }
+    let options = ["put", "cache", "k", "v", "--capacity", "1MiB"];
+    let raised = scene.run(&options);
+    assert_eq!(raised.status, 0);
+    assert!(
+        raised.stderr.contains("which is raised"),
+        "{}",
+        raised.stderr
+    );
+    let keys = scene.text(&["keys", "cache"]).lines().count() as u64;
+    assert_eq!(keys, entries + 1);
+}
+
+/// As its program made it: elsewhere, and of that size. Otherwise each command would move it.
+#[test]
+fn the_tail_stays_where_it_is() {
+    let scene = Scene::new();
+    let options = Options::new().capacity_bytes(8 << 20).tail_bytes(256 << 10);
+    let options = options.tail_dir(scene.path("elsewhere"));
+    Cache::open(scene.path("cache"), options)
+        .unwrap()
+        .close()
+        .unwrap();
+    let before = scene.json(&["inspect", "cache", "--json"])["tail"].clone();
+    scene.ok(&["put", "cache", "k", "v"]);
+    assert_eq!(scene.ok(&["get", "cache", "k"]), b"v");
+    let after = scene.json(&["inspect", "cache", "--json"])["tail"].clone();
+    for part in ["mapped", "path", "ring_bytes"] {
+        assert_eq!(before[part], after[part]);
+    }
+    assert_eq!(after["ring_bytes"], 256 << 10);
+}

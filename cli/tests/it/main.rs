@@ -1,0 +1,14 @@
+//! The command as a shell sees it: exit status, stdout, stderr, and what is in the directory then.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "makes the files that the command is to find"
+)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod demo;
+mod entries;
+mod every_command;
+mod listing;
+mod looking;
+mod settings;
+mod support;

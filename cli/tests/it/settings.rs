@@ -1,0 +1,205 @@
+//! create and config: where a setting comes from, and what is refused.
+
+use std::fs;
+
+use crate::support::{Ended, Scene, picture};
+
+const FILE: &str = "home/.config/perennial/config.toml";
+
+fn write_config(scene: &Scene, text: &str) {
+    fs::create_dir_all(scene.path("home/.config/perennial")).unwrap();
+    fs::write(scene.path(FILE), text).unwrap();
+}
+
+fn said(scene: &Scene, args: &[&str], name: &str) -> (String, String) {
+    let all = [&["config", "show", "--json"], args].concat();
+    let shown = scene.json(&all);
+    let text = |part: &str| shown[name][part].as_str().unwrap().to_owned();
+    (text("value"), text("from"))
+}
+
+#[test]
+fn a_new_cache_is_as_large_as_was_said() {
+    let scene = Scene::new();
+    let made = scene.json(&[
+        "create",
+        "deep/cache",
+        "--capacity",
+        "6MiB",
+        "--segment",
+        "64KiB",
+        "--tail",
+        "256KiB",
+        "--json",
+    ]);
+    assert_eq!(made["capacity_bytes"], 6 << 20);
+    assert_eq!(
+        (&made["segment_bytes"], &made["tail_bytes"]),
+        (&65_536.into(), &262_144.into())
+    );
+    scene.ok(&["put", "deep/cache", "k", "v"]);
+    let stat = scene.json(&["stat", "deep/cache", "--json"]);
+    assert_eq!(stat["capacity_bytes"], 6 << 20);
+    assert_eq!(
+        (&stat["segment_bytes"], &stat["tail_bytes"]),
+        (&65_536.into(), &262_144.into())
+    );
+}
+
+#[test]
+fn what_is_there_is_left_alone() {
+    let scene = Scene::with_cache();
+    let before = picture(&scene.path("cache"));
+    scene.fails(
+        &["create", "cache", "--capacity", "8MiB"],
+        1,
+        "holds a cache already",
+    );
+    assert_eq!(picture(&scene.path("cache")), before);
+    fs::create_dir(scene.path("other")).unwrap();
+    fs::write(scene.path("other/precious"), "precious").unwrap();
+    scene.fails(&["create", "other"], 1, "something that is not a cache");
+    assert_eq!(picture(&scene.path("other")).len(), 1);
+    fs::create_dir(scene.path("empty")).unwrap();
+    assert!(
+        scene
+            .text(&["create", "empty", "--capacity", "1MiB"])
+            .contains("up to 1 MiB")
+    );
+}
+
+#[test]
+fn what_is_out_of_range_makes_nothing() {
+    let scene = Scene::new();
+    scene.fails(
+        &["create", "cache", "--capacity", "1KiB"],
+        2,
+        "choose at least",
+    );
+    scene.fails(
+        &["create", "cache", "--capacity", "5TiB"],
+        2,
+        "at most 4 TiB",
+    );
+    scene.fails(
+        &["create", "cache", "--segment", "1000"],
+        2,
+        "8 KiB to 64 MiB",
+    );
+    scene.fails(&["create", "cache", "--pinned-percent", "36"], 2, "0 to 35");
+    assert!(!scene.path("cache").exists());
+    let ended = scene.run(&["create", "cache", "--capacity", "10MB"]);
+    assert_eq!(ended.status, 2);
+    assert!(
+        ended.stderr.contains("KiB, MiB, GiB and TiB"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_before_files_before_the_default() {
+    let scene = Scene::with_cache();
+    assert_eq!(
+        said(&scene, &[], "capacity"),
+        ("1GiB".into(), "default".into())
+    );
+    let own = format!("file {}", "cache/perennial.toml");
+    assert_eq!(
+        said(&scene, &["cache"], "capacity"),
+        ("4MiB".into(), own.clone())
+    );
+    assert_eq!(
+        said(&scene, &["cache"], "eviction"),
+        ("s3-merge".into(), "default".into())
+    );
+    assert_eq!(
+        said(&scene, &["cache"], "segment"),
+        ("64KiB".into(), "the cache".into())
+    );
+
+    write_config(&scene, "capacity = \"3MiB\"\neviction = \"clock\"\n");
+    let users = format!("file {}", scene.path(FILE).display());
+    assert_eq!(
+        said(&scene, &[], "capacity"),
+        ("3MiB".into(), users.clone())
+    );
+    assert_eq!(said(&scene, &["cache"], "capacity"), ("4MiB".into(), own));
+    assert_eq!(
+        said(&scene, &["cache"], "eviction"),
+        ("clock".into(), users)
+    );
+    fs::write(scene.path("mine.toml"), "eviction = \"fifo\"\n").unwrap();
+    let mine = ["cache", "--config", "mine.toml"];
+    assert_eq!(
+        said(&scene, &mine, "eviction"),
+        ("fifo".into(), "file mine.toml".into())
+    );
+
+    let environment = Ended::of(
+        scene
+            .command(&["config", "show", "cache", "--json", "--eviction", "fifo"])
+            .env("PERENNIAL_CAPACITY", "16MiB")
+            .env("PERENNIAL_EVICTION", "clock"),
+    );
+    let shown: serde_json::Value = serde_json::from_slice(&environment.stdout).unwrap();
+    let part = |name: &str| format!("{} {}", shown[name]["value"], shown[name]["from"]);
+    assert_eq!(part("capacity"), r#""16MiB" "environment""#);
+    assert_eq!(part("eviction"), r#""fifo" "flag""#);
+}
+
+#[test]
+fn what_config_show_says_is_what_counts() {
+    let scene = Scene::new();
+    write_config(
+        &scene,
+        "capacity = \"2MiB\"\nsegment = \"16KiB\"\ntail_dir = \"ring\"\n",
+    );
+    let made = scene.json(&["create", "cache", "--json"]);
+    assert_eq!(
+        (&made["capacity_bytes"], &made["segment_bytes"]),
+        (&(2 << 20).into(), &16_384.into())
+    );
+    let ring = fs::canonicalize(scene.path("ring")).unwrap();
+    assert_eq!(
+        said(&scene, &["cache"], "tail_dir"),
+        (ring.display().to_string(), "the cache".into())
+    );
+    let table = scene.text(&["config", "show", "cache"]);
+    for part in ["setting", "capacity", "2MiB", "perennial.toml"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_file() {
+    let scene = Scene::with_cache();
+    write_config(&scene, "capasity = \"3MiB\"\n");
+    for args in [
+        &["get", "cache", "k"][..],
+        &["config", "show"],
+        &["create", "new"],
+    ] {
+        scene.fails(args, 2, "config.toml, line 1: unknown field `capasity`");
+    }
+    assert!(!scene.path("new").exists());
+    fs::remove_file(scene.path(FILE)).unwrap();
+    fs::write(scene.path("cache/perennial.toml"), "\neviction = \"lru\"\n").unwrap();
+    scene.fails(&["stat", "cache"], 2, "cache/perennial.toml, line 2");
+    scene.fails(&["get", "cache", "k", "--config", "absent"], 2, "line 2");
+    fs::remove_file(scene.path("cache/perennial.toml")).unwrap();
+    scene.fails(
+        &["get", "cache", "k", "--config", "absent"],
+        10,
+        "absent does not exist",
+    );
+}
+
+#[test]
+fn an_environment_that_makes_no_sense_is_usage() {
+    let scene = Scene::with_cache();
+    let mut command = scene.command(&["get", "cache", "k"]);
+    let ended = Ended::of(command.env("PERENNIAL_EVICTION", "lru"));
+    assert_eq!(ended.status, 2);
+    assert!(ended.stderr.contains("s3-merge"), "{}", ended.stderr);
+}
