@@ -18,7 +18,7 @@ use crate::options::Options;
 use crate::scan::Scan;
 use crate::stats::Stats;
 use crate::sync::{Mutex, Ordering};
-use crate::value::{Inserted, Value};
+use crate::value::{Entry, Inserted, Value};
 use crate::workers::Workers;
 
 /// A persistent cache that is still warm after a crash.
@@ -154,6 +154,16 @@ impl Cache {
     /// As [`get`](Self::get).
     pub fn get_range(&self, key: impl AsRef<[u8]>, range: Range<u64>) -> Result<Option<Value>> {
         self.engine().get_range(key.as_ref(), range)
+    }
+
+    /// The value of the key with its end and its priority: for who copies entries to another cache, where
+    /// [`InsertOptions`] say the same of it. To the [`Eviction`](crate::Eviction) policy this is no read of the entry, and
+    /// the memory tier is neither asked nor filled.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        self.engine().entry(key.as_ref())
     }
 
     /// The value of the key; where there is none, what `fetch` returns, which is stored. However many callers ask, one

@@ -29,6 +29,15 @@ impl Priority {
             Self::Pinned => flags::PINNED,
         }
     }
+
+    /// What the flags of a frame say of it.
+    pub(crate) const fn of(frame_flags: u8) -> Self {
+        match frame_flags & flags::PRIORITY {
+            0 => Self::Normal,
+            flags::LOW => Self::Low,
+            _ => Self::Pinned,
+        }
+    }
 }
 
 /// How to insert one entry: see [`Cache::insert_with`](crate::Cache::insert_with).
@@ -36,6 +45,7 @@ impl Priority {
 #[must_use]
 pub struct InsertOptions {
     ttl: Option<Duration>,
+    ends_at_s: Option<u32>,
     priority: Priority,
     durable: bool,
     checksum: Option<u32>,
@@ -56,6 +66,14 @@ impl InsertOptions {
     /// is wrong ends at the wrong time.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// The second of the wall clock, counted from 1970, from which on the entry is a miss: for who stores again what
+    /// [`Cache::entry`](crate::Cache::entry) gave. It wins over [`ttl`](Self::ttl). One that is over already leaves the key
+    /// without a value, as if the entry had been stored in time. Default: none. Range: from 1.
+    pub fn ends_at_s(mut self, second: u32) -> Self {
+        self.ends_at_s = Some(second);
         self
     }
 
@@ -116,6 +134,9 @@ impl InsertOptions {
 
     /// When an entry that is stored at `now_ms` ends, in seconds since 1970; 0 = never.
     pub(crate) fn expiry(&self, now_ms: u64) -> Result<u32> {
+        if let Some(second) = self.ends_at_s {
+            return some_second(second);
+        }
         let Some(ttl) = self.ttl else {
             return Ok(0);
         };
@@ -132,6 +153,16 @@ impl InsertOptions {
             ))
         })
     }
+}
+
+/// 0 would be for ever.
+fn some_second(second: u32) -> Result<u32> {
+    if second == 0 {
+        return Err(Error::invalid(
+            "ends_at_s is 0; choose a later second, or none",
+        ));
+    }
+    Ok(second)
 }
 
 #[cfg(test)]
@@ -160,5 +191,25 @@ mod tests {
         assert_eq!(expiry(0, Duration::MAX), None);
         assert_eq!(expiry(u64::MAX, Duration::MAX), None);
         assert_eq!(expiry(0, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn a_second_that_is_named_is_taken_as_it_is() {
+        let at = |second| InsertOptions::new().ends_at_s(second);
+        let ends = |second| at(second).expiry(10_999).ok();
+        assert_eq!(ends(11), Some(11));
+        assert_eq!(ends(1), Some(1), "over already");
+        assert_eq!(ends(u32::MAX), Some(u32::MAX));
+        assert_eq!(ends(0), None);
+        let both = at(11).ttl(Duration::from_secs(90));
+        assert_eq!(both.expiry(0).ok(), Some(11));
+    }
+
+    #[test]
+    fn a_frame_says_what_an_entry_is_worth() {
+        for priority in [Priority::Low, Priority::Normal, Priority::Pinned] {
+            let others = !flags::PRIORITY;
+            assert_eq!(Priority::of(priority.flags() | others), priority);
+        }
     }
 }

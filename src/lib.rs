@@ -75,7 +75,7 @@ pub use stats::Stats;
 #[cfg(feature = "tokio")]
 pub use tasks::AsyncCache;
 pub use typed::TypedCache;
-pub use value::{Inserted, Rejection, Value};
+pub use value::{Entry, Inserted, Rejection, Value};
 pub use verify::{verify, verify_with};
 
 pub use perennial_recovery::{Problem, VerifyReport};

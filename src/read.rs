@@ -22,11 +22,11 @@ use crate::compress::{Unreadable, is_coded};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::index::{Entry, Outcome, size_class};
-use crate::value::Value;
+use crate::value::{Entry as Copied, Value};
 
 #[cfg(feature = "tokio")]
 pub(crate) use in_memory::InMemory;
-use want::{WantInto, WantKey, WantRange, WantValue, is_value_of};
+use want::{WantEntry, WantInto, WantKey, WantRange, WantValue, is_value_of};
 
 /// Looks that a read may take at a key whose entry keeps changing under it.
 const LOOKS: usize = 64;
@@ -80,11 +80,11 @@ trait Want {
         header: &FrameHeader,
         frame: &[u8],
     ) -> std::result::Result<Self::Out, Unreadable>;
-    /// From a value in the memory tier.
-    fn value(&self, value: Value) -> Self::Out;
+    /// From a value in the memory tier. `None`: the value does not say all that is wanted.
+    fn value(&self, value: Value) -> Option<Self::Out>;
     /// From the segment file.
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Self::Out>;
-    /// Whether the entry was read: a look that found it in a file and left it there is no visit.
+    /// Whether the entry was read: a look that found it in a file and left it there is no visit, nor is one that copies it.
     fn was_read(_: &Self::Out) -> bool {
         true
     }
@@ -121,6 +121,10 @@ impl Engine {
         let there = self.read(key, &WantKey)?.is_some();
         let is_ghost = || self.upkeep.lock().policy.is_ghost(self.hash(key));
         Ok(there || perennial_failpoints::planted!("ghost-counted-as-present") && is_ghost())
+    }
+
+    pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<Copied>> {
+        self.read(key, &WantEntry)
     }
 
     /// The bytes of the value that lie in `range`; a range that goes beyond the end is cut there.
@@ -264,7 +268,9 @@ impl Engine {
             if self.has_ended(expiry) {
                 return Look::Expired;
             }
-            return Look::Found(want.value(value), Outcome::Memory);
+            if let Some(out) = want.value(value) {
+                return Look::Found(out, Outcome::Memory);
+            }
         }
         self.look_on_disk(key, entry, want)
     }

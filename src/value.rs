@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
+use crate::insert_options::Priority;
+
 /// An entry's value. Cloning it copies nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Value(Bytes);
@@ -47,6 +49,18 @@ impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Value({} bytes)", self.0.len())
     }
+}
+
+/// A value, and what was said of it when it was stored; see [`Cache::entry`](crate::Cache::entry).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// What it is worth when room is needed.
+    pub priority: Priority,
+    /// The second of the wall clock, counted from 1970, from which on the entry is a miss. `None`: it has no end.
+    pub ends_at_s: Option<u32>,
 }
 
 /// What became of an insert.

@@ -38,8 +38,8 @@ impl<W: Want> Want for Unless<W> {
         self.0.whole(header, frame).map(Some)
     }
 
-    fn value(&self, value: Value) -> Self::Out {
-        Some(self.0.value(value))
+    fn value(&self, value: Value) -> Option<Self::Out> {
+        self.0.value(value).map(Some)
     }
 
     fn disk(&self, _: &Engine, _: &Place<'_>) -> Look<Self::Out> {

@@ -13,7 +13,8 @@ use super::{Look, Place, Want, buffers};
 use crate::compress::{Unreadable, is_coded, part_of, readable, value_of};
 use crate::engine::Engine;
 use crate::index::{Outcome, size_class};
-use crate::value::Value;
+use crate::insert_options::Priority;
+use crate::value::{Entry, Value};
 
 /// The value.
 pub(super) struct WantValue;
@@ -21,6 +22,8 @@ pub(super) struct WantValue;
 pub(super) struct WantInto<'a>(pub(super) RefCell<&'a mut Vec<u8>>);
 /// Whether it is there.
 pub(super) struct WantKey;
+/// The value, and what was said of it.
+pub(super) struct WantEntry;
 /// A part of the value.
 pub(super) struct WantRange(pub(super) Range<u64>);
 
@@ -63,8 +66,8 @@ impl Want for WantValue {
         value_of(header, frame).map(owned)
     }
 
-    fn value(&self, value: Value) -> Value {
-        value
+    fn value(&self, value: Value) -> Option<Value> {
+        Some(value)
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Value> {
@@ -96,14 +99,15 @@ impl Want for WantInto<'_> {
         Ok(())
     }
 
-    fn value(&self, value: Value) {
+    fn value(&self, value: Value) -> Option<()> {
         self.0.borrow_mut().extend_from_slice(&value);
+        Some(())
     }
 
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<()> {
         let found = WantValue.disk(engine, place);
         found.and_then(|value| {
-            self.value(value);
+            self.0.borrow_mut().extend_from_slice(&value);
             Ok(())
         })
     }
@@ -118,7 +122,9 @@ impl Want for WantKey {
         readable(header)
     }
 
-    fn value(&self, _: Value) {}
+    fn value(&self, _: Value) -> Option<()> {
+        Some(())
+    }
 
     /// Header and key suffice: the header crc covers the key's hash, and the key is compared in full.
     fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<()> {
@@ -138,6 +144,32 @@ impl Want for WantKey {
     }
 }
 
+impl Want for WantEntry {
+    type Out = Entry;
+
+    fn whole(&self, header: &FrameHeader, frame: &[u8]) -> Result<Entry, Unreadable> {
+        Ok(Entry {
+            value: WantValue.whole(header, frame)?,
+            priority: Priority::of(header.flags),
+            ends_at_s: (header.expiry != 0).then_some(header.expiry),
+        })
+    }
+
+    /// The memory tier does not know the priority.
+    fn value(&self, _: Value) -> Option<Entry> {
+        None
+    }
+
+    fn disk(&self, engine: &Engine, place: &Place<'_>) -> Look<Entry> {
+        read_whole(engine, place).and_then(|(header, frame)| self.whole(&header, &frame))
+    }
+
+    /// What is copied elsewhere is not used here: all entries would be worth keeping then.
+    fn was_read(_: &Entry) -> bool {
+        false
+    }
+}
+
 impl Want for WantRange {
     type Out = Value;
 
@@ -145,9 +177,9 @@ impl Want for WantRange {
         part_of(header, frame, &self.0).map(owned)
     }
 
-    fn value(&self, value: Value) -> Value {
+    fn value(&self, value: Value) -> Option<Value> {
         let range = cut(&self.0, value.len() as u64);
-        Value::from(value.into_bytes().slice(range))
+        Some(Value::from(value.into_bytes().slice(range)))
     }
 
     /// A short value is read whole; of a chunked one the head with its table, then the chunks that the range touches.

@@ -11,6 +11,7 @@ mod an_index_loaded_later;
 mod clean_reopen_keeps_everything;
 mod compression;
 mod eight_threads_one_thousand_keys;
+mod entries_are_copied_whole;
 mod entries_end_in_time;
 mod evictions_are_told;
 mod filters;
