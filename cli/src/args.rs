@@ -9,13 +9,16 @@ use crate::completions::Completions;
 use crate::config::show;
 use crate::create::Create;
 use crate::del::Del;
+use crate::export::Export;
 use crate::get::Get;
+use crate::import::Import;
 use crate::inspect::Inspect;
 use crate::keys::Keys;
 use crate::put::Put;
 use crate::resize::Resize;
 use crate::size::ByteSize;
 use crate::stat::Stat;
+use crate::warm::Warm;
 
 const EXITS: &str = "Exit status: 0 fine, 1 error, 2 usage, 3 damage found, 10 does not exist, 11 locked by another process.";
 
@@ -81,6 +84,20 @@ pub(crate) enum Command {
     /// The new capacity is written to perennial.toml in the cache's directory, which this command reads each time. A program
     /// that opens the cache by itself decides for itself.
     Resize(Resize),
+    /// Read entries, so that they are in the page cache.
+    ///
+    /// That is what stays of it when the command ends; the memory tier belongs to a process, and goes with it. To the
+    /// eviction policy these are no reads.
+    Warm(Warm),
+    /// Write the live entries as one stream, under a checksum.
+    ///
+    /// Keys, values, priorities and ends. docs/export.md has its format.
+    Export(Export),
+    /// Store the entries of a stream: all of them, or none where it is damaged.
+    ///
+    /// It is read to its end before the first entry is stored; what comes through a pipe is kept in a file without a name in the
+    /// cache's directory meanwhile. What the cache has of the same keys is replaced, the rest stays.
+    Import(Import),
     /// Kill a process that fills a cache, again and again, and compare what is left with the files it cached.
     Demo(Demo),
     /// The process that `demo` kills; its orders come through stdin.

@@ -38,6 +38,11 @@ impl<'a> Call<'a> {
         Config::gather(self.matches, flags, new, self.config, cache)
     }
 
+    /// A bar up to so many bytes.
+    pub(crate) fn bytes_bar(&self, what: &'static str, bytes: u64) -> Progress {
+        Progress::bytes(self.verbosity, what, bytes)
+    }
+
     /// A count that goes up, of nobody knows how much.
     pub(crate) fn counter(&self, what: &'static str) -> Progress {
         Progress::counter(self.verbosity, what)

@@ -8,6 +8,7 @@ use std::process::{ExitCode, ExitStatus};
 use perennial::ErrorKind;
 
 use crate::escape::EscapeError;
+use crate::stream::{ReadError, StreamError};
 
 /// The exit status; clap itself ends with 2 for wrong usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,34 @@ pub(crate) enum Failure {
     Rejected { key: String, why: &'static str },
     #[error("the key {text} cannot be read: {error}")]
     Escape { text: String, error: EscapeError },
+    #[error("the stream is no text: send it to a file or another command, or name a file")]
+    Terminal,
+    #[error("it was sound, and has changed while it was read")]
+    Changed,
+    #[error("{from}: {error}; nothing was imported")]
+    Stream { from: String, error: StreamError },
+    #[error(
+        "{from}: the entry at offset {at} has {bytes} bytes, and no segment of this cache more than {segment_bytes}; nothing was imported, make a cache with larger segments"
+    )]
+    NoSegmentHolds {
+        from: String,
+        at: u64,
+        bytes: u64,
+        segment_bytes: u64,
+    },
+    #[error(
+        "{from}: the entry at offset {at} was not stored: {why}; {done} before it are in the cache"
+    )]
+    Half {
+        from: String,
+        at: u64,
+        done: u64,
+        why: Box<Failure>,
+    },
+    #[error(
+        "{left_out} entries cannot be read and are not in the stream, which is whole otherwise; see `perennial verify`, and -v for why"
+    )]
+    LeftOut { left_out: u64, damaged: u64 },
     #[error("{}, line {line}: {what}", path.display())]
     Setting {
         path: PathBuf,
@@ -95,6 +124,24 @@ impl Failure {
         }
     }
 
+    pub(crate) fn stream(from: &str, error: ReadError) -> Self {
+        let from = from.to_owned();
+        match error {
+            ReadError::Stream(error) => Self::Stream { from, error },
+            ReadError::Io(source) => Self::file(from, source),
+        }
+    }
+
+    /// Why an import ends in its middle.
+    pub(crate) fn after(self, from: &str, at: u64, done: u64) -> Self {
+        Self::Half {
+            from: from.to_owned(),
+            at,
+            done,
+            why: Box::new(self),
+        }
+    }
+
     /// Of stdout: who closed it wanted no more.
     pub(crate) fn output(error: io::Error) -> Self {
         match error.kind() {
@@ -109,11 +156,23 @@ impl Failure {
                 Exit::Missing
             }
             Self::Damaged(_) => Exit::Damage,
+            Self::Stream { error, .. } => of_stream(*error),
+            Self::LeftOut { damaged: 1.., .. } => Exit::Damage,
+            Self::Half { why, .. } => why.exit(),
+            Self::Terminal => Exit::Usage,
             Self::Setting { .. } | Self::Escape { .. } => Exit::Usage,
             Self::ReaderGone => Exit::Fine,
             Self::Cache(error) => of_cache(error.kind(), error),
             _ => Exit::Failed,
         }
+    }
+}
+
+/// What never was one of our streams is no damage.
+fn of_stream(error: StreamError) -> Exit {
+    match error {
+        StreamError::Foreign | StreamError::Version(_) => Exit::Failed,
+        _ => Exit::Damage,
     }
 }
 

@@ -14,7 +14,9 @@ mod demo;
 mod duration;
 mod escape;
 mod exit;
+mod export;
 mod get;
+mod import;
 mod inspect;
 mod key;
 mod keys;
@@ -27,7 +29,9 @@ mod put;
 mod resize;
 mod size;
 mod stat;
+mod stream;
 mod verify;
+mod warm;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -64,6 +68,9 @@ fn run(args: &Args, call: &Call<'_>) -> Result<Exit, Failure> {
         Command::Verify(look) => verify::run(look, call),
         Command::Checkpoint(checkpoint) => checkpoint::run(checkpoint, call),
         Command::Resize(resize) => resize::run(resize, call),
+        Command::Warm(warm) => warm::run(warm, call),
+        Command::Export(export) => export::run(export, call),
+        Command::Import(import) => import::run(import, call),
         Command::Demo(demo) => demo::run(demo, args.verbosity),
         Command::DemoChild => demo::child::run(),
         Command::Completions(completions) => completions::run(completions),

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::Verbosity;
 
+const BYTES: &str = "{msg} {bar:40} {bytes:>11} of {total_bytes}, {eta} left";
 const COUNT: &str = "{spinner} {msg}: {human_pos} entries, {elapsed}";
 const SPIN: &str = "{spinner} {msg}, {elapsed}";
 const TICK: Duration = Duration::from_millis(200);
@@ -14,6 +15,10 @@ const TICK: Duration = Duration::from_millis(200);
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
+    pub(crate) fn bytes(verbosity: Verbosity, what: &'static str, bytes: u64) -> Self {
+        Self::new(verbosity, ProgressBar::new(bytes), BYTES, what)
+    }
+
     pub(crate) fn counter(verbosity: Verbosity, what: &'static str) -> Self {
         Self::new(verbosity, ProgressBar::no_length(), COUNT, what)
     }
@@ -33,6 +38,10 @@ impl Progress {
         let style = ProgressStyle::with_template(template);
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self(bar.with_message(what))
+    }
+
+    pub(crate) fn set(&self, at: u64) {
+        self.0.set_position(at);
     }
 
     pub(crate) fn add(&self, more: u64) {

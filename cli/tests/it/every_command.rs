@@ -17,6 +17,9 @@ const ON_A_CACHE: &[&[&str]] = &[
     &["verify", "DIR"],
     &["checkpoint", "DIR"],
     &["resize", "DIR", "4MiB"],
+    &["warm", "DIR"],
+    &["export", "DIR", "--output", "exported"],
+    &["import", "DIR", "stream"],
     &["config", "show", "DIR"],
 ];
 

@@ -8,6 +8,7 @@
 mod demo;
 mod entries;
 mod every_command;
+mod exporting;
 mod listing;
 mod looking;
 mod settings;

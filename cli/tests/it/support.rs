@@ -7,6 +7,11 @@ use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// What `export` makes of a cache without entries: a head, and a trailer. As an older command wrote it, so these bytes must
+/// be read for ever.
+const EMPTY_STREAM: &[u8] = b"PRNLEXPT\x01\x00\x00\x00FRO\xd7\
+    Z\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x86\xa0D\xc3}c\x06\xf0";
+
 /// A directory for one test; below it the cache, and an empty home.
 pub(crate) struct Scene {
     dir: TempDir,
@@ -23,6 +28,7 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
+        std::fs::write(dir.path().join("stream"), EMPTY_STREAM).unwrap();
         Self { dir }
     }
 

@@ -1,0 +1,115 @@
+//! `perennial export`: the live entries as one stream.
+
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use perennial::{Cache, Stats};
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use crate::call::Call;
+use crate::exit::{Exit, Failure};
+use crate::open::Target;
+use crate::output;
+use crate::size::ByteSize;
+use crate::stream::Writer;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    target: Target,
+    /// Write to this file, which appears whole or not at all. Default: stdout.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print one JSON document, which needs --output: stdout has the stream otherwise.
+    #[arg(long, requires = "output")]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Exported {
+    entries: u64,
+    bytes: u64,
+}
+
+impl fmt::Display for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} entries exported, {}",
+            self.entries,
+            ByteSize(self.bytes)
+        )
+    }
+}
+
+pub(crate) fn run(args: &Export, call: &Call<'_>) -> Result<Exit, Failure> {
+    if args.output.is_none() && io::stdout().is_terminal() {
+        return Err(Failure::Terminal);
+    }
+    let cache = args.target.open(call)?;
+    let exported = match &args.output {
+        Some(path) => to_file(&cache, path, call)?,
+        None => to_stdout(&cache, call)?,
+    };
+    let stats = cache.stats();
+    cache.close()?;
+    if args.output.is_some() {
+        output::either(args.json, &exported)?;
+    }
+    nothing_is_left_out(&stats)?;
+    Ok(Exit::Fine)
+}
+
+fn to_stdout(cache: &Cache, call: &Call<'_>) -> Result<Exported, Failure> {
+    // Who goes away before the end has half a stream: an error, unlike for a list of keys.
+    write_to(cache, io::stdout().lock(), call, &Failure::Output)
+}
+
+/// Under another name until it is whole and on stable storage.
+fn to_file(cache: &Cache, path: &Path, call: &Call<'_>) -> Result<Exported, Failure> {
+    let failed = |error| Failure::file(path, error);
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(dir).map_err(failed)?;
+    let exported = write_to(cache, &mut file, call, &failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(exported)
+}
+
+fn write_to(
+    cache: &Cache,
+    to: impl Write,
+    call: &Call<'_>,
+    failed: &dyn Fn(io::Error) -> Failure,
+) -> Result<Exported, Failure> {
+    let progress = call.counter("exporting");
+    let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, to)).map_err(failed)?;
+    for key in cache.keys() {
+        let key = key?;
+        // One that is not there any more has ended, or is damaged and counted.
+        if let Some(entry) = cache.entry(&key)? {
+            writer.add(&key, &entry).map_err(failed)?;
+            progress.add(1);
+        }
+    }
+    let entries = writer.entries();
+    let bytes = writer.finish().map_err(failed)?;
+    Ok(Exported { entries, bytes })
+}
+
+/// The stream is whole, but the cache was not.
+fn nothing_is_left_out(stats: &Stats) -> Result<(), Failure> {
+    let Stats {
+        damaged_reads: damaged,
+        read_errors,
+        codec_misses,
+        ..
+    } = *stats;
+    match damaged + read_errors + codec_misses {
+        0 => Ok(()),
+        left_out => Err(Failure::LeftOut { left_out, damaged }),
+    }
+}

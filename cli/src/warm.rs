@@ -1,0 +1,67 @@
+//! `perennial warm`: entries are read, so that who opens the cache next finds them in memory.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::call::Call;
+use crate::exit::{Exit, Failure};
+use crate::open::Target;
+use crate::output;
+use crate::size::ByteSize;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Warm {
+    #[command(flatten)]
+    target: Target,
+    /// Read no more once keys and values have come to so much. Default: all.
+    #[arg(long, value_name = "SIZE")]
+    bytes: Option<ByteSize>,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Warmed {
+    entries: u64,
+    bytes: u64,
+    /// Entries of the cache that were not read, because of the limit or because they are damaged.
+    left: u64,
+}
+
+impl fmt::Display for Warmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} entries read, {}; {} left",
+            self.entries,
+            ByteSize(self.bytes),
+            self.left
+        )
+    }
+}
+
+pub(crate) fn run(args: &Warm, call: &Call<'_>) -> Result<Exit, Failure> {
+    let cache = args.target.open(call)?;
+    let limit_bytes = args.bytes.map_or(u64::MAX, |bytes| bytes.0);
+    let progress = call.counter("warming");
+    let mut warmed = Warmed::default();
+    for key in cache.keys() {
+        if warmed.bytes >= limit_bytes {
+            break;
+        }
+        let key = key?;
+        // No read for the eviction policy: nobody wanted these.
+        if let Some(entry) = cache.entry(&key)? {
+            warmed.entries += 1;
+            warmed.bytes += (key.len() + entry.value.len()) as u64;
+            progress.add(1);
+        }
+    }
+    drop(progress);
+    warmed.left = cache.stats().entries.saturating_sub(warmed.entries);
+    cache.close()?;
+    output::either(args.json, &warmed)?;
+    Ok(Exit::Fine)
+}
