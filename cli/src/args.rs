@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::bench::Bench;
 use crate::checkpoint::Checkpoint;
 use crate::completions::Completions;
 use crate::config::show;
@@ -98,6 +99,11 @@ pub(crate) enum Command {
     /// It is read to its end before the first entry is stored; what comes through a pipe is kept in a file without a name in the
     /// cache's directory meanwhile. What the cache has of the same keys is replaced, the rest stays.
     Import(Import),
+    /// Measure how fast a cache is in a directory: fill, read, and both mixed. Every value that is read is checked.
+    ///
+    /// The cache is a new one, in a directory of its own below DIR, and is removed in the end, so nothing that is there is
+    /// touched. (A kill leaves it: perennial-bench-* may be removed.) Reads come from the page cache where that has room.
+    Bench(Bench),
     /// Kill a process that fills a cache, again and again, and compare what is left with the files it cached.
     Demo(Demo),
     /// The process that `demo` kills; its orders come through stdin.

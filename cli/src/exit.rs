@@ -57,6 +57,12 @@ pub(crate) enum Failure {
     Escape { text: String, error: EscapeError },
     #[error("the stream is no text: send it to a file or another command, or name a file")]
     Terminal,
+    #[error("{} holds a cache, and the bench makes one of its own; name another directory on that device", .0.display())]
+    CacheOfSomebody(PathBuf),
+    #[error("{0} reads gave a wrong value; keep the machine as it is, and report this")]
+    Wrong(u64),
+    #[error("an operation took longer than can be counted")]
+    Histogram,
     #[error("it was sound, and has changed while it was read")]
     Changed,
     #[error("{from}: {error}; nothing was imported")]
@@ -155,7 +161,7 @@ impl Failure {
             Self::Missing(_) | Self::NoCache(_) | Self::NoKey(_) | Self::NoSegment(_) => {
                 Exit::Missing
             }
-            Self::Damaged(_) => Exit::Damage,
+            Self::Damaged(_) | Self::Wrong(_) => Exit::Damage,
             Self::Stream { error, .. } => of_stream(*error),
             Self::LeftOut { damaged: 1.., .. } => Exit::Damage,
             Self::Half { why, .. } => why.exit(),

@@ -3,6 +3,7 @@
 //! Data goes to stdout, logs to stderr. Exit status: see [`exit::Exit`].
 
 mod args;
+mod bench;
 mod call;
 mod checkpoint;
 mod clock;
@@ -11,6 +12,7 @@ mod config;
 mod create;
 mod del;
 mod demo;
+mod dice;
 mod duration;
 mod escape;
 mod exit;
@@ -71,6 +73,7 @@ fn run(args: &Args, call: &Call<'_>) -> Result<Exit, Failure> {
         Command::Warm(warm) => warm::run(warm, call),
         Command::Export(export) => export::run(export, call),
         Command::Import(import) => import::run(import, call),
+        Command::Bench(bench) => bench::run(bench, call),
         Command::Demo(demo) => demo::run(demo, args.verbosity),
         Command::DemoChild => demo::child::run(),
         Command::Completions(completions) => completions::run(completions),

@@ -12,7 +12,6 @@
 //! before it, so an operation under way is known, and either outcome is right.
 
 pub(crate) mod child;
-mod dice;
 mod input;
 mod judge;
 mod ledger;
@@ -29,7 +28,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use perennial::{Cache, Options};
 
 use self::child::{Ending, Orders};
-use self::dice::Dice;
 use self::input::Input;
 use self::ledger::Ledger;
 use self::life::{Fate, Life};
@@ -37,6 +35,7 @@ use self::place::Place;
 use self::report::{Report, Row};
 use crate::args::{self, Verbosity};
 use crate::clock::Stopwatch;
+use crate::dice::{self, Dice};
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::size::ByteSize;

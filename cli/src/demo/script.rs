@@ -3,8 +3,8 @@
 //!
 //! A key belongs to one worker, so its operations are in order and at most one of them is under way.
 
-use super::dice::Dice;
 use super::input::KeyId;
+use crate::dice::Dice;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {

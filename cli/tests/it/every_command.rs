@@ -26,7 +26,12 @@ const ON_A_CACHE: &[&[&str]] = &[
 /// Those that only look, and need no lock.
 const LOOK: &[&str] = &["stat", "inspect", "config"];
 
-const OTHERS: &[&[&str]] = &[&["create", "DIR"], &["demo"], &["completions", "bash"]];
+const OTHERS: &[&[&str]] = &[
+    &["create", "DIR"],
+    &["bench", "DIR"],
+    &["demo"],
+    &["completions", "bash"],
+];
 
 fn at<'a>(args: &[&'a str], dir: &'a str) -> Vec<&'a str> {
     let there = |arg: &&'a str| if *arg == "DIR" { dir } else { *arg };

@@ -5,6 +5,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod benching;
 mod demo;
 mod entries;
 mod every_command;

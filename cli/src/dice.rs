@@ -1,14 +1,14 @@
-//! The demo's only source of chance: a seed gives one sequence, on every machine.
+//! The only source of chance: a seed gives one sequence, on every machine.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 /// `SplitMix64`.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64, salt: u64) -> Self {
+    pub(crate) fn new(seed: u64, salt: u64) -> Self {
         let mut dice = Self(seed ^ salt.wrapping_mul(0xd6e8_feb8_6659_fd93));
         Self(dice.roll())
     }
@@ -22,12 +22,12 @@ impl Dice {
     }
 
     /// A number below `bound`; 0 for a bound of 0.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.roll() % bound }
     }
 }
 
 /// A seed nobody chose.
-pub(super) fn any_seed() -> u64 {
+pub(crate) fn any_seed() -> u64 {
     RandomState::new().hash_one("perennial") >> 32
 }
