@@ -164,6 +164,8 @@ impl Failure {
             Self::Damaged(_) | Self::Wrong(_) => Exit::Damage,
             Self::Stream { error, .. } => of_stream(*error),
             Self::LeftOut { damaged: 1.., .. } => Exit::Damage,
+            // What was called was right; what was in the stream was not.
+            Self::Half { why, .. } if why.exit() == Exit::Usage => Exit::Failed,
             Self::Half { why, .. } => why.exit(),
             Self::Terminal => Exit::Usage,
             Self::Setting { .. } | Self::Escape { .. } => Exit::Usage,

@@ -1,6 +1,7 @@
 //! `perennial keys`: what is in the cache, a line each.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal};
 
 use perennial::Cache;
 
@@ -9,6 +10,7 @@ use crate::exit::{Exit, Failure};
 use crate::key::{KeyForm, shown};
 use crate::open::Target;
 use crate::output::Out;
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Keys {
@@ -38,7 +40,7 @@ pub(crate) fn run(args: &Keys, call: &Call<'_>) -> Result<Exit, Failure> {
     let limit = args
         .limit
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
-    let progress = call.counter("listing");
+    let progress = progress(call);
     let keys = listed(&cache, prefix, args.sort);
     let keys = keys.take(limit).inspect(|_| progress.add(1));
     if args.json {
@@ -49,6 +51,15 @@ pub(crate) fn run(args: &Keys, call: &Call<'_>) -> Result<Exit, Failure> {
     drop(progress);
     cache.close()?;
     Ok(Exit::Fine)
+}
+
+/// Not where the keys themselves go by.
+fn progress(call: &Call<'_>) -> Progress {
+    if io::stdout().is_terminal() {
+        Progress::none()
+    } else {
+        call.counter("listing")
+    }
 }
 
 fn listed(cache: &Cache, prefix: Vec<u8>, sort: bool) -> Box<dyn Iterator<Item = Listed> + '_> {

@@ -35,7 +35,6 @@ mod stream;
 mod verify;
 mod warm;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -50,8 +49,7 @@ fn main() -> ExitCode {
     logging::start(args.verbosity);
     let exit = run(&args, &Call::new(&args, &matches)).unwrap_or_else(|failure| {
         if !matches!(failure, Failure::ReaderGone) {
-            // Nobody may read this either.
-            let _ = writeln!(std::io::stderr(), "perennial: {failure}");
+            output::note(format_args!("perennial: {failure}"));
         }
         failure.exit()
     });

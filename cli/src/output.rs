@@ -15,6 +15,11 @@ pub(crate) fn json(document: &impl Serialize) -> Result<(), Failure> {
     line(serde_json::to_string(document)?)
 }
 
+/// For people, beside the data. Nobody may read it: that is no error, and no panic.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// One document, or the same for people.
 pub(crate) fn either(json: bool, document: &(impl Serialize + Display)) -> Result<(), Failure> {
     if json {

@@ -15,6 +15,10 @@ const TICK: Duration = Duration::from_millis(200);
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
+    pub(crate) fn none() -> Self {
+        Self(ProgressBar::hidden())
+    }
+
     pub(crate) fn bytes(verbosity: Verbosity, what: &'static str, bytes: u64) -> Self {
         Self::new(verbosity, ProgressBar::new(bytes), BYTES, what)
     }
@@ -33,7 +37,7 @@ impl Progress {
 
     fn new(verbosity: Verbosity, bar: ProgressBar, template: &str, what: &'static str) -> Self {
         if verbosity.quiet {
-            return Self(ProgressBar::hidden());
+            return Self::none();
         }
         let style = ProgressStyle::with_template(template);
         let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));

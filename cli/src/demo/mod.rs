@@ -57,7 +57,7 @@ pub(crate) fn run(args: &args::Demo, verbosity: Verbosity) -> Result<Exit, Failu
     place.clear()?;
     if args.json {
         if !verbosity.quiet {
-            eprintln!("{report}");
+            output::note(&report);
         }
         output::json(&report.summary())?;
     } else {
@@ -132,7 +132,7 @@ impl<'a> Demo<'a> {
     }
 
     fn introduce(&self) {
-        eprintln!(
+        output::note(format_args!(
             "Caching {} files ({}, {} keys) from {}, {} over {} lives, seed {}.",
             self.input.files(),
             ByteSize(self.input.bytes()),
@@ -141,7 +141,7 @@ impl<'a> Demo<'a> {
             self.args.bytes,
             self.args.lives,
             self.seed,
-        );
+        ));
     }
 
     fn run(mut self) -> Result<Report, Failure> {

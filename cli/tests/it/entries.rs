@@ -173,3 +173,28 @@ fn put_and_get_have_documents() {
     let got = scene.json(&["get", "cache", "k", "--json"]);
     assert_eq!((&got["value"], &got["bytes"]), (&"value".into(), &5.into()));
 }
+
+#[cfg(not(feature = "lz4"))]
+#[test]
+fn a_codec_that_was_not_built_in_is_refused() {
+    let scene = Scene::with_cache();
+    let put = ["put", "cache", "k", "v", "--compression", "lz4"];
+    scene.fails(&put, 2, "compression needs the feature `lz4`");
+    assert_eq!(scene.text(&["keys", "cache"]), "");
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn a_value_is_compressed_where_that_is_asked_for() {
+    let scene = Scene::with_cache();
+    let value = "v".repeat(30_000);
+    let frame_bytes = || {
+        let stat = scene.json(&["stat", "cache", "--json"]);
+        stat["frame_bytes"].as_u64().unwrap()
+    };
+    scene.ok(&["put", "cache", "k", &value, "--compression", "lz4"]);
+    assert!(frame_bytes() < 10_000);
+    assert_eq!(scene.text(&["get", "cache", "k"]), value);
+    scene.ok(&["put", "cache", "k", &value]);
+    assert!(frame_bytes() > 30_000);
+}

@@ -65,6 +65,15 @@ fn the_list_is_complete() {
 }
 
 #[test]
+fn each_is_documented() {
+    let text = include_str!("../../../docs/command.md");
+    for args in all() {
+        let name = format!("`{}", name(args).join(" "));
+        assert!(text.contains(&name), "{name}");
+    }
+}
+
+#[test]
 fn each_has_help() {
     let scene = Scene::new();
     for args in all() {

@@ -220,6 +220,27 @@ fn an_import_that_ends_in_its_middle_says_how_far_it_came() {
     scene.fails(&["import", "other", "all"], 1, part);
 }
 
+/// A few bytes too large for a segment, which only the cache knows.
+#[test]
+fn what_was_stored_before_an_import_failed_is_counted() {
+    let scene = Scene::new();
+    scene.ok(&["create", "cache", "--capacity", "64MiB"]);
+    fs::write(scene.path("large"), vec![1; 64_000]).unwrap();
+    scene.ok(&["put", "cache", "a", "1"]);
+    scene.ok(&["put", "cache", "large", "--file", "large"]);
+    scene.ok(&["put", "cache", "z", "1"]);
+    scene.ok(&["export", "cache", "-o", "all"]);
+    scene.ok(&["create", "other", "--capacity", "4MiB"]);
+    let part = "at offset 34 was not stored: a value of 64000 bytes does not fit";
+    scene.fails(&["import", "other", "all"], 1, part);
+    scene.fails(
+        &["import", "other", "all"],
+        1,
+        "; 1 before it are in the cache",
+    );
+    assert_eq!(scene.text(&["keys", "other"]), "a\n");
+}
+
 #[test]
 fn an_entry_that_has_ended_leaves_its_key_without_a_value() {
     let scene = Scene::with_cache();

@@ -85,3 +85,30 @@ fn a_reader_that_goes_away_is_no_error() {
         "all are still there"
     );
 }
+
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    let scene = filled(10);
+    for args in [
+        &["keys", "cache"][..],
+        &["keys", "cache", "--json"],
+        &["stat", "cache"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_perennial"))
+            .args(args)
+            .current_dir(scene.path("."))
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.starts_with("perennial: output: No space left"),
+            "{said}"
+        );
+    }
+}

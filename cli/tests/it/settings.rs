@@ -196,6 +196,16 @@ fn an_unknown_key_is_named_with_its_file() {
 }
 
 #[test]
+fn the_environment_names_the_file() {
+    let scene = Scene::new();
+    fs::write(scene.path("mine.toml"), "capacity = \"3MiB\"\n").unwrap();
+    let mut command = scene.command(&["create", "cache", "--json"]);
+    let ended = Ended::of(command.env("PERENNIAL_CONFIG", "mine.toml"));
+    let made: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(made["capacity_bytes"], 3 << 20);
+}
+
+#[test]
 fn an_environment_that_makes_no_sense_is_usage() {
     let scene = Scene::with_cache();
     let mut command = scene.command(&["get", "cache", "k"]);
