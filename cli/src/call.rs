@@ -6,7 +6,7 @@ use clap::ArgMatches;
 
 use crate::args::{Args, Verbosity};
 use crate::config::{Config, Flags, NewFlags};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::progress::Progress;
 
 pub(crate) struct Call<'a> {

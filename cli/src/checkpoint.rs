@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::call::Call;
 use crate::clock::Stopwatch;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::Target;
 use crate::output;
 

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::call::Call;
 use crate::config::{Config, Flags, NewFlags};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::used_as;
 use crate::output;
 use crate::place::{self, Place};

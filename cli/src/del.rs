@@ -7,7 +7,8 @@ use perennial::Cache;
 use serde::Serialize;
 
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::key::{KeyForm, shown};
 use crate::open::Target;
 use crate::output;

@@ -1,5 +1,6 @@
 //! `perennial export`: the live entries as one stream.
 
+use std::error::Error as _;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,8 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::Target;
 use crate::output;
 use crate::size::ByteSize;
@@ -69,7 +71,8 @@ fn to_stdout(cache: &Cache, call: &Call<'_>) -> Result<Exported, Failure> {
 
 /// Under another name until it is whole and on stable storage.
 fn to_file(cache: &Cache, path: &Path, call: &Call<'_>) -> Result<Exported, Failure> {
-    let failed = |error| Failure::file(path, error);
+    // Without the name of the temporary file, which nobody knows.
+    let failed = |error: io::Error| Failure::file(path, plain(error));
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     let dir = dir.unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(dir).map_err(failed)?;
@@ -100,16 +103,19 @@ fn write_to(
     Ok(Exported { entries, bytes })
 }
 
+/// The system's error, without the path that was put around it.
+fn plain(error: io::Error) -> io::Error {
+    let inner = error.source().and_then(|inner| inner.downcast_ref());
+    let code = inner.and_then(io::Error::raw_os_error);
+    code.map_or(error, io::Error::from_raw_os_error)
+}
+
 /// The stream is whole, but the cache was not.
 fn nothing_is_left_out(stats: &Stats) -> Result<(), Failure> {
-    let Stats {
-        damaged_reads: damaged,
-        read_errors,
-        codec_misses,
-        ..
-    } = *stats;
-    match damaged + read_errors + codec_misses {
-        0 => Ok(()),
-        left_out => Err(Failure::LeftOut { left_out, damaged }),
+    let damaged = stats.damaged_reads;
+    match (damaged + stats.read_errors, stats.codec_misses) {
+        (0, 0) => Ok(()),
+        (0, by_codec) => Err(Failure::LeftOutByCodec(by_codec)),
+        (left_out, _) => Err(Failure::LeftOut { left_out, damaged }),
     }
 }

@@ -20,7 +20,8 @@ use serde::Serialize;
 
 use crate::call::Call;
 use crate::clock::unix_now_s;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::Target;
 use crate::output;
 use crate::place::Place;

@@ -3,7 +3,8 @@
 use perennial::Inspection;
 
 use crate::args::Look;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output;
 use crate::place::Place;
 

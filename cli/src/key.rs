@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::escape::{Escaped, unescape};
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// How keys are written.
 #[derive(Debug, clap::Args)]

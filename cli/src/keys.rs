@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal};
 use perennial::Cache;
 
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::key::{KeyForm, shown};
 use crate::open::Target;
 use crate::output::Out;

@@ -17,6 +17,7 @@ mod duration;
 mod escape;
 mod exit;
 mod export;
+mod failure;
 mod get;
 mod import;
 mod inspect;
@@ -41,7 +42,8 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Args, Command};
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let matches = Args::command().get_matches();

@@ -7,7 +7,7 @@ use perennial_recovery::TailKind;
 
 use crate::call::Call;
 use crate::config::{Config, Flags, NewFlags, Said, Source};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::place::Place;
 use crate::size::ByteSize;
 

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde::Serialize;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").map_err(Failure::output)

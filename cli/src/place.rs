@@ -9,7 +9,7 @@ use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::{Dir, Fs};
 use perennial_recovery::{Identity, identity};
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// A directory that holds a cache.
 pub(crate) struct Place {
@@ -39,7 +39,7 @@ impl Place {
 
 fn open_dir(path: &Path) -> Result<Arc<dyn Dir>, Failure> {
     StdFs.open_dir(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Failure::Missing(path.to_owned()),
+        io::ErrorKind::NotFound => Failure::Absent(path.to_owned()),
         io::ErrorKind::NotADirectory => Failure::NoDirectory(path.to_owned()),
         _ => Failure::file(path, error),
     })
@@ -69,7 +69,7 @@ fn is_empty(dir: &dyn Dir) -> io::Result<bool> {
 /// Refuses a directory in which no cache can be made. One that is not there is made with it.
 pub(crate) fn must_be_free(path: &Path) -> Result<(), Failure> {
     match Place::look(path) {
-        Err(Failure::Missing(_) | Failure::NoCache(_)) => Ok(()),
+        Err(Failure::Absent(_) | Failure::NoCache(_)) => Ok(()),
         Err(failure) => Err(failure),
         Ok(_) => Err(Failure::Exists(path.to_owned())),
     }

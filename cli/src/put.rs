@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use crate::call::Call;
 use crate::duration::Span;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::key::{KeyForm, shown};
 use crate::open::Target;
 use crate::output;

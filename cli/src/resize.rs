@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::call::Call;
 use crate::config::{self, Flags};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::Target;
 use crate::output;
 use crate::size::ByteSize;

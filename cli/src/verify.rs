@@ -4,7 +4,8 @@ use perennial::VerifyReport;
 
 use crate::args::Look;
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output;
 use crate::place::Place;
 use crate::size::ByteSize;

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::Target;
 use crate::output;
 use crate::size::ByteSize;

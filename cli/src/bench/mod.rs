@@ -23,7 +23,8 @@ use self::values::Values;
 use self::work::Crew;
 use crate::call::Call;
 use crate::config::{Flags, NewFlags};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open::used_as;
 use crate::output;
 use crate::place::Place;
@@ -89,6 +90,7 @@ pub(crate) fn run(args: &Bench, call: &Call<'_>) -> Result<Exit, Failure> {
 fn must_be_no_cache(dir: &Path) -> Result<(), Failure> {
     match Place::look(dir) {
         Err(Failure::NoCache(_) | Failure::Strange(_)) => Ok(()),
+        Err(Failure::Absent(dir)) => Err(Failure::Missing(dir)),
         Err(failure) => Err(failure),
         Ok(_) => Err(Failure::CacheOfSomebody(dir.to_owned())),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::report::Phase;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// What became of a thread's operations.
 pub(super) struct Tally {

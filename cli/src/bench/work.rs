@@ -11,7 +11,7 @@ use super::values::Values;
 use crate::call::Call;
 use crate::clock::Stopwatch;
 use crate::dice::Dice;
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::progress::Progress;
 
 /// Operations between two steps of the bar.

@@ -9,7 +9,7 @@ use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::{Dir, Fs, OpenMode, write_all_at};
 
 use super::settings::Settings;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// In the cache's directory, where the library leaves it alone: nothing else on disk says what the capacity is.
 const OWN_NAME: &str = "perennial.toml";

@@ -18,7 +18,7 @@ use clap::parser::ValueSource;
 
 use self::settings::Settings;
 pub(crate) use self::settings::{Compression, Eviction, Flags, NewFlags};
-use crate::exit::Failure;
+use crate::failure::Failure;
 use crate::size::ByteSize;
 
 /// What the library takes where nobody says anything.

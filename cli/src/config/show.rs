@@ -10,7 +10,8 @@ use serde::ser::SerializeMap;
 
 use super::{Config, Flags, NewFlags, Said, Source};
 use crate::call::Call;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::open;
 use crate::output;
 use crate::place::Place;

@@ -16,7 +16,8 @@ use super::input::{Input, Reader};
 use super::script::{Action, Script, Step};
 use super::stamp::{self, Stamp};
 use super::wire::{self, Message, Op};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 
 /// How many operations of a worker go by between two looks at the cache's counters.
 const OPS_PER_LOOK: usize = 256;

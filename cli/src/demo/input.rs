@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 pub(super) const BLOCK_BYTES: usize = 64 << 10;
 

@@ -12,7 +12,7 @@ use super::stamp::STAMP_BYTES;
 use super::wire::{self, Message};
 use crate::args::Verbosity;
 use crate::clock::Stopwatch;
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// When the child is killed.
 #[derive(Debug, Clone, Copy)]

@@ -36,7 +36,8 @@ use self::report::{Report, Row};
 use crate::args::{self, Verbosity};
 use crate::clock::Stopwatch;
 use crate::dice::{self, Dice};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output;
 use crate::size::ByteSize;
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 /// A temporary directory is removed with this, a chosen one is kept.
 #[derive(Debug)]

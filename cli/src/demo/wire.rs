@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 
 use super::input::KeyId;
 use super::script::{Action, Step};
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 const MESSAGE_BYTES: usize = 24;
 

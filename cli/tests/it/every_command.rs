@@ -115,7 +115,8 @@ fn wrong_arguments_are_2() {
 fn a_directory_that_is_not_there_is_10_and_is_not_made() {
     let scene = Scene::new();
     for args in ON_A_CACHE {
-        scene.fails(&at(args, "absent"), 10, "absent does not exist");
+        let part = "absent does not exist; make a cache there with `perennial create absent`";
+        scene.fails(&at(args, "absent"), 10, part);
         assert!(!scene.path("absent").exists(), "{args:?}");
     }
 }

@@ -10,6 +10,7 @@ mod demo;
 mod entries;
 mod every_command;
 mod exporting;
+mod importing;
 mod listing;
 mod looking;
 mod settings;
