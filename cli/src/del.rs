@@ -20,7 +20,7 @@ pub(crate) struct Del {
     /// The keys. The status is 10 if one of them is not there; the others are removed.
     #[arg(value_name = "KEY", required_unless_present_any = ["prefix", "all"])]
     keys: Vec<OsString>,
-    /// Remove every key that begins with this.
+    /// Remove every key that begins with this, which must not be empty.
     #[arg(long, value_name = "PREFIX", conflicts_with_all = ["keys", "all"])]
     prefix: Option<OsString>,
     /// Remove everything, at once.
@@ -54,6 +54,10 @@ pub(crate) fn run(args: &Del, call: &Call<'_>) -> Result<Exit, Failure> {
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
     let prefix = args.prefix.as_ref().map(|key| args.form.bytes(key));
     let prefix = prefix.transpose()?;
+    // A variable of a script that is not set.
+    if prefix.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Failure::EmptyPrefix);
+    }
     let cache = args.target.open(call)?;
     let gone = match prefix {
         Some(prefix) => remove_prefix(&cache, &prefix, call)?,
@@ -74,7 +78,7 @@ fn remove_each(cache: &Cache, keys: &[Vec<u8>]) -> Result<Gone, Failure> {
     let mut gone = Gone::default();
     for key in keys {
         let there = cache.contains(key)?;
-        // What cannot be read is no miss to rely on.
+        // In any case: an entry that cannot be read now may be read again.
         cache.remove(key)?;
         if there {
             gone.removed += 1;

@@ -50,6 +50,8 @@ pub(crate) enum Failure {
         line: usize,
         what: String,
     },
+    #[error("every key begins with an empty prefix; --all removes everything")]
+    EmptyPrefix,
     #[error("the stream is no text: send it to a file or another command, or name a file")]
     Terminal,
 

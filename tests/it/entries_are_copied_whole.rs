@@ -82,6 +82,37 @@ fn a_copy_ends_when_the_entry_does() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
 }
 
+/// Reclaim copies what is pinned, and what was read.
+#[test]
+fn an_entry_that_was_moved_is_the_same() {
+    let fs = SimFs::new(1);
+    let options = Options::new()
+        .capacity_bytes(1 << 20)
+        .memory_tier_bytes(0)
+        .background(false);
+    let cache = open(&fs, options).unwrap();
+    let pinned = InsertOptions::new().priority(Priority::Pinned);
+    let ends = pinned.clone().ends_at_s(u32::MAX);
+    cache.insert_with("pinned", [1; 3000], pinned).unwrap();
+    cache.insert_with("ends", [2; 3000], ends).unwrap();
+    let before = [cache.entry("pinned").unwrap(), cache.entry("ends").unwrap()];
+    for n in 0..1_000_u32 {
+        cache.insert(n.to_le_bytes(), vec![0; 4000]).unwrap();
+    }
+    assert!(cache.stats().moved >= 2, "{}", cache.stats().moved);
+    let after = [cache.entry("pinned").unwrap(), cache.entry("ends").unwrap()];
+    assert_eq!(after, before);
+    let [pinned, ends] = after.map(Option::unwrap);
+    assert_eq!(
+        (pinned.priority, pinned.ends_at_s),
+        (Priority::Pinned, None)
+    );
+    assert_eq!(
+        (ends.priority, ends.ends_at_s),
+        (Priority::Pinned, Some(u32::MAX))
+    );
+}
+
 /// With `Clock` what was read is kept. Were a copy a read, the copied entries would stay and the read ones be no better.
 #[test]
 fn to_copy_an_entry_is_not_to_read_it() {

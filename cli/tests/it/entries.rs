@@ -136,6 +136,11 @@ fn del_removes_and_says_what_was_not_there() {
         scene.text(&["del", "cache", "--prefix", "b/"]),
         "2 entries removed\n"
     );
+    scene.fails(
+        &["del", "cache", "--prefix", ""],
+        2,
+        "--all removes everything",
+    );
     assert_eq!(scene.text(&["keys", "cache"]), "c\n");
     assert_eq!(
         scene.json(&["del", "cache", "--all", "--json"])["removed"],

@@ -156,7 +156,7 @@ fn what_was_stored_before_an_import_failed_is_counted() {
 #[test]
 fn an_entry_that_has_ended_leaves_its_key_without_a_value() {
     let scene = Scene::with_cache();
-    scene.ok(&["put", "cache", "k", "v", "--ttl", "2s"]);
+    scene.ok(&["put", "cache", "k", "v", "--ttl", "4s"]);
     scene.ok(&["export", "cache", "-o", "all"]);
     scene.ok(&["create", "other", "--capacity", "4MiB"]);
     scene.ok(&["put", "other", "k", "older"]);

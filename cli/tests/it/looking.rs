@@ -175,6 +175,10 @@ fn a_program_s_cache_is_not_made_smaller() {
     );
     let keys = scene.text(&["keys", "cache"]).lines().count() as u64;
     assert_eq!(keys, entries + 1);
+    let capacity = || number(&scene.json(&["stat", "cache", "--json"])["capacity_bytes"]);
+    assert!((8 << 20..=12 << 20).contains(&capacity()), "{}", capacity());
+    scene.ok(&["resize", "cache", "16MiB"]);
+    assert_eq!(capacity(), 16 << 20);
 }
 
 /// As its program made it: elsewhere, and of that size. Otherwise each command would move it.
