@@ -26,6 +26,7 @@ doc-test:
 # Values that are stored compressed: the codecs are behind features.
 compression:
     cargo test --features lz4,zstd --test it -- compress
+    cargo test -p perennial-cli --features lz4,zstd --test it -- compress
 
 # Each ends with an error where something is not as it says.
 examples:

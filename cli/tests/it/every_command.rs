@@ -141,9 +141,11 @@ fn a_directory_of_something_else_is_1_and_stays_as_it_is() {
     fs::create_dir(scene.path("other")).unwrap();
     fs::write(scene.path("other/precious"), "precious").unwrap();
     fs::write(scene.path("file"), "precious").unwrap();
+    fs::create_dir_all(scene.path("deep/below")).unwrap();
     let before = picture(&scene.path("other"));
     for args in ON_A_CACHE.iter().chain(&[&["create", "DIR"][..]]) {
         scene.fails(&at(args, "other"), 1, "something that is not a cache");
+        scene.fails(&at(args, "deep"), 1, "something that is not a cache");
         scene.fails(&at(args, "file"), 1, "file is not a directory");
         assert_eq!(picture(&scene.path("other")), before, "{args:?}");
     }
