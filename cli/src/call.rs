@@ -43,6 +43,11 @@ impl<'a> Call<'a> {
         Progress::bytes(self.verbosity, what, bytes)
     }
 
+    /// Bytes, of nobody knows how many.
+    pub(crate) fn flow(&self, what: &'static str) -> Progress {
+        Progress::flow(self.verbosity, what)
+    }
+
     /// A count that goes up, of nobody knows how much.
     pub(crate) fn counter(&self, what: &'static str) -> Progress {
         Progress::counter(self.verbosity, what)

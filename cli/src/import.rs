@@ -118,7 +118,7 @@ impl Input {
             }
             None => {
                 let spool = tempfile::tempfile_in(cache).map_err(failed)?;
-                let progress = call.bytes_bar("receiving", 0);
+                let progress = call.flow("receiving");
                 let tee = Tee(self.file, &spool);
                 prove(name, tee, segment_bytes, &progress)?;
                 (spool, 0)
@@ -154,7 +154,11 @@ struct Tee<'a>(File, &'a File);
 impl Read for Tee<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.0.read(buf)?;
-        self.1.write_all(&buf[..read])?;
+        let kept = self.1.write_all(&buf[..read]);
+        kept.map_err(|error| {
+            let what = format!("it cannot be kept in the cache's directory meanwhile: {error}");
+            io::Error::new(error.kind(), what)
+        })?;
         Ok(read)
     }
 }

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::Verbosity;
 
 const BYTES: &str = "{msg} {bar:40} {bytes:>11} of {total_bytes}, {eta} left";
+const FLOW: &str = "{spinner} {msg}: {bytes}, {elapsed}";
 const COUNT: &str = "{spinner} {msg}: {human_pos} entries, {elapsed}";
 const SPIN: &str = "{spinner} {msg}, {elapsed}";
 const TICK: Duration = Duration::from_millis(200);
@@ -21,6 +22,10 @@ impl Progress {
 
     pub(crate) fn bytes(verbosity: Verbosity, what: &'static str, bytes: u64) -> Self {
         Self::new(verbosity, ProgressBar::new(bytes), BYTES, what)
+    }
+
+    pub(crate) fn flow(verbosity: Verbosity, what: &'static str) -> Self {
+        Self::new(verbosity, ProgressBar::no_length(), FLOW, what)
     }
 
     pub(crate) fn counter(verbosity: Verbosity, what: &'static str) -> Self {

@@ -133,3 +133,20 @@ fn nothing_to_cache_is_1() {
     assert_eq!(status(&demo(dir.path(), &[])), 1);
     assert_eq!(status(&demo(&dir.path().join("absent"), &[])), 1);
 }
+
+/// Without cargo's registry in a home it caches what is in the current directory.
+#[test]
+fn no_home_is_needed() {
+    let tree = tree();
+    let from = format!(" from {},", fs::canonicalize(&tree).unwrap().display());
+    let output = Command::new(env!("CARGO_BIN_EXE_perennial"))
+        .args(["demo", "--lives", "1", "--bytes", "1MiB", "--json"])
+        .current_dir(tree.path())
+        .env_remove("CARGO_HOME")
+        .env("HOME", tree.path().join("absent"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(status(&output), 0, "{said}");
+    assert!(said.contains(&from), "{said}");
+}
