@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use perennial_wal::to_usize;
 
-use crate::blocks::origin::Head;
+use crate::blocks::origin::{Head, Version};
 use crate::engine::MAX_KEY_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -45,14 +45,20 @@ impl Cut {
     }
 }
 
-/// How the keys of all blocks of an object begin, whatever its version.
-pub(super) fn of_object(identity: &str, object: &str) -> Result<Vec<u8>> {
-    let mut key = Vec::with_capacity(64 + identity.len() + object.len());
+/// How the keys of all blocks of an origin begin.
+pub(super) fn of_identity(identity: &str) -> Result<Vec<u8>> {
+    let mut key = Vec::with_capacity(128 + identity.len());
     key.extend(MAGIC);
     // A planted bug leaves a part of the key out.
     if !perennial_failpoints::planted!("blocks-without-identity") {
         put(&mut key, identity.as_bytes(), ErrorKind::Invalid)?;
     }
+    Ok(key)
+}
+
+/// How the keys of all blocks of an object begin, whatever its version.
+pub(super) fn of_object(identity: &str, object: &str) -> Result<Vec<u8>> {
+    let mut key = of_identity(identity)?;
     put(&mut key, object.as_bytes(), ErrorKind::Invalid)?;
     Ok(key)
 }
@@ -65,6 +71,18 @@ pub(super) fn of_version(identity: &str, object: &str, head: &Head) -> Result<Ve
         key.extend(head.len.to_le_bytes());
     }
     Ok(key)
+}
+
+/// The version that is in the key of a block which begins with that of its origin.
+pub(super) fn version_in(key: &[u8], of_identity: &[u8]) -> Option<Version> {
+    let (_, rest) = taken(key.strip_prefix(of_identity)?)?;
+    let (version, rest) = taken(rest)?;
+    (rest.len() == END_BYTES - 2).then(|| version.into())
+}
+
+fn taken(parts: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = parts.split_first_chunk()?;
+    rest.split_at_checked(u16::from_le_bytes(*len).into())
 }
 
 /// One more part, if there is room for it and for what always follows.
@@ -153,6 +171,13 @@ mod tests {
         assert_eq!(keys.of(1), expected);
         let object = of_object("id", "obj").expect("a key");
         assert!(expected.starts_with(&object));
+        let origin = of_identity("id").expect("a key");
+        assert_eq!(version_in(&expected, &origin), Some("v".into()));
+        assert_eq!(version_in(&expected[..expected.len() - 1], &origin), None);
+        assert_eq!(
+            version_in(&[object.clone(), vec![0xFF; 2]].concat(), &origin),
+            None
+        );
         let version = of_version("id", "obj", &head("v", 0x1_0002)).expect("a key");
         assert!(expected.starts_with(&version) && version.starts_with(&object));
     }

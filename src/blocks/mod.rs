@@ -255,6 +255,15 @@ impl BlockCache {
         self.shared.stats_of(object)
     }
 
+    /// Whether there are blocks of a version that is so, of any object and size. It goes through the keys of the cache until it finds one,
+    /// and asks of each block. One that comes meanwhile may be missed.
+    ///
+    /// # Errors
+    /// As [`Cache::keys`].
+    pub fn any_version(&self, is_so: impl FnMut(&Version) -> bool) -> Result<bool> {
+        self.shared.any_version(is_so)
+    }
+
     /// The cache below.
     #[must_use]
     pub fn cache(&self) -> &Cache {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::blocks::key::{Keys, of_object, of_version};
+use crate::blocks::key::{Keys, of_identity, of_object, of_version, version_in};
+use crate::blocks::origin::Version;
 use crate::blocks::request::{ReadOptions, Revalidate};
 use crate::blocks::shared::Shared;
 use crate::blocks::stats::ObjectStats;
@@ -81,6 +82,16 @@ impl Shared {
             }
         }
         Ok(removed)
+    }
+
+    pub(super) fn any_version(&self, mut is_so: impl FnMut(&Version) -> bool) -> Result<bool> {
+        let prefix = of_identity(&self.identity)?;
+        for key in self.cache.keys() {
+            if version_in(&key?, &prefix).is_some_and(|version| is_so(&version)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn stats_of(self: &Arc<Self>, object: &str) -> Result<ObjectStats> {

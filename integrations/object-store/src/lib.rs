@@ -12,6 +12,7 @@
 compile_error!("choose a version of object_store: feature object_store_0_14 or object_store_0_13");
 
 mod about;
+mod kinds;
 mod policy;
 mod relayed;
 #[cfg(feature = "object_store_0_13")]

@@ -8,9 +8,8 @@
 //! ```
 //! A weak e_tag (`W/"..."`) says that two contents serve equally well, not that they are the same bytes. One that has the size in it, in
 //! hexadecimal between hyphens, is made of that and of a time, whatever it says of itself: `"mtime-size"` of nginx,
-//! `"size-mtime"` of Apache, `"inode-mtime-size"` of the local files of object_store.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! `"size-mtime"` of Apache, `"inode-mtime-size"` of the local files of object_store. Not so that of an upload in parts,
+//! `"md5-parts"`: no time has the 32 digits of an MD5.
 
 use perennial::blocks::Version;
 
@@ -21,6 +20,7 @@ const ID: u8 = b'v';
 const TIME: u8 = b't';
 /// Of a version that is a time, before its e_tag.
 const TIME_BYTES: usize = 1 + 8 + 4 + 8;
+const MD5_DIGITS: usize = 32;
 
 pub(crate) fn version_of(about: &About, size: u64) -> Version {
     let e_tag = about.e_tag.as_deref().unwrap_or_default();
@@ -51,30 +51,22 @@ fn is_strong(e_tag: &str) -> bool {
 }
 
 fn is_made_of_size(e_tag: &str, size: u64) -> bool {
+    let e_tag = e_tag.trim_matches('"');
     let size = format!("{size:x}");
-    let mut parts = e_tag.trim_matches('"').split('-');
-    e_tag.contains('-') && parts.any(|part| part == size)
+    e_tag.contains('-') && !is_of_parts(e_tag) && e_tag.split('-').any(|part| part == size)
 }
 
-/// Which kinds of versions a store gives, as far as they were seen. Names differ wherever the bytes do. Times do not: two contents of
-/// one size may be of the same tick of the clock.
-#[derive(Debug, Default)]
-pub(crate) struct Kinds {
-    names: AtomicBool,
-    times: AtomicBool,
+fn is_of_parts(e_tag: &str) -> bool {
+    e_tag.split_once('-').is_some_and(|(md5, parts)| {
+        md5.len() == MD5_DIGITS
+            && md5.bytes().all(|digit| digit.is_ascii_hexdigit())
+            && parts.bytes().all(|digit| digit.is_ascii_digit())
+    })
 }
 
-impl Kinds {
-    pub(crate) fn saw(&self, version: &Version) {
-        let is_time = version.as_bytes().first() == Some(&TIME);
-        let seen = if is_time { &self.times } else { &self.names };
-        seen.store(true, Ordering::Relaxed);
-    }
-
-    /// Names, and nothing but names.
-    pub(crate) fn are_names(&self) -> bool {
-        self.names.load(Ordering::Relaxed) && !self.times.load(Ordering::Relaxed)
-    }
+/// Two contents of one size may have the same.
+pub(crate) fn is_time(version: &Version) -> bool {
+    version.as_bytes().first() == Some(&TIME)
 }
 
 /// The e_tag that a version is, or that is a part of it, for `If-Match`; which has no use for a weak one.
@@ -138,28 +130,21 @@ mod tests {
             let version = version_of(&about(e_tag, 1), 31);
             assert_ne!(version, version_of(&about(e_tag, 2), 31), "{e_tag}");
             assert_eq!(e_tag_of(&version), Some(e_tag));
-            let kinds = Kinds::default();
-            kinds.saw(&version);
-            assert!(!kinds.are_names(), "{e_tag}");
+            assert!(is_time(&version), "{e_tag}");
         }
-        // The second is of an upload of 31 parts, the third of a counter.
-        for (e_tag, size) in [("\"5f0e-1f\"", 30), ("\"5f0e-31\"", 31), ("\"1f\"", 31)] {
+        let of_parts = "\"d41d8cd98f00b204e9800998ecf8427e-10\"";
+        // The second has it in other digits, the third is of a counter.
+        for (e_tag, size) in [
+            ("\"5f0e-1f\"", 30),
+            ("\"5f0e-31\"", 31),
+            ("\"1f\"", 31),
+            (of_parts, 16),
+        ] {
             let version = version_of(&about(e_tag, 1), size);
             assert_eq!(version, version_of(&about(e_tag, 2), size), "{e_tag}");
+            assert!(!is_time(&version), "{e_tag}");
             assert_eq!(e_tag_of(&version), Some(e_tag));
         }
-    }
-
-    #[test]
-    fn one_that_is_a_time_makes_all_doubtful() {
-        let (name, time) = (Version::from("v1"), Version::from("t1"));
-        let kinds = Kinds::default();
-        assert!(!kinds.are_names());
-        kinds.saw(&name);
-        assert!(kinds.are_names());
-        kinds.saw(&time);
-        kinds.saw(&name);
-        assert!(!kinds.are_names());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use self::origin::Awaited;
 use crate::blocks::BlockCache;
 use crate::blocks::ensure::Progress;
 use crate::blocks::options::BlockOptions;
-use crate::blocks::origin::{Head, Opened};
+use crate::blocks::origin::{Head, Opened, Version};
 use crate::blocks::request::ReadOptions;
 use crate::blocks::stats::{BlockStats, ObjectStats};
 use crate::blocks::wait::Cancel;
@@ -251,6 +251,18 @@ impl AsyncBlockCache {
         self.head(object, &ReadOptions::new()).await?;
         let (blocks, object) = (self.blocks.clone(), object.to_owned());
         self.pool.read(move || blocks.stats_of(&object)).await?
+    }
+
+    /// As [`BlockCache::any_version`].
+    ///
+    /// # Errors
+    /// As [`BlockCache::any_version`].
+    pub async fn any_version(
+        &self,
+        is_so: impl FnMut(&Version) -> bool + Send + 'static,
+    ) -> Result<bool> {
+        let blocks = self.blocks.clone();
+        self.pool.read(move || blocks.any_version(is_so)).await?
     }
 
     /// The same for threads that are not the runtime's.

@@ -12,7 +12,7 @@ use super::object_store::{ObjectStore, Result};
 use super::origin::{Gets, StoreOrigin};
 use super::{CachedObjectStore, Shared};
 use crate::HeadPolicy;
-use crate::version::Kinds;
+use crate::kinds::Kinds;
 
 const READ_BACKS: usize = 2;
 
@@ -125,18 +125,19 @@ impl Builder {
             .options
             .block_bytes(self.block_bytes)
             .fetch_threads(self.fetch_concurrency);
-        let kinds = Arc::new(Kinds::default());
+        let cache = AsyncCache::new(self.cache.clone());
+        let kinds = Arc::new(Kinds::new(cache.clone(), &identity));
         let origin = StoreOrigin {
             inner: Arc::clone(&self.inner),
             identity,
             kinds: Arc::clone(&kinds),
             gets: Gets::default(),
         };
-        let blocks = AsyncBlockCache::new(self.cache.clone(), origin, options).map_err(failed)?;
+        let blocks = AsyncBlockCache::new(self.cache, origin, options).map_err(failed)?;
         let shared = Shared {
             inner: self.inner,
             blocks,
-            cache: AsyncCache::new(self.cache),
+            cache,
             kinds,
             policy: self.policy,
             gap_bytes_max: self.gap_bytes_max.unwrap_or(self.block_bytes),

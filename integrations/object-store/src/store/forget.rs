@@ -25,7 +25,10 @@ impl Shared {
     pub(super) async fn forget(&self, locations: &[Path], change: Change) -> perennial::Result<()> {
         match self.try_to_forget(locations, change).await {
             // Each read asks the store anyway, and its answer tells the new content from the old one.
-            Err(error) if self.policy == HeadPolicy::AlwaysRevalidate && self.kinds.are_names() => {
+            Err(error)
+                if self.policy == HeadPolicy::AlwaysRevalidate
+                    && self.kinds.are_names(&self.blocks).await =>
+            {
                 tracing::warn!(%error, "the cache cannot forget objects that were written: under another policy they could be served as they were");
                 Ok(())
             }
@@ -53,7 +56,7 @@ impl Shared {
     }
 
     async fn forget_one(&self, location: &Path, change: Change) -> perennial::Result<()> {
-        if change == Change::Deleted || self.kinds.are_names() {
+        if change == Change::Deleted || self.kinds.are_names(&self.blocks).await {
             return self.blocks.forget(location.as_ref()).await;
         }
         // What is written may have the same version as what is cached.

@@ -6,7 +6,8 @@ use super::errors::{Stopped, generic};
 use super::object_store::path::Path;
 use super::object_store::{Attribute, Attributes, ObjectMeta, PutResult};
 use crate::about::{self, About};
-use crate::version::{Kinds, version_of};
+use crate::kinds::Kinds;
+use crate::version::version_of;
 
 /// What is known of an object.
 pub(super) struct Known {
@@ -52,14 +53,14 @@ pub(super) fn version_in(meta: &ObjectMeta) -> Version {
 }
 
 /// What a write of so many bytes says of the versions that the store gives; nothing, if it says none.
-pub(super) fn learn(kinds: &Kinds, written: &PutResult, bytes: u64) {
+pub(super) async fn learn(kinds: &Kinds, written: &PutResult, bytes: u64) {
     let about = About {
         e_tag: written.e_tag.clone(),
         version: written.version.clone(),
         ..About::default()
     };
     if about.e_tag.is_some() || about.version.is_some() {
-        kinds.saw(&version_of(&about, bytes));
+        kinds.saw(&version_of(&about, bytes)).await;
     }
 }
 

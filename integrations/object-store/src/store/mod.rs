@@ -41,7 +41,7 @@ pub use self::builder::Builder;
 use self::errors::failed;
 use super::{get_result, object_store};
 use crate::HeadPolicy;
-use crate::version::Kinds;
+use crate::kinds::Kinds;
 
 use object_store::path::Path;
 use object_store::{

@@ -12,8 +12,11 @@ use perennial::blocks::{
 use super::errors::{generic, is_outage};
 use super::known::{head_of, version_in};
 use super::object_store::path::Path;
-use super::object_store::{Error, GetOptions, GetRange, GetResult, ObjectStore, Result};
-use crate::version::{Kinds, e_tag_of};
+use super::object_store::{
+    Attributes, Error, GetOptions, GetRange, GetResult, ObjectMeta, ObjectStore, Result,
+};
+use crate::kinds::Kinds;
+use crate::version::e_tag_of;
 
 pub(super) struct StoreOrigin {
     pub(super) inner: Arc<dyn ObjectStore>,
@@ -63,19 +66,19 @@ impl StoreOrigin {
         let found = self.get(object, options).await?;
         let enough = !is_nameless(&found) || found.meta.size == 0;
         if enough || !self.gets.may_name_more() {
-            return Ok(self.said_by(&found));
+            return Ok(self.said(&found.meta, &found.attributes).await);
         }
         // Some servers, s3s-fs for one, send the e_tag with bytes alone: without it this would be another version than theirs.
         let found = self.get(object, within(0..1)).await?;
         self.gets.saw(&found);
-        Ok(self.said_by(&found))
+        Ok(self.said(&found.meta, &found.attributes).await)
     }
 
-    fn said_by(&self, found: &GetResult) -> Head {
-        let head = head_of(&found.meta, &found.attributes);
+    async fn said(&self, meta: &ObjectMeta, attributes: &Attributes) -> Head {
+        let head = head_of(meta, attributes);
         // Of an empty object there is nothing to tell apart; and its head is not asked for with a byte.
-        if found.meta.size > 0 {
-            self.kinds.saw(&head.version);
+        if meta.size > 0 {
+            self.kinds.saw(&head.version).await;
         }
         head
     }
@@ -107,7 +110,7 @@ impl AsyncOrigin for StoreOrigin {
     ) -> OriginResult<Opened> {
         match self.get(object, within(range)).await {
             Ok(found) => {
-                let head = self.said_by(&found);
+                let head = self.said(&found.meta, &found.attributes).await;
                 let offset = found.range.start;
                 Ok(Opened::new(head, offset, all_of(found).await?))
             }
@@ -130,6 +133,8 @@ impl AsyncOrigin for StoreOrigin {
         range: Range<u64>,
         _: &ReadOptions,
     ) -> OriginResult<Bytes> {
+        // An earlier life may have been told of it.
+        self.kinds.saw(version).await;
         let options = GetOptions {
             if_match: e_tag_of(version).map(String::from),
             ..within(range.clone())

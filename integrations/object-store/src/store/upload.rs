@@ -49,7 +49,7 @@ impl MultipartUpload for Upload {
             .map_err(failed)?;
         let written = self.inner.complete().await;
         if let Ok(written) = &written {
-            learn(&self.shared.kinds, written, self.bytes);
+            learn(&self.shared.kinds, written, self.bytes).await;
         }
         writing.end(written).await
     }

@@ -38,7 +38,7 @@ impl Shared {
         let write = async {
             let written = self.inner.put_opts(location, payload, options).await?;
             // Before what was there is forgotten: that depends on it.
-            learn(&self.kinds, &written, bytes);
+            learn(&self.kinds, &written, bytes).await;
             Ok(written)
         };
         let written = self.written(vec![location.clone()], write).await?;

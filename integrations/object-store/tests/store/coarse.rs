@@ -7,7 +7,7 @@ use perennial_failpoints::{Shows, SimFs, Syncs};
 use perennial_object_store::HeadPolicy;
 
 use super::watched::{COARSE, Names, Watched};
-use super::{POLICIES, content, on, over, put, read, settled};
+use super::{POLICIES, cache_on, content, on, over, put, read, settled};
 use crate::CachedObjectStore;
 use crate::object_store::path::Path;
 use crate::object_store::{Error, ObjectStore, ObjectStoreExt};
@@ -103,6 +103,66 @@ async fn the_first_put_of_a_process_is_seen() {
         put(&cached, &location, &content(2, LEN)).await;
         assert_eq!(read(&cached, &location).await, content(2, LEN), "{names:?}");
     }
+}
+
+/// What an earlier life has of it, this one has only heard names: nothing is left to it of what is replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_put_is_seen_where_only_an_earlier_life_saw_times() {
+    for names in COARSE {
+        for head_first in [false, true] {
+            let (fs, watched) = (SimFs::new(1), Arc::new(Watched::default()));
+            let (timed, named) = (Path::from("timed"), Path::from("named"));
+            watched.name(names);
+            put(&watched, &timed, &content(1, LEN)).await;
+            put(&watched, &named, &content(1, LEN)).await;
+            let cached = on(&fs, Arc::clone(&watched), HeadPolicy::Immutable);
+            assert_eq!(read(&cached, &timed).await, content(1, LEN));
+            settled(&cached).await;
+            let killed = fs.process_crash();
+            let cached = on(&killed, Arc::clone(&watched), HeadPolicy::Immutable);
+            watched.name(Names::Own);
+            assert_eq!(read(&cached, &named).await, content(1, LEN));
+            assert_eq!(read(&cached, &timed).await, content(1, LEN));
+            put(&cached, &timed, &content(2, LEN)).await;
+            watched.name(names);
+            if head_first {
+                cached.head(&timed).await.unwrap();
+            } else {
+                cached.get_range(&timed, 0..100).await.unwrap();
+            }
+            assert_eq!(read(&cached, &timed).await, content(2, LEN), "{names:?}");
+        }
+    }
+}
+
+/// That there are none is known to the next process, too, until one comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_there_are_no_times_is_said_until_there_is_one() {
+    let (fs, watched) = (SimFs::new(1), Arc::new(Watched::default()));
+    let location = Path::from("a");
+    let said = |fs: &SimFs| {
+        let cache = cache_on(&fs.process_crash());
+        cache.contains(b"\0os\x01the store of the tests").unwrap()
+    };
+    let cached = on(&fs, Arc::clone(&watched), HeadPolicy::AlwaysRevalidate);
+    put(&watched, &location, &content(1, LEN)).await;
+    assert_eq!(read(&cached, &location).await, content(1, LEN));
+    assert!(!said(&fs), "nobody has looked");
+    put(&cached, &location, &content(2, LEN)).await;
+    assert!(said(&fs));
+    assert_eq!(read(&cached, &location).await, content(2, LEN));
+    assert!(said(&fs));
+    watched.name(Names::None);
+    assert_eq!(read(&cached, &location).await, content(2, LEN));
+    assert!(!said(&fs), "one has been seen");
+    put(&cached, &location, &content(3, LEN)).await;
+    assert!(!said(&fs));
+    // They are gone, and so are their blocks.
+    let killed = fs.process_crash();
+    let cached = on(&killed, Arc::clone(&watched), HeadPolicy::Immutable);
+    watched.name(Names::Own);
+    put(&cached, &location, &content(4, LEN)).await;
+    assert!(said(&killed));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

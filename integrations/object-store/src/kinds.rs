@@ -1,0 +1,74 @@
+//! Whether a write may leave the blocks of what it replaces. Names differ wherever the bytes do; times do not: two contents of one size
+//! may be of the same tick of the clock, and then the old blocks would be taken for the new ones.
+//!
+//! ```text
+//!   key: 00 'o' 's' 01, identity      value: none      it says: no block of this identity is of a time
+//! ```
+//! The cache may forget the entry, and then it is looked again, once through all keys; never is it there wrongly. For it is removed before the
+//! first block of a time can be kept, in the order of the log, and the look is a fetch of the entry that such a remove takes out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use perennial::AsyncCache;
+use perennial::blocks::{AsyncBlockCache, Version};
+use tokio::sync::OnceCell;
+
+use crate::version::is_time;
+
+/// Begins the key of what is remembered of an identity.
+const MAGIC: [u8; 4] = *b"\0os\x01";
+
+#[derive(Debug, thiserror::Error)]
+#[error("there are blocks of versions that are times")]
+struct Times;
+
+#[derive(Debug)]
+pub(crate) struct Kinds {
+    cache: AsyncCache,
+    key: Vec<u8>,
+    /// This life has seen one.
+    times: AtomicBool,
+    /// What an earlier life said is gone.
+    unsaid: OnceCell<()>,
+}
+
+impl Kinds {
+    pub(crate) fn new(cache: AsyncCache, identity: &str) -> Self {
+        let key = [&MAGIC, identity.as_bytes()].concat();
+        Self {
+            cache,
+            key,
+            times: AtomicBool::new(false),
+            unsaid: OnceCell::new(),
+        }
+    }
+
+    /// To be told of every version before a block of it can be kept.
+    pub(crate) async fn saw(&self, version: &Version) {
+        if !is_time(version) {
+            return;
+        }
+        self.times.store(true, Ordering::Release);
+        let remove = || self.cache.remove(&self.key);
+        if let Err(error) = self.unsaid.get_or_try_init(remove).await {
+            // A cache that cannot log a remove keeps no block either.
+            tracing::debug!(%error, "the cache cannot note that versions are times");
+        }
+    }
+
+    /// No block in the cache is of a time, nor will one be of an answer that was given until now.
+    pub(crate) async fn are_names(&self, blocks: &AsyncBlockCache) -> bool {
+        let saw_none = || !self.times.load(Ordering::Acquire);
+        let look = || async {
+            match blocks.any_version(is_time).await {
+                Ok(false) => Ok(Vec::new()),
+                Ok(true) => {
+                    self.times.store(true, Ordering::Release);
+                    Err(Times.into())
+                }
+                Err(error) => Err(Box::<dyn std::error::Error + Send + Sync>::from(error)),
+            }
+        };
+        saw_none() && self.cache.get_or_fetch(&self.key, look).await.is_ok() && saw_none()
+    }
+}
