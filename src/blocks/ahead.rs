@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::blocks::age::Since;
 use crate::blocks::flights::Ticket;
 use crate::blocks::heads::Known;
 use crate::blocks::read::Reading;
@@ -68,7 +69,7 @@ impl Shared {
         let mut missing: Vec<u64> = numbers.filter(|number| !self.has(keys, *number)).collect();
         missing.sort_unstable();
         let boxed = missing.iter().map(|number| Box::from(keys.of(*number)));
-        let boarded = self.flights.board(boxed, ticket, false, |_| ());
+        let boarded = self.flights.board(boxed, ticket, Since::EVER, |_| ());
         let landed_since = self.flights.landings() != landings;
         let mut claims = Vec::new();
         for (number, (_, claim)) in missing.into_iter().zip(boarded) {

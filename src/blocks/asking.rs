@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use perennial_wal::to_usize;
 
+use crate::blocks::age::Since;
 use crate::blocks::fetch::Late;
 use crate::blocks::flights::{Landing, Ticket};
 use crate::blocks::key::Cut;
@@ -65,11 +66,11 @@ impl Opened {
 impl Shared {
     /// Asks the origin, on whatever thread.
     pub(super) fn ask_origin(self: &Arc<Self>, asking: Asking) {
-        if self
-            .heads
-            .asking
-            .begin_or_give_up(std::slice::from_ref(&asking.claim), false)
-        {
+        if self.heads.asking.begin_or_give_up(
+            std::slice::from_ref(&asking.claim),
+            false,
+            self.now_ns(),
+        ) {
             self.counters.unwanted_fetches.add(1);
             return;
         }
@@ -158,7 +159,7 @@ impl Shared {
             priority: Priority::Background,
         };
         let boxed = blocks.iter().map(|number| Box::from(keys.of(*number)));
-        let seats = self.flights.board(boxed, ticket, false, |_| ());
+        let seats = self.flights.board(boxed, ticket, Since::EVER, |_| ());
         let claimed = blocks.into_iter().zip(seats);
         claimed
             .filter_map(|(number, (_, claim))| Some((number, claim?)))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::blocks::age::AsOf;
 use crate::blocks::flights::{Flight, Landing};
 use crate::blocks::wait::{Cancel, Parker};
 
@@ -28,6 +29,10 @@ impl<T: Clone> Boarded<T> {
     /// Waits until it is over, and says whether it was kept; `None` when cancelled before.
     pub(super) fn over(&self, cancel: Option<&Cancel>) -> Option<bool> {
         self.until(cancel, Flight::over)
+    }
+
+    pub(super) fn as_of(&self) -> AsOf {
+        self.flight.as_of()
     }
 
     fn until<U>(

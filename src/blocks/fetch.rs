@@ -34,7 +34,7 @@ impl Shared {
     pub(super) fn fly(self: &Arc<Self>, run: Run) {
         if self
             .flights
-            .begin_or_give_up(&run.claims, run.wanted_anyway)
+            .begin_or_give_up(&run.claims, run.wanted_anyway, self.now_ns())
         {
             self.counters.unwanted_fetches.add(1);
             return;

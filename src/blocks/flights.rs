@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use crate::blocks::age::{AsOf, Since};
 use crate::blocks::queue::Job;
 use crate::blocks::request::Priority;
 use crate::blocks::wait::Parker;
@@ -36,8 +37,7 @@ struct State<T> {
     landed: Option<Landing<T>>,
     /// True: it was kept.
     over: Option<bool>,
-    /// The origin was asked, or is about to be, or may not have to be.
-    begun: bool,
+    as_of: AsOf,
     waiters: Vec<Arc<Parker>>,
     /// Whether anybody wants it kept.
     populate: bool,
@@ -56,11 +56,11 @@ pub(super) struct Ticket<'a> {
 }
 
 impl<T: Clone> Flight<T> {
-    fn new(ticket: Ticket<'_>, begun: bool) -> Self {
+    fn new(ticket: Ticket<'_>) -> Self {
         let state = State {
             landed: None,
             over: None,
-            begun,
+            as_of: AsOf::Open,
             waiters: ticket.parker.map(Arc::clone).into_iter().collect(),
             populate: ticket.populate,
             wanted: ticket.priority,
@@ -91,6 +91,15 @@ impl<T: Clone> Flight<T> {
     /// Whether it was kept, once that is known.
     pub(super) fn over(&self) -> Option<bool> {
         self.state.lock().over
+    }
+
+    /// What the answer is as of.
+    pub(super) fn as_of(&self) -> AsOf {
+        self.state.lock().as_of
+    }
+
+    pub(super) fn is_as_of(&self, as_of: AsOf) {
+        self.state.lock().as_of = as_of;
     }
 
     pub(super) fn leave(&self, parker: &Arc<Parker>) {
@@ -171,24 +180,24 @@ impl<T: Clone> Registry<T> {
     }
 
     /// Joins the flight of each key, or begins it: then there is a claim. All under one lock, so that neighbours which
-    /// nobody fetches become one run. `tell` hears of jobs that have become urgent. With `young` a flight that has begun, or
-    /// was not begun so, is left to those who wait for it, and a new one takes its place.
+    /// nobody fetches become one run. `tell` hears of jobs that have become urgent. A flight that is as of an earlier moment than
+    /// `since` is left to those who wait for it, and a new one takes its place.
     pub(super) fn board(
         self: &Arc<Self>,
         keys: impl Iterator<Item = Box<[u8]>>,
         ticket: Ticket<'_>,
-        young: bool,
+        since: Since,
         mut tell: impl FnMut(Arc<Job>),
     ) -> Vec<Seat<T>> {
         let mut flights = self.flights.lock();
         let board = |key: Box<[u8]>| {
             if let Some(flight) = flights.get(&key)
-                && !(young && flight.state.lock().begun)
+                && flight.as_of().is_since(since)
             {
                 flight.join(ticket).into_iter().for_each(&mut tell);
                 return (Arc::clone(flight), None);
             }
-            let flight = Arc::new(Flight::new(ticket, !young));
+            let flight = Arc::new(Flight::new(ticket));
             flights.insert(key.clone(), Arc::clone(&flight));
             let claim = Claim {
                 registry: Arc::clone(self),
@@ -202,7 +211,12 @@ impl<T: Clone> Registry<T> {
     }
 
     /// Under the lock that boarding takes: true when nobody waits for any of them, and nobody will. Else they have begun.
-    pub(super) fn begin_or_give_up(&self, claims: &[Claim<T>], wanted_anyway: bool) -> bool {
+    pub(super) fn begin_or_give_up(
+        &self,
+        claims: &[Claim<T>],
+        wanted_anyway: bool,
+        now_ns: u64,
+    ) -> bool {
         let mut flights = self.flights.lock();
         let unwanted = || claims.iter().all(|claim| claim.flight.has_no_waiters());
         if !wanted_anyway && unwanted() {
@@ -210,7 +224,7 @@ impl<T: Clone> Registry<T> {
             return true;
         }
         for claim in claims {
-            claim.flight.state.lock().begun = true;
+            claim.flight.is_as_of(AsOf::Asked(now_ns.into()));
         }
         false
     }

@@ -1,22 +1,16 @@
-//! Versions and lengths that are remembered, and who asks for them.
+//! Versions and lengths that are remembered.
 //!
 //! Answers may come in another order than they were asked for. Each question draws a number when it begins, and an answer
 //! counts only if nothing later is known (B5).
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use crate::blocks::boarded::Boarded;
-use crate::blocks::flights::{Claim, Flight, Landing, Registry, Ticket};
+use crate::blocks::age::{AsOf, Since};
+use crate::blocks::flights::Registry;
 use crate::blocks::origin::{Head, Opened, Version};
-use crate::blocks::read::{TRIES, keeps_changing, lost};
 use crate::blocks::remembered::Remembered;
-use crate::blocks::request::{Priority, ReadOptions, Revalidate};
+use crate::blocks::request::Revalidate;
 use crate::blocks::scan::Detector;
-use crate::blocks::shared::{Shared, cancelled};
-use crate::blocks::wait::{Cancel, Parker};
-use crate::blocks::work::{Asking, Work};
-use crate::error::Result;
 use crate::stats::Counter;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
@@ -57,16 +51,18 @@ struct Seen {
 impl Known {
     /// What is remembered, if that is new enough.
     pub(super) fn fresh(&self, revalidate: Revalidate, now_ns: u64) -> Option<Head> {
+        let (head, asked) = self.remembered()?;
+        asked
+            .is_since(Since::of(revalidate, now_ns))
+            .then_some(head)
+    }
+
+    /// What is remembered, whenever that was asked for.
+    pub(super) fn remembered(&self) -> Option<(Head, AsOf)> {
         let seen = self.seen.lock();
-        let fresh = match revalidate {
-            Revalidate::Never => true,
-            Revalidate::After(age) => {
-                let since_ns = u128::from(now_ns.saturating_sub(seen.asked_ns));
-                since_ns + u128::from(seen.older_ns) <= age.as_nanos()
-            }
-            Revalidate::Always => false,
-        };
-        seen.head.clone().filter(|_| fresh && !seen.doubted)
+        let head = seen.head.clone().filter(|_| !seen.doubted)?;
+        let asked_ns = i128::from(seen.asked_ns) - i128::from(seen.older_ns);
+        Some((head, AsOf::Known(asked_ns)))
     }
 
     /// The answer to question `number`. What was known until now, if that is another version.
@@ -215,151 +211,10 @@ impl Heads {
 }
 
 /// No name of an object begins another's.
-fn name_of(object: &str) -> Box<[u8]> {
+pub(super) fn name_of(object: &str) -> Box<[u8]> {
     let mut name = object.as_bytes().to_vec();
     name.push(0xFF);
     name.into()
-}
-
-/// A question was put, or need not be.
-pub(super) enum Put {
-    Known(Head),
-    Waits {
-        boarded: Boarded<Opened>,
-        /// The answer may be older than the read: another question is needed then.
-        again: bool,
-    },
-}
-
-impl Shared {
-    /// Version and length, as old as the options allow.
-    pub(super) fn head(self: &Arc<Self>, object: &str, options: &ReadOptions) -> Result<Head> {
-        Ok(self.opened(object, options, None)?.head)
-    }
-
-    /// The same, and perhaps bytes of `wanted`: where nothing is known they come with the answer.
-    pub(super) fn opened(
-        self: &Arc<Self>,
-        object: &str,
-        options: &ReadOptions,
-        wanted: Option<&Range<u64>>,
-    ) -> Result<Opened> {
-        let known = self.heads.of(object);
-        if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
-            return Ok(head.into());
-        }
-        if self.recalls(&known) {
-            known.recall(self.remembered(object));
-        }
-        perennial_wal::may_wait()?;
-        let parker = Arc::new(Parker::default());
-        let cancel = options.cancel.as_ref();
-        let _wakes = cancel.map(|cancel| cancel.wakes(&parker));
-        for tried in 0..TRIES {
-            let (boarded, again) = match self.put(object, options, wanted, &parker) {
-                Put::Known(head) => return Ok(head.into()),
-                // What is joined later was begun after the read.
-                Put::Waits { boarded, again } => (boarded, again && tried == 0),
-            };
-            if let Some(told) = self.told(object, options, boarded.landed(cancel), again) {
-                return told;
-            }
-        }
-        Err(lost(object))
-    }
-
-    /// What a landing says to who waited for it; nothing, if it has to be asked anew.
-    pub(super) fn told(
-        &self,
-        object: &str,
-        options: &ReadOptions,
-        landing: Option<Landing<Opened>>,
-        again: bool,
-    ) -> Option<Result<Opened>> {
-        let goes_on = !options.cancel.as_ref().is_some_and(Cancel::is_cancelled);
-        Some(match landing {
-            // Good or not, it may be older than the read.
-            Some(Landing::Good(_) | Landing::Failed(_) | Landing::Changed) if again => return None,
-            Some(Landing::Lost) if goes_on => return None,
-            Some(Landing::Good(opened)) => Ok(opened),
-            Some(Landing::Failed(error)) => Err(error),
-            Some(Landing::Changed) => Err(keeps_changing(object)),
-            Some(Landing::Lost) | None => {
-                self.counters.cancelled.add(1);
-                Err(cancelled())
-            }
-        })
-    }
-
-    /// Joins the question for the object, or puts it.
-    pub(super) fn put(
-        self: &Arc<Self>,
-        object: &str,
-        options: &ReadOptions,
-        wanted: Option<&Range<u64>>,
-        parker: &Arc<Parker>,
-    ) -> Put {
-        let known = self.heads.of(object);
-        if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
-            return Put::Known(head);
-        }
-        let ticket = Ticket {
-            parker: Some(parker),
-            populate: options.populate,
-            priority: options.priority,
-        };
-        // An answer that brings bytes is waited for by all: else its blocks would be fetched twice (B7).
-        let opens = self.plan.remember && known.is_unknown();
-        let always = options.revalidate == Revalidate::Always;
-        // A question that has begun may be answered with what was there before this read.
-        let young = always && !opens;
-        let mut urgent = Vec::new();
-        let name = std::iter::once(name_of(object));
-        let mut seats = self
-            .heads
-            .asking
-            .board(name, ticket, young, |job| urgent.push(job));
-        urgent.iter().for_each(|job| self.queue.promote(job));
-        let (flight, claim) = seats.swap_remove(0);
-        let boarded = Boarded::new(Arc::clone(&flight), parker);
-        let again = claim.is_none() && always && opens;
-        self.counters.joined_heads.add(u64::from(claim.is_none()));
-        if let Some(claim) = claim {
-            self.put_first(object, options, wanted, (&flight, claim));
-        }
-        Put::Waits { boarded, again }
-    }
-
-    /// Nobody else asks: the question is sent off, if it has not been answered meanwhile.
-    fn put_first(
-        self: &Arc<Self>,
-        object: &str,
-        options: &ReadOptions,
-        wanted: Option<&Range<u64>>,
-        (flight, claim): (&Arc<Flight<Opened>>, Claim<Opened>),
-    ) {
-        // Another's question may have been answered between the look and the boarding. Nobody has joined since who must not be
-        // given an answer as old as that.
-        let known = self.heads.of(object);
-        if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
-            return claim.land(Landing::Good(head.into()));
-        }
-        let opens = self.plan.remember && known.is_unknown();
-        let asking = Asking {
-            object: object.into(),
-            claim,
-            wanted: wanted.filter(|_| opens).cloned(),
-            options: options.without_cancel(),
-        };
-        self.submit(Work::Head(asking), options.priority, |job| {
-            flight.is_queued(job)
-        });
-    }
-}
-
-/// Whether a question that waits in the queue is urgent enough.
-pub(super) const fn is_more_urgent(now: Priority, queued_as: Priority) -> bool {
-    (now as u8) < (queued_as as u8)
 }
 
 #[cfg(test)]

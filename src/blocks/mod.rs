@@ -1,5 +1,6 @@
 //! Reading parts of large objects through a cache: `BlockCache`, the face. `docs/blocks.md` says what it promises and how.
 
+mod age;
 mod ahead;
 mod asking;
 mod boarded;
@@ -12,6 +13,7 @@ mod key;
 mod nested;
 mod options;
 mod origin;
+mod questions;
 mod queue;
 mod read;
 mod remembered;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::blocks::age::Since;
 use crate::blocks::boarded::Boarded;
 use crate::blocks::flights::{Claim, Landing, Registry, Ticket};
 use crate::blocks::key::Keys;
@@ -33,7 +34,9 @@ impl Shared {
         let mut urgent = Vec::new();
         let keys = &mut reading.keys;
         let boxed = numbers.iter().map(|number| Box::from(keys.of(*number)));
-        let boarded = Registry::board(&self.flights, boxed, ticket, false, |job| urgent.push(job));
+        let boarded = Registry::board(&self.flights, boxed, ticket, Since::EVER, |job| {
+            urgent.push(job)
+        });
         urgent.iter().for_each(|job| self.queue.promote(job));
         let landed_since = self.flights.landings() != landings;
         let mut waiting = Vec::with_capacity(boarded.len());

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::blocks::flights::Registry;
-use crate::blocks::heads::{Heads, is_more_urgent};
+use crate::blocks::heads::Heads;
 use crate::blocks::key::Keys;
 use crate::blocks::options::Plan;
 use crate::blocks::origin::{Head, Origin, OriginError, OriginResult};
+use crate::blocks::questions::is_more_urgent;
 use crate::blocks::queue::{Job, Queue};
 use crate::blocks::request::Priority;
 use crate::blocks::stats::{AllTimes, BlockStats, Counters};

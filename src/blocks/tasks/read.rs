@@ -8,9 +8,9 @@ use tokio::task::JoinSet;
 
 use super::AsyncBlockCache;
 use crate::blocks::flights::Landing;
-use crate::blocks::heads::Put;
 use crate::blocks::key::Keys;
 use crate::blocks::origin::{Head, Opened};
+use crate::blocks::questions::Put;
 use crate::blocks::read::{Piece, Reading, Stopped, TRIES, keeps_changing, lost};
 use crate::blocks::remembered::Remembered;
 use crate::blocks::request::{ReadOptions, Revalidate};
@@ -56,12 +56,12 @@ impl AsyncBlockCache {
         let cancel = options.cancel.as_ref();
         let _wakes = cancel.map(|cancel| cancel.wakes(&parker));
         for tried in 0..TRIES {
-            let (boarded, again) = match shared.put(object, options, wanted, &parker) {
+            let (boarded, bound) = match shared.put(object, options, wanted, &parker) {
                 Put::Known(head) => return Ok(head.into()),
-                // What is joined later was begun after the read.
-                Put::Waits { boarded, again } => (boarded, again && tried == 0),
+                Put::Waits(boarded, bound) => (boarded, bound),
             };
             let landing = boarded.landed_for_task(cancel).await;
+            let again = bound.is_passed(boarded.as_of(), tried);
             if let Some(told) = shared.told(object, options, landing, again) {
                 return told;
             }
