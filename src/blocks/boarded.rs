@@ -54,13 +54,28 @@ impl<T: Clone> Boarded<T> {
     /// The same as [`landed`](Self::landed) for a task.
     #[cfg(feature = "tokio")]
     pub(super) async fn landed_for_task(&self, cancel: Option<&Cancel>) -> Option<Landing<T>> {
+        self.until_for_task(cancel, Flight::landed).await
+    }
+
+    /// The same as [`over`](Self::over) for a task.
+    #[cfg(feature = "tokio")]
+    pub(super) async fn over_for_task(&self, cancel: Option<&Cancel>) -> Option<bool> {
+        self.until_for_task(cancel, Flight::over).await
+    }
+
+    #[cfg(feature = "tokio")]
+    async fn until_for_task<U>(
+        &self,
+        cancel: Option<&Cancel>,
+        ready: impl Fn(&Flight<T>) -> Option<U>,
+    ) -> Option<U> {
         use std::task::Poll;
 
         std::future::poll_fn(|task| {
             // Before the look: who lands after it wakes.
             self.parker.wakes(task.waker());
-            if let Some(landing) = self.flight.landed() {
-                return Poll::Ready(Some(landing));
+            if let Some(out) = ready(&self.flight) {
+                return Poll::Ready(Some(out));
             }
             if cancel.is_some_and(Cancel::is_cancelled) {
                 return Poll::Ready(None);

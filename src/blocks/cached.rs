@@ -113,6 +113,16 @@ impl Shared {
         None
     }
 
+    /// The same as [`has`](Self::has), unless a file has to be read for it.
+    #[cfg(feature = "tokio")]
+    pub(super) fn has_in_memory(&self, keys: &mut Keys, number: u64) -> InMemory<()> {
+        let found = self.cache.engine().contains_in_memory(keys.of(number));
+        found.unwrap_or_else(|_| {
+            self.counters.cache_failures.add(1);
+            InMemory::Absent
+        })
+    }
+
     /// Whether the cache has a block, as far as its header and key tell.
     pub(super) fn has(&self, keys: &mut Keys, number: u64) -> bool {
         self.cache.contains(keys.of(number)).unwrap_or_else(|_| {

@@ -5,6 +5,7 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use perennial_wal::to_usize;
 
 use crate::blocks::boarded::Boarded;
 use crate::blocks::flights::Landing;
@@ -37,6 +38,98 @@ impl Progress {
     }
 }
 
+/// A range on its way into the cache, in windows: as much under way as the threads can do, and no more.
+pub(super) struct Warming {
+    next: u64,
+    end: u64,
+    run_blocks: u64,
+    window: usize,
+    waiting: VecDeque<(u64, Boarded<Bytes>)>,
+    tries: usize,
+    pub(super) done: Progress,
+}
+
+/// What is to be done for it.
+pub(super) enum Step {
+    /// These are looked for, and what is missing is boarded.
+    Look(RangeInclusive<u64>),
+    /// This one lands, and is over.
+    Wait(u64, Boarded<Bytes>),
+    Done,
+}
+
+impl Warming {
+    pub(super) fn new(shared: &Shared, reading: &Reading<'_>, range: &Range<u64>) -> Self {
+        let cut = reading.keys.cut;
+        let touched = cut.touched(range.start, range.end - range.start);
+        let run_blocks = shared.plan.run_blocks;
+        let window = run_blocks * (shared.plan.threads as u64).max(1);
+        Self {
+            next: *touched.start(),
+            end: touched.end() + 1,
+            run_blocks,
+            window: to_usize(window),
+            waiting: VecDeque::new(),
+            tries: TRIES,
+            done: Progress {
+                total_blocks: touched.end() - touched.start() + 1,
+                ..Progress::default()
+            },
+        }
+    }
+
+    pub(super) fn step(&mut self) -> Step {
+        if self.next < self.end && self.waiting.len() < self.window {
+            let first = self.next;
+            self.next = self.end.min(first + self.run_blocks);
+            return Step::Look(first..=self.next - 1);
+        }
+        match self.waiting.pop_front() {
+            Some((number, boarded)) => Step::Wait(number, boarded),
+            None => Step::Done,
+        }
+    }
+
+    /// So many blocks were looked for, and these were missing.
+    pub(super) fn begun(&mut self, looked: u64, missing: Vec<(u64, Boarded<Bytes>)>) {
+        self.done.done_blocks += looked - missing.len() as u64;
+        self.waiting.extend(missing);
+    }
+
+    /// True: it has to be begun anew.
+    pub(super) fn is_lost(
+        &mut self,
+        object: &str,
+        landing: Landing<Bytes>,
+    ) -> std::result::Result<bool, Stopped> {
+        match landing {
+            Landing::Good(_) => Ok(false),
+            Landing::Failed(error) => Err(Stopped::Error(error)),
+            Landing::Changed => Err(Stopped::Changed),
+            Landing::Lost if self.tries == 0 => Err(Stopped::Error(lost(object))),
+            Landing::Lost => {
+                self.tries -= 1;
+                Ok(true)
+            }
+        }
+    }
+
+    pub(super) fn over(&mut self, kept: bool) {
+        self.done.done_blocks += 1;
+        self.done.fetched_blocks += 1;
+        self.done.not_kept += u64::from(!kept);
+    }
+}
+
+/// As it was asked for, by somebody who is in no hurry.
+pub(super) fn patiently(options: &ReadOptions) -> ReadOptions {
+    let mut options = options.clone().populate(true);
+    if options.priority == Priority::Foreground {
+        options.priority = Priority::Background;
+    }
+    options
+}
+
 impl Shared {
     pub(super) fn ensure(
         self: &Arc<Self>,
@@ -45,10 +138,7 @@ impl Shared {
         options: &ReadOptions,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
     ) -> Result<Progress> {
-        let mut options = options.clone().populate(true);
-        if options.priority == Priority::Foreground {
-            options.priority = Priority::Background;
-        }
+        let mut options = patiently(options);
         for _ in 0..TRIES {
             let head = self.head(object, &options)?;
             Self::check_range(object, &head, range)?;
@@ -79,57 +169,37 @@ impl Shared {
             options,
             keys: self.keys(object, head)?,
         };
-        let touched = reading
-            .keys
-            .cut
-            .touched(range.start, range.end - range.start);
         let parker = Arc::new(Parker::default());
         let cancel = options.cancel.as_ref();
         let _wakes = cancel.map(|cancel| cancel.wakes(&parker));
-        let mut done = Progress {
-            total_blocks: touched.end() - touched.start() + 1,
-            ..Progress::default()
-        };
-        // As much under way as the threads can do, and no more.
-        let window = self.plan.run_blocks * (self.plan.threads as u64).max(1);
-        let mut waiting: VecDeque<(u64, Boarded<Bytes>)> = VecDeque::new();
-        let mut next = *touched.start();
-        let mut tries = TRIES;
-        while done.done_blocks < done.total_blocks {
+        let mut warming = Warming::new(self, &reading, range);
+        loop {
             if cancel.is_some_and(Cancel::is_cancelled) {
                 return Err(self.was_cancelled());
             }
-            if next <= *touched.end() && (waiting.len() as u64) < window {
-                let last = (next + self.plan.run_blocks - 1).min(*touched.end());
-                let begun = self.begin(&mut reading, &(next..=last), &parker);
-                done.done_blocks += last - next + 1 - begun.len() as u64;
-                waiting.extend(begun);
-                next = last + 1;
-            } else if let Some((number, boarded)) = waiting.pop_front() {
-                match boarded.landed(cancel) {
-                    Some(Landing::Good(_)) => {}
-                    Some(Landing::Failed(error)) => return Err(Stopped::Error(error)),
-                    Some(Landing::Changed) => return Err(Stopped::Changed),
-                    Some(Landing::Lost) if tries == 0 => return Err(Stopped::Error(lost(object))),
-                    Some(Landing::Lost) => {
-                        tries -= 1;
-                        let begun = self.begin(&mut reading, &(number..=number), &parker);
-                        done.done_blocks += 1 - begun.len() as u64;
-                        waiting.extend(begun);
-                        continue;
+            let blocks = match warming.step() {
+                Step::Done => return Ok(warming.done),
+                Step::Look(blocks) => Some(blocks),
+                Step::Wait(number, boarded) => {
+                    let landing = boarded.landed(cancel);
+                    let landing = landing.ok_or_else(|| self.was_cancelled())?;
+                    if warming.is_lost(object, landing)? {
+                        Some(number..=number)
+                    } else {
+                        let kept = boarded.over(cancel);
+                        warming.over(kept.ok_or_else(|| self.was_cancelled())?);
+                        None
                     }
-                    None => return Err(self.was_cancelled()),
                 }
-                let kept = boarded.over(cancel).ok_or_else(|| self.was_cancelled())?;
-                done.done_blocks += 1;
-                done.fetched_blocks += 1;
-                done.not_kept += u64::from(!kept);
+            };
+            if let Some(blocks) = blocks {
+                let begun = self.begin(&mut reading, &blocks, &parker);
+                warming.begun(blocks.end() - blocks.start() + 1, begun);
             }
-            if progress(done).is_break() {
-                break;
+            if progress(warming.done).is_break() {
+                return Ok(warming.done);
             }
         }
-        Ok(done)
     }
 
     /// Boards what is not there.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::blocks::key::{Keys, of_identity, of_object, of_version, version_in};
-use crate::blocks::origin::Version;
+use crate::blocks::origin::{Head, Version};
 use crate::blocks::request::{ReadOptions, Revalidate};
 use crate::blocks::shared::Shared;
 use crate::blocks::stats::ObjectStats;
@@ -96,6 +96,11 @@ impl Shared {
 
     pub(super) fn stats_of(self: &Arc<Self>, object: &str) -> Result<ObjectStats> {
         let head = self.head(object, &ReadOptions::new())?;
+        self.stats_of_version(object, head)
+    }
+
+    /// It does not ask the origin.
+    pub(super) fn stats_of_version(&self, object: &str, head: Head) -> Result<ObjectStats> {
         let mut keys = self.keys(object, &head)?;
         let total_blocks = keys.cut.blocks();
         let cached_blocks = if self.looks_are_cheap(&keys) {

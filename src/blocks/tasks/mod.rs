@@ -1,5 +1,6 @@
 //! `BlockCache` for tasks: the same blocks, flights and threads; what waits is a future (feature `tokio`).
 
+mod ensure;
 mod origin;
 mod read;
 
@@ -19,12 +20,10 @@ use crate::blocks::options::BlockOptions;
 use crate::blocks::origin::{Head, Opened, Version};
 use crate::blocks::request::ReadOptions;
 use crate::blocks::stats::{BlockStats, ObjectStats};
-use crate::blocks::wait::Cancel;
 use crate::cache::Cache;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, Ordering};
 use crate::tasks::{AsyncCache, Pool};
 
 /// A [`BlockCache`] for tasks of tokio, over an [`AsyncOrigin`].
@@ -187,8 +186,7 @@ impl AsyncBlockCache {
         Ok(self.opened(object, options, None).await?.head)
     }
 
-    /// As [`BlockCache::ensure_cached`], by a thread of the runtime, which calls `progress`. It ends when the future is dropped: at once,
-    /// or with the next block where the options have a [`Cancel`] of their own.
+    /// As [`BlockCache::ensure_cached`]; `progress` is called by the task. It ends when the future is dropped.
     ///
     /// # Errors
     /// As [`BlockCache::ensure_cached`].
@@ -197,25 +195,9 @@ impl AsyncBlockCache {
         object: &str,
         range: Range<u64>,
         options: &ReadOptions,
-        mut progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
+        progress: impl FnMut(Progress) -> ControlFlow<()> + Send + 'static,
     ) -> Result<Progress> {
-        let (blocks, object, mut options) =
-            (self.blocks.clone(), object.to_owned(), options.clone());
-        let gone = Gone::default();
-        let is_gone = Arc::clone(&gone.is_gone);
-        if options.cancel.is_none() {
-            options = options.cancel(&gone.cancel);
-        }
-        let unless_gone = move |so_far| {
-            if is_gone.load(Ordering::Relaxed) {
-                return ControlFlow::Break(());
-            }
-            progress(so_far)
-        };
-        let ensured = tokio::task::spawn_blocking(move || {
-            blocks.ensure_cached(&object, range, &options, unless_gone)
-        });
-        crate::tasks::joined(ensured.await)?
+        self.ensure(object, &range, options, progress).await
     }
 
     /// As [`BlockCache::invalidate`].
@@ -247,10 +229,11 @@ impl AsyncBlockCache {
     /// # Errors
     /// As [`BlockCache::stats_of`].
     pub async fn stats_of(&self, object: &str) -> Result<ObjectStats> {
-        // By a task: the threads must not all wait for the origin.
-        self.head(object, &ReadOptions::new()).await?;
-        let (blocks, object) = (self.blocks.clone(), object.to_owned());
-        self.pool.read(move || blocks.stats_of(&object)).await?
+        // By a task: no thread of the runtime may wait for the origin, which may need that thread.
+        let head = self.head(object, &ReadOptions::new()).await?;
+        let (shared, object) = (Arc::clone(&self.blocks.shared), object.to_owned());
+        let count = move || shared.stats_of_version(&object, head);
+        self.pool.read(count).await?
     }
 
     /// As [`BlockCache::any_version`].
@@ -277,21 +260,6 @@ impl fmt::Debug for AsyncBlockCache {
         f.debug_tuple("AsyncBlockCache")
             .field(&self.blocks)
             .finish()
-    }
-}
-
-/// Says so when it is dropped.
-#[derive(Default)]
-struct Gone {
-    is_gone: Arc<AtomicBool>,
-    /// Wakes who waits for a block, too.
-    cancel: Cancel,
-}
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.is_gone.store(true, Ordering::Relaxed);
-        self.cancel.cancel();
     }
 }
 

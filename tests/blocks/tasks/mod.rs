@@ -2,6 +2,7 @@
 
 mod reading;
 mod storm;
+mod warming;
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,10 +1,8 @@
 //! Reads by tasks: the same answers as of the face for threads.
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -206,38 +204,6 @@ async fn a_changed_object_is_seen() {
         .await
         .unwrap();
     assert_eq!(read, source.bytes("object", 3, 0..BLOCK));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn warming_tells_how_far_it_is_and_ends_with_its_future() {
-    let source = Arc::new(Source::new(100 * BLOCK));
-    let blocks = over(&source);
-    let seen = Arc::new(AtomicU64::new(0));
-    let count = {
-        let seen = Arc::clone(&seen);
-        move |progress: perennial::blocks::Progress| {
-            seen.store(progress.done_blocks, Ordering::SeqCst);
-            ControlFlow::Continue(())
-        }
-    };
-    let options = ReadOptions::new();
-    let done = blocks
-        .ensure_cached("object", 0..100 * BLOCK, &options, count)
-        .await
-        .unwrap();
-    assert!(done.is_complete());
-    assert_eq!(
-        (seen.load(Ordering::SeqCst), source.given_again()),
-        (100, 0)
-    );
-    source.close_gate();
-    let ensuring = blocks.ensure_cached("other", 0..100 * BLOCK, &options, |_| {
-        ControlFlow::Continue(())
-    });
-    let timeout = tokio::time::timeout(Duration::from_millis(20), ensuring).await;
-    assert!(timeout.is_err(), "the origin does not answer");
-    source.open_gate();
-    tokio::task::block_in_place(|| until(|| blocks.stats().in_flight == 0));
 }
 
 /// The runtime may be one thread, which drops the cache while the origin is being asked.
