@@ -68,7 +68,7 @@ impl Shared {
         let numbers = ahead.stretches.iter().cloned().flatten();
         let mut missing: Vec<u64> = numbers.filter(|number| !self.has(keys, *number)).collect();
         missing.sort_unstable();
-        let boxed = missing.iter().map(|number| Box::from(keys.of(*number)));
+        let boxed = missing.iter().map(|number| Arc::from(keys.of(*number)));
         let boarded = self.flights.board(boxed, ticket, Since::EVER, |_| ());
         let landed_since = self.flights.landings() != landings;
         let mut claims = Vec::new();

@@ -18,6 +18,7 @@ use crate::blocks::fetch::Late;
 use crate::blocks::flights::{Landing, Ticket};
 use crate::blocks::key::Cut;
 use crate::blocks::origin::{Head, Opened, OriginError};
+use crate::blocks::party::Left;
 use crate::blocks::request::Priority;
 use crate::blocks::runs::Claims;
 use crate::blocks::shared::{Shared, guarded};
@@ -66,25 +67,27 @@ impl Opened {
 impl Shared {
     /// Asks the origin, on whatever thread.
     pub(super) fn ask_origin(self: &Arc<Self>, asking: Asking) {
-        if self.heads.asking.begin_or_give_up(
-            std::slice::from_ref(&asking.claim),
-            false,
-            self.now_ns(),
-        ) {
+        let claims = std::slice::from_ref(&asking.claim);
+        let asked = &self.heads.asking;
+        let Some(left) = asked.begin_or_give_up(claims, false, self.now_ns()) else {
             self.counters.unwanted_fetches.add(1);
             return;
-        }
+        };
         let object = &asking.object;
         let engine = self.cache.engine();
         let key = self.remembered_key(object);
         let stake = key.as_ref().map(|key| engine.stake(key));
         let (number, asked_ns, asked_ms) = (self.heads.question(), self.now_ns(), self.wall_ms());
-        let opened = match self.answer(&asking) {
+        let opened = match self.answer(&asking, &left) {
             Ok(opened) => opened,
             Err(landing) => return asking.claim.conclude(landing),
         };
         let claims = self.claim_opened(&asking, &opened);
-        let keys: Vec<_> = claims.iter().map(|(_, claim)| claim.key.clone()).collect();
+        let brought = claims.len() as u64;
+        let keys: Vec<_> = claims
+            .iter()
+            .map(|(_, claim)| Arc::clone(&claim.key))
+            .collect();
         let stakes: Vec<_> = keys.iter().map(|key| engine.stake(key)).collect();
         // The other stakes come before this look: what is removed after it takes them out, too.
         let removed = stake.as_ref().is_none_or(|stake| !stake.is_newest())
@@ -105,23 +108,25 @@ impl Shared {
         }
         self.learn(object, &opened.head, number, asked_ns);
         asking.claim.conclude(Landing::Good(opened));
+        self.count_left(&left, brought);
         self.keep_late(late);
     }
 
     /// What the origin says, or what its silence comes to.
-    fn answer(&self, asking: &Asking) -> Result<Opened, Landing<Opened>> {
+    fn answer(&self, asking: &Asking, left: &Left) -> Result<Opened, Landing<Opened>> {
         let object = &asking.object;
         self.counters.heads.add(1);
         let answer = guarded(|| {
             let opened = match &asking.wanted {
                 // One that changed while its bytes came is asked for without them.
                 Some(wanted) => {
-                    match self.origin.open_at(object, wanted.clone(), &asking.options) {
-                        Err(OriginError::Changed) => self.origin.head(object)?.into(),
+                    let options = &asking.options;
+                    match self.origin.open_at(object, wanted.clone(), options, left) {
+                        Err(OriginError::Changed) => self.origin.head(object, left)?.into(),
                         opened => opened?,
                     }
                 }
-                None => self.origin.head(object)?.into(),
+                None => self.origin.head(object, left)?.into(),
             };
             if opened.head.len > MOST_BYTES {
                 return Err(format!("it has {} bytes", opened.head.len).into());
@@ -132,7 +137,13 @@ impl Shared {
             Ok(opened) => Ok(opened.proved(self.plan.bits)),
             Err(OriginError::Changed) => Err(Landing::Changed),
             Err(OriginError::Failed(why)) => {
-                self.counters.head_failures.add(1);
+                let counters = &self.counters;
+                let failed = if left.is_so() {
+                    &counters.unwanted_fetches
+                } else {
+                    &counters.head_failures
+                };
+                failed.add(1);
                 let message = format!("the origin does not say which version {object} has: {why}");
                 let error = Error::new(ErrorKind::Origin, message).with_source(why);
                 Err(Landing::Failed(error))
@@ -158,7 +169,7 @@ impl Shared {
             populate: asking.claim.flight.is_to_be_kept(),
             priority: Priority::Background,
         };
-        let boxed = blocks.iter().map(|number| Box::from(keys.of(*number)));
+        let boxed = blocks.iter().map(|number| Arc::from(keys.of(*number)));
         let seats = self.flights.board(boxed, ticket, Since::EVER, |_| ());
         let claimed = blocks.into_iter().zip(seats);
         claimed

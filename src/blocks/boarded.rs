@@ -4,18 +4,25 @@ use std::sync::Arc;
 
 use crate::blocks::age::AsOf;
 use crate::blocks::flights::{Flight, Landing};
+use crate::blocks::registry::Registry;
 use crate::blocks::wait::{Cancel, Parker};
 
 /// Somebody who waits for a flight; leaves it when dropped.
 pub(super) struct Boarded<T: Clone> {
+    registry: Arc<Registry<T>>,
     flight: Arc<Flight<T>>,
     parker: Arc<Parker>,
 }
 
 impl<T: Clone> Boarded<T> {
     /// Of a flight that was boarded with this parker.
-    pub(super) fn new(flight: Arc<Flight<T>>, parker: &Arc<Parker>) -> Self {
+    pub(super) fn new(
+        registry: &Arc<Registry<T>>,
+        flight: Arc<Flight<T>>,
+        parker: &Arc<Parker>,
+    ) -> Self {
         Self {
+            registry: Arc::clone(registry),
             flight,
             parker: Arc::clone(parker),
         }
@@ -88,6 +95,6 @@ impl<T: Clone> Boarded<T> {
 
 impl<T: Clone> Drop for Boarded<T> {
     fn drop(&mut self) {
-        self.flight.leave(&self.parker);
+        self.registry.leave(&self.flight, &self.parker);
     }
 }

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use perennial_wal::to_usize;
 
-use crate::blocks::flights::{Claim, Landing};
+use crate::blocks::flights::Landing;
 use crate::blocks::key::Cut;
 use crate::blocks::origin::{OriginError, OriginResult};
+use crate::blocks::party::Left;
+use crate::blocks::registry::Claim;
 use crate::blocks::request::Priority;
 use crate::blocks::shared::{Shared, guarded};
 use crate::blocks::work::{Run, Work};
@@ -32,25 +34,24 @@ enum Asked {
 
 impl Shared {
     pub(super) fn fly(self: &Arc<Self>, run: Run) {
-        if self
-            .flights
-            .begin_or_give_up(&run.claims, run.wanted_anyway, self.now_ns())
-        {
+        let (claims, anyway) = (&run.claims, run.wanted_anyway);
+        let begun = self.flights.begin_or_give_up(claims, anyway, self.now_ns());
+        let Some(left) = begun else {
             self.counters.unwanted_fetches.add(1);
             return;
-        }
+        };
         let cut = Cut {
             bits: self.plan.bits,
             len: run.head.len,
         };
-        let keys: Vec<_> = run.claims.iter().map(|claim| claim.key.clone()).collect();
+        let keys: Vec<_> = claims.iter().map(|claim| Arc::clone(&claim.key)).collect();
         let engine = self.cache.engine();
         let stakes: Vec<_> = keys.iter().map(|key| engine.stake(key)).collect();
         let last = run.first + run.claims.len() as u64 - 1;
         let range = cut.bytes(run.first).start..cut.bytes(last).end;
         let mut bytes = vec![0; to_usize(range.end - range.start)];
         let began_ns = self.now_ns();
-        let asked = self.ask_for(&run, range, &mut bytes);
+        let asked = self.ask_for(&run, range, &mut bytes, &left);
         self.times.fill.add(self.now_ns().saturating_sub(began_ns));
         let fetched = Fetched {
             cut,
@@ -69,11 +70,20 @@ impl Shared {
         failed
             .filter(|(_, landing)| !matches!(landing, Landing::Good(_)))
             .for_each(|(claim, _)| claim.seal());
+        let brought = run.claims.len() as u64;
         let blocks = run.claims.into_iter().zip(stakes).zip(landings);
         let late: Vec<_> = blocks
             .filter_map(|((claim, stake), landing)| self.land(claim, stake, landing, at_last))
             .collect();
+        self.count_left(&left, brought);
         self.keep_late(late);
+    }
+
+    /// All of them have landed by now: nobody can give them up any more.
+    pub(super) fn count_left(&self, left: &Left, blocks: u64) {
+        if left.is_so() {
+            self.counters.left_blocks.add(blocks);
+        }
     }
 
     /// The readers have it; and the block is kept before, unless that may take long, or there is no room at once.
@@ -134,16 +144,16 @@ impl Shared {
     }
 
     /// Reads, and holds the version against the one that was asked for.
-    fn ask_for(&self, run: &Run, range: Range<u64>, buf: &mut [u8]) -> Asked {
+    fn ask_for(&self, run: &Run, range: Range<u64>, buf: &mut [u8], left: &Left) -> Asked {
         let (origin, object) = (&*self.origin, &*run.object);
         let version = &run.head.version;
         self.counters.origin_reads.add(1);
         self.counters.fetched_blocks.add(run.claims.len() as u64);
         let asked = || -> OriginResult<usize> {
-            let read = origin.read_at(object, version, range.start, buf, &run.options)?;
+            let read = origin.read_at(object, version, range.start, buf, &run.options, left)?;
             let skipped = origin.checks_version()
                 || perennial_failpoints::planted!("version-not-asked-again");
-            if !skipped && origin.version(object)? != *version {
+            if !skipped && origin.version(object, left)? != *version {
                 return Err(OriginError::Changed);
             }
             Ok(read)
@@ -164,7 +174,13 @@ impl Shared {
             }
             Err(OriginError::Failed(why)) => why,
         };
-        self.counters.origin_failures.add(1);
+        let counters = &self.counters;
+        let count = if left.is_so() {
+            &counters.unwanted_fetches
+        } else {
+            &counters.origin_failures
+        };
+        count.add(1);
         let Range { start, end } = range;
         let message =
             format!("the origin failed to give bytes {start} to {end} of {object}: {failed}");

@@ -3,17 +3,17 @@
 //! ```text
 //!   begun under the registry's lock ──► landed: the waiters have it ──► over: kept or not, and out of the registry
 //! ```
-//! A [`Claim`] owns what is registered: however the thread that has it ends, the flight lands, is over and is gone.
+//! A [`Claim`](crate::blocks::registry::Claim) owns what is registered: however the thread that has it ends, the flight lands, is over and is gone.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use crate::blocks::age::{AsOf, Since};
+use crate::blocks::age::AsOf;
+use crate::blocks::party::Party;
 use crate::blocks::queue::Job;
 use crate::blocks::request::Priority;
 use crate::blocks::wait::Parker;
 use crate::error::Error;
-use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// How a flight ended.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ struct State<T> {
     /// The most urgent of those who wait for it.
     wanted: Priority,
     job: Weak<Job>,
+    /// Once it has begun: those that it is given up with.
+    party: Option<Arc<Party<T>>>,
 }
 
 /// How somebody boards.
@@ -55,8 +57,19 @@ pub(super) struct Ticket<'a> {
     pub(super) priority: Priority,
 }
 
+impl<T> State<T> {
+    fn leave(&mut self, parker: &Arc<Parker>) {
+        self.waiters.retain(|waiter| !Arc::ptr_eq(waiter, parker));
+    }
+
+    /// It has not landed, and nobody waits for it.
+    fn is_deserted(&self) -> bool {
+        self.landed.is_none() && self.waiters.is_empty()
+    }
+}
+
 impl<T: Clone> Flight<T> {
-    fn new(ticket: Ticket<'_>) -> Self {
+    pub(super) fn new(ticket: Ticket<'_>) -> Self {
         let state = State {
             landed: None,
             over: None,
@@ -65,6 +78,7 @@ impl<T: Clone> Flight<T> {
             populate: ticket.populate,
             wanted: ticket.priority,
             job: Weak::new(),
+            party: None,
         };
         Self {
             state: Mutex::new(state),
@@ -72,15 +86,25 @@ impl<T: Clone> Flight<T> {
     }
 
     /// One more waits. The job to be moved to the front, if there is one.
-    fn join(&self, ticket: Ticket<'_>) -> Option<Arc<Job>> {
+    pub(super) fn join(&self, ticket: Ticket<'_>) -> Option<Arc<Job>> {
         let mut state = self.state.lock();
-        state.waiters.extend(ticket.parker.map(Arc::clone));
         state.populate |= ticket.populate;
-        if ticket.priority >= state.wanted || ticket.parker.is_none() {
+        let parker = ticket.parker?;
+        if let Some(party) = state.party.as_ref().filter(|_| state.is_deserted()) {
+            party.is_joined();
+        }
+        state.waiters.push(Arc::clone(parker));
+        if ticket.priority >= state.wanted {
             return None;
         }
         state.wanted = ticket.priority;
         state.job.upgrade()
+    }
+
+    /// It has begun, with these.
+    pub(super) fn begins(&self, party: Option<&Arc<Party<T>>>, as_of: AsOf) {
+        let mut state = self.state.lock();
+        (state.as_of, state.party) = (as_of, party.cloned());
     }
 
     /// How it ended, once it has.
@@ -102,9 +126,20 @@ impl<T: Clone> Flight<T> {
         self.state.lock().as_of = as_of;
     }
 
-    pub(super) fn leave(&self, parker: &Arc<Parker>) {
+    /// One less waits. False: nothing has landed yet, so all is as it was, and the registry's lock is to be taken for it.
+    pub(super) fn leave_landed(&self, parker: &Arc<Parker>) -> bool {
         let mut state = self.state.lock();
-        state.waiters.retain(|waiter| !Arc::ptr_eq(waiter, parker));
+        if state.landed.is_some() {
+            state.leave(parker);
+        }
+        state.landed.is_some()
+    }
+
+    /// The same under that lock. The party of a flight that nobody waits for any more.
+    pub(super) fn leave(&self, parker: &Arc<Parker>) -> Option<Arc<Party<T>>> {
+        let mut state = self.state.lock();
+        state.leave(parker);
+        state.party.clone().filter(|_| state.is_deserted())
     }
 
     /// The job that flies it waits in a queue. How urgent it has become meanwhile.
@@ -120,7 +155,7 @@ impl<T: Clone> Flight<T> {
     }
 
     /// The first landing counts.
-    fn land(&self, landing: Landing<T>) {
+    pub(super) fn land(&self, landing: Landing<T>) {
         let mut state = self.state.lock();
         if state.landed.is_none() {
             state.landed = Some(landing);
@@ -128,7 +163,7 @@ impl<T: Clone> Flight<T> {
         Self::wake_all(state);
     }
 
-    fn end(&self, kept: bool) {
+    pub(super) fn end(&self, kept: bool) {
         let mut state = self.state.lock();
         if state.over.is_none() {
             state.over = Some(kept);
@@ -143,157 +178,7 @@ impl<T: Clone> Flight<T> {
         waiters.iter().for_each(|waiter| waiter.unpark());
     }
 
-    fn has_no_waiters(&self) -> bool {
+    pub(super) fn has_no_waiters(&self) -> bool {
         self.state.lock().waiters.is_empty()
-    }
-}
-
-type ByKey<T> = HashMap<Box<[u8]>, Arc<Flight<T>>>;
-
-/// A flight that was boarded, and the claim of who began it.
-pub(super) type Seat<T> = (Arc<Flight<T>>, Option<Claim<T>>);
-
-/// All fetches under way, by key.
-#[derive(Debug)]
-pub(super) struct Registry<T> {
-    flights: Mutex<ByKey<T>>,
-    /// Flights that are over: who finds it changed looks into the cache once more (B3).
-    landings: AtomicU64,
-}
-
-impl<T> Default for Registry<T> {
-    fn default() -> Self {
-        Self {
-            flights: Mutex::default(),
-            landings: AtomicU64::new(0),
-        }
-    }
-}
-
-impl<T: Clone> Registry<T> {
-    pub(super) fn landings(&self) -> u64 {
-        self.landings.load(Ordering::Acquire)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.flights.lock().len()
-    }
-
-    /// Joins the flight of each key, or begins it: then there is a claim. All under one lock, so that neighbours which
-    /// nobody fetches become one run. `tell` hears of jobs that have become urgent. A flight that is as of an earlier moment than
-    /// `since` is left to those who wait for it, and a new one takes its place.
-    pub(super) fn board(
-        self: &Arc<Self>,
-        keys: impl Iterator<Item = Box<[u8]>>,
-        ticket: Ticket<'_>,
-        since: Since,
-        mut tell: impl FnMut(Arc<Job>),
-    ) -> Vec<Seat<T>> {
-        let mut flights = self.flights.lock();
-        let board = |key: Box<[u8]>| {
-            if let Some(flight) = flights.get(&key)
-                && flight.as_of().is_since(since)
-            {
-                flight.join(ticket).into_iter().for_each(&mut tell);
-                return (Arc::clone(flight), None);
-            }
-            let flight = Arc::new(Flight::new(ticket));
-            flights.insert(key.clone(), Arc::clone(&flight));
-            let claim = Claim {
-                registry: Arc::clone(self),
-                key,
-                flight: Arc::clone(&flight),
-                over: false,
-            };
-            (flight, Some(claim))
-        };
-        keys.map(board).collect()
-    }
-
-    /// Under the lock that boarding takes: true when nobody waits for any of them, and nobody will. Else they have begun.
-    pub(super) fn begin_or_give_up(
-        &self,
-        claims: &[Claim<T>],
-        wanted_anyway: bool,
-        now_ns: u64,
-    ) -> bool {
-        let mut flights = self.flights.lock();
-        let unwanted = || claims.iter().all(|claim| claim.flight.has_no_waiters());
-        if !wanted_anyway && unwanted() {
-            claims.iter().for_each(|claim| claim.leave(&mut flights));
-            return true;
-        }
-        for claim in claims {
-            claim.flight.is_as_of(AsOf::Asked(now_ns.into()));
-        }
-        false
-    }
-
-    /// Nobody joins what is under way for keys that begin so; who waits already gets it.
-    pub(super) fn ground(&self, prefix: &[u8]) {
-        self.flights
-            .lock()
-            .retain(|key, _| !key.starts_with(prefix));
-    }
-}
-
-/// The right and the duty to fly: a registered flight.
-#[derive(Debug)]
-pub(super) struct Claim<T: Clone> {
-    registry: Arc<Registry<T>>,
-    pub(super) key: Box<[u8]>,
-    pub(super) flight: Arc<Flight<T>>,
-    over: bool,
-}
-
-impl<T: Clone> Claim<T> {
-    fn leave(&self, flights: &mut ByKey<T>) {
-        let registered = flights.get(&self.key);
-        if registered.is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
-            flights.remove(&self.key);
-        }
-        // Who misses the flight now, and looked into the cache before, sees that it has to look again.
-        self.registry.landings.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Nobody joins any more.
-    pub(super) fn seal(&self) {
-        self.leave(&mut self.registry.flights.lock());
-    }
-
-    /// All who wait have it. What is no block is for those alone who wait by now, so nobody joins any more: who did would
-    /// be told of a failure from before he came, or look for somebody who flies where nobody does.
-    pub(super) fn land(&self, landing: Landing<T>) {
-        if !matches!(landing, Landing::Good(_)) {
-            self.seal();
-        }
-        self.flight.land(landing);
-    }
-
-    /// Lands, and nobody joins it any more: who comes now is to find its answer elsewhere.
-    pub(super) fn conclude(self, landing: Landing<T>) {
-        self.seal();
-        self.land(landing);
-        self.end(false);
-    }
-
-    /// It is in the cache, or will not be.
-    pub(super) fn end(mut self, kept: bool) {
-        self.end_now(kept);
-    }
-
-    fn end_now(&mut self, kept: bool) {
-        self.over = true;
-        self.leave(&mut self.registry.flights.lock());
-        self.flight.end(kept);
-    }
-}
-
-impl<T: Clone> Drop for Claim<T> {
-    fn drop(&mut self) {
-        if !self.over && !perennial_failpoints::planted!("flight-leaked") {
-            self.land(Landing::Lost);
-            self.end_now(false);
-        }
     }
 }

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use crate::blocks::age::{AsOf, Since};
-use crate::blocks::flights::Registry;
 use crate::blocks::origin::{Head, Opened, Version};
+use crate::blocks::registry::{Key, Registry};
 use crate::blocks::remembered::Remembered;
 use crate::blocks::request::Revalidate;
 use crate::blocks::scan::Detector;
@@ -211,7 +211,7 @@ impl Heads {
 }
 
 /// No name of an object begins another's.
-pub(super) fn name_of(object: &str) -> Box<[u8]> {
+pub(super) fn name_of(object: &str) -> Key {
     let mut name = object.as_bytes().to_vec();
     name.push(0xFF);
     name.into()

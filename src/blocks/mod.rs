@@ -3,6 +3,7 @@
 mod age;
 mod ahead;
 mod asking;
+mod below;
 mod boarded;
 mod cached;
 mod ensure;
@@ -13,9 +14,11 @@ mod key;
 mod nested;
 mod options;
 mod origin;
+mod party;
 mod questions;
 mod queue;
 mod read;
+mod registry;
 mod remembered;
 mod request;
 mod runs;
@@ -45,6 +48,7 @@ pub use crate::blocks::stats::{BlockStats, Latency, ObjectStats};
 pub use crate::blocks::tasks::{AsyncBlockCache, AsyncOrigin};
 pub use crate::blocks::wait::Cancel;
 
+use crate::blocks::below::Below;
 use crate::blocks::options::Plan;
 use crate::blocks::shared::Shared;
 use crate::blocks::work::Threads;
@@ -120,11 +124,7 @@ impl BlockCache {
 
     /// Over an origin that is awaited, and so only by threads of its own.
     #[cfg(feature = "tokio")]
-    fn awaiting(
-        cache: Cache,
-        origin: impl Origin + 'static,
-        options: BlockOptions,
-    ) -> Result<Self> {
+    fn awaiting(cache: Cache, origin: impl Below + 'static, options: BlockOptions) -> Result<Self> {
         let plan = options.plan(cache.engine())?;
         if plan.threads == 0 {
             let message = "fetch_threads is 1 to 1024 where the origin's answers are futures";
@@ -133,7 +133,7 @@ impl BlockCache {
         Self::with(cache, Box::new(origin), plan, false)
     }
 
-    fn with(cache: Cache, origin: Box<dyn Origin>, plan: Plan, are_joined: bool) -> Result<Self> {
+    fn with(cache: Cache, origin: Box<dyn Below>, plan: Plan, are_joined: bool) -> Result<Self> {
         let shared = Arc::new(Shared::new(cache, origin, plan)?);
         let threads = Arc::new(Threads::spawn(&shared, are_joined)?);
         Ok(Self {

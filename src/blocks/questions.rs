@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::blocks::age::{AsOf, Since};
 use crate::blocks::boarded::Boarded;
-use crate::blocks::flights::{Claim, Flight, Landing, Ticket};
+use crate::blocks::flights::{Flight, Landing, Ticket};
 use crate::blocks::heads::name_of;
 use crate::blocks::origin::{Head, Opened};
 use crate::blocks::read::{TRIES, keeps_changing, lost};
+use crate::blocks::registry::Claim;
 use crate::blocks::request::{Priority, ReadOptions};
 use crate::blocks::shared::{Shared, cancelled};
 use crate::blocks::wait::{Cancel, Parker};
@@ -134,7 +135,7 @@ impl Shared {
             .board(name, ticket, joins, |job| urgent.push(job));
         urgent.iter().for_each(|job| self.queue.promote(job));
         let (flight, claim) = seats.swap_remove(0);
-        let boarded = Boarded::new(Arc::clone(&flight), parker);
+        let boarded = Boarded::new(&self.heads.asking, Arc::clone(&flight), parker);
         self.counters.joined_heads.add(u64::from(claim.is_none()));
         let bound = match claim {
             Some(claim) => {

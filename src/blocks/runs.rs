@@ -6,9 +6,10 @@ use bytes::Bytes;
 
 use crate::blocks::age::Since;
 use crate::blocks::boarded::Boarded;
-use crate::blocks::flights::{Claim, Landing, Registry, Ticket};
+use crate::blocks::flights::{Landing, Ticket};
 use crate::blocks::key::Keys;
 use crate::blocks::read::Reading;
+use crate::blocks::registry::{Claim, Registry};
 use crate::blocks::shared::Shared;
 use crate::blocks::wait::{Cancel, Parker};
 use crate::blocks::work::{Run, Work};
@@ -33,7 +34,7 @@ impl Shared {
         };
         let mut urgent = Vec::new();
         let keys = &mut reading.keys;
-        let boxed = numbers.iter().map(|number| Box::from(keys.of(*number)));
+        let boxed = numbers.iter().map(|number| Arc::from(keys.of(*number)));
         let boarded = Registry::board(&self.flights, boxed, ticket, Since::EVER, |job| {
             urgent.push(job)
         });
@@ -42,7 +43,7 @@ impl Shared {
         let mut waiting = Vec::with_capacity(boarded.len());
         let mut claims = Vec::new();
         for (number, (flight, claim)) in numbers.iter().copied().zip(boarded) {
-            waiting.push(Boarded::new(flight, parker));
+            waiting.push(Boarded::new(&self.flights, flight, parker));
             self.counters.joined.add(u64::from(claim.is_none()));
             let claim = claim.and_then(|claim| {
                 if landed_since {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::blocks::flights::Registry;
+use crate::blocks::below::Below;
 use crate::blocks::heads::Heads;
 use crate::blocks::key::Keys;
 use crate::blocks::options::Plan;
-use crate::blocks::origin::{Head, Origin, OriginError, OriginResult};
+use crate::blocks::origin::{Head, OriginError, OriginResult};
 use crate::blocks::questions::is_more_urgent;
 use crate::blocks::queue::{Job, Queue};
+use crate::blocks::registry::Registry;
 use crate::blocks::request::Priority;
 use crate::blocks::stats::{AllTimes, BlockStats, Counters};
 use crate::blocks::work::Work;
@@ -24,7 +25,7 @@ const IDENTITY_BYTES: usize = 16 << 10;
 
 pub(super) struct Shared {
     pub(super) cache: Cache,
-    pub(super) origin: Box<dyn Origin>,
+    pub(super) origin: Box<dyn Below>,
     pub(super) identity: Box<str>,
     pub(super) plan: Plan,
     pub(super) flights: Arc<Registry<Bytes>>,
@@ -47,7 +48,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(cache: Cache, origin: Box<dyn Origin>, plan: Plan) -> Result<Self> {
+    pub(super) fn new(cache: Cache, origin: Box<dyn Below>, plan: Plan) -> Result<Self> {
         let identity = origin.identity();
         if identity.len() > IDENTITY_BYTES {
             return Err(Error::invalid(format!(

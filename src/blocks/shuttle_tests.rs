@@ -7,7 +7,7 @@ use shuttle::thread;
 
 use crate::blocks::{BlockCache, BlockOptions, Cancel, Origin, OriginResult, ReadOptions, Version};
 use crate::shuttle_tests::check;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
 use crate::{Cache, ErrorKind, Options};
 
 const BLOCK: u64 = 4 << 10;
@@ -17,9 +17,46 @@ const BLOCK: u64 = 4 << 10;
 struct Store {
     byte: AtomicU64,
     reads: AtomicU64,
+    gate: Mutex<Gate>,
+    moved: Condvar,
+}
+
+/// The next so many reads stand here, until it is opened.
+#[derive(Default)]
+struct Gate {
+    stops: u64,
+    standing: u64,
 }
 
 impl Store {
+    fn stop_next(&self) {
+        self.gate.lock().stops = 1;
+    }
+
+    fn until_one_stands(&self) {
+        let mut gate = self.gate.lock();
+        while gate.standing == 0 {
+            gate = self.moved.wait(gate);
+        }
+    }
+
+    fn open_gate(&self) {
+        *self.gate.lock() = Gate::default();
+        self.moved.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut gate = self.gate.lock();
+        if gate.stops == 0 {
+            return;
+        }
+        (gate.stops, gate.standing) = (0, 1);
+        self.moved.notify_all();
+        while gate.standing > 0 {
+            gate = self.moved.wait(gate);
+        }
+    }
+
     fn now(&self) -> u8 {
         u8::try_from(self.byte.load(Ordering::SeqCst)).expect("small")
     }
@@ -43,6 +80,7 @@ impl Origin for Store {
         buf: &mut [u8],
         _: &ReadOptions,
     ) -> OriginResult<usize> {
+        self.pass();
         self.reads
             .fetch_add(buf.len() as u64 / BLOCK, Ordering::SeqCst);
         buf.fill(self.now());
@@ -112,6 +150,38 @@ fn shuttle_a_cancelled_reader_is_in_nobodys_way() {
             let shared = Arc::downgrade(&blocks.shared);
             drop(blocks);
             assert!(shared.upgrade().is_none(), "a thread is left");
+        });
+    }
+}
+
+/// B2: a reader that has left, and the call that it waited for, are in nobody's way; neither is one that leaves meanwhile.
+#[test]
+fn shuttle_what_the_last_reader_left_holds_nobody_up() {
+    for together in [false, true] {
+        check(500, move || {
+            let (blocks, store) = blocks(&SimFs::new(1), 2);
+            store.stop_next();
+            let cancel = Cancel::new();
+            let (face, options) = (blocks.clone(), ReadOptions::new().cancel(&cancel));
+            let first = thread::spawn(move || face.read("object", 0..2 * BLOCK, &options));
+            let read = |blocks: &BlockCache| blocks.read("object", 5..10, &ReadOptions::new());
+            store.until_one_stands();
+            let face = blocks.clone();
+            let second = together.then(|| thread::spawn(move || read(&face)));
+            cancel.cancel();
+            let first = first.join().expect("no panic");
+            assert!(first.is_err_and(|e| e.kind() == ErrorKind::Cancelled));
+            if second.is_none() {
+                assert_eq!(read(&blocks).expect("it reads"), [0; 5]);
+            }
+            store.open_gate();
+            if let Some(second) = second {
+                let read = second.join().expect("no panic");
+                assert_eq!(read.expect("it reads"), [0; 5]);
+            }
+            let flights = Arc::clone(&blocks.shared.flights);
+            drop(blocks);
+            assert_eq!(flights.len(), 0);
         });
     }
 }

@@ -104,8 +104,10 @@ block_counters! {
     readahead_blocks,
     /// Times that a scan's next blocks were not fetched ahead, for enough was waiting.
     readahead_dropped,
-    /// Fetches that were not begun, for nobody waited any more.
+    /// Fetches and questions that were not begun, or ended early, for nobody waited any more.
     unwanted_fetches,
+    /// Blocks that came, or would have, when all who waited for them had left: who asked meanwhile fetched them once more.
+    left_blocks,
 }
 
 impl BlockStats {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::blocks::flights::Claim;
 use crate::blocks::origin::{Head, Opened};
+use crate::blocks::registry::Claim;
 use crate::blocks::request::ReadOptions;
 use crate::blocks::shared::Shared;
 use crate::error::{Error, Result};

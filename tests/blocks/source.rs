@@ -64,11 +64,19 @@ pub(crate) struct Call {
     pub(crate) priority: Priority,
 }
 
-/// Reads wait here while it is closed.
+/// Reads wait here.
 #[derive(Default)]
 struct Gate {
-    closed: Mutex<bool>,
+    state: Mutex<Bar>,
     moved: Condvar,
+}
+
+#[derive(Default)]
+struct Bar {
+    /// So many more reads will wait.
+    stops: u64,
+    /// Times that those who waited were let go.
+    opened: u64,
 }
 
 pub(crate) struct Source {
@@ -137,11 +145,17 @@ impl Source {
 
     /// Reads wait until it is opened.
     pub(crate) fn close_gate(&self) {
-        *self.gate.closed.lock().unwrap() = true;
+        self.stop_next(u64::MAX);
+    }
+
+    /// The next so many reads wait until it is opened; others pass.
+    pub(crate) fn stop_next(&self, reads: u64) {
+        self.gate.state.lock().unwrap().stops = reads;
     }
 
     pub(crate) fn open_gate(&self) {
-        *self.gate.closed.lock().unwrap() = false;
+        let mut bar = self.gate.state.lock().unwrap();
+        (bar.stops, bar.opened) = (0, bar.opened + 1);
         self.gate.moved.notify_all();
     }
 
@@ -178,10 +192,15 @@ impl Source {
     }
 
     fn pass(&self) {
-        let mut closed = self.gate.closed.lock().unwrap();
+        let mut bar = self.gate.state.lock().unwrap();
+        if bar.stops == 0 {
+            return;
+        }
+        bar.stops -= 1;
+        let opened = bar.opened;
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        while *closed {
-            closed = self.gate.moved.wait(closed).unwrap();
+        while bar.opened == opened {
+            bar = self.gate.moved.wait(bar).unwrap();
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }

@@ -29,8 +29,8 @@ use crate::tasks::{AsyncCache, Pool};
 /// A [`BlockCache`] for tasks of tokio, over an [`AsyncOrigin`].
 ///
 /// Blocks in memory are served at once, without a switch of tasks; those in files are read by threads of the runtime, at most 32
-/// at a time, and fetches are awaited by the fetch threads. A read ends early by dropping its future: nothing of it stays behind, and
-/// what others wait for goes on.
+/// at a time, and fetches are awaited by the fetch threads. A read ends early by dropping its future: nothing of it stays behind, a
+/// fetch that nobody else waits for is dropped, too, and what others wait for goes on.
 ///
 /// Cheap to clone. When the last clone goes, fetches under way go on to their end, and hold the cache until then: its
 /// directory may stay locked for a moment after that.

@@ -1,5 +1,6 @@
 //! The face for tasks: `cargo test --features tokio --test blocks`.
 
+mod leaving;
 mod reading;
 mod storm;
 mod warming;

@@ -126,7 +126,8 @@ fn random_reads_by_tasks_of_an_origin_that_does_everything() {
     );
     println!("{stats}");
     assert_eq!(stats.evicted, 0, "the cache has room for all");
-    assert!(source.given_again() <= stats.failed_fills, "{stats:?}");
+    let again = stats.failed_fills + stats.left_blocks;
+    assert!(source.given_again() <= again, "{stats:?}");
     assert!(
         good > reads / 2 && failed > 0 && cancelled > 0,
         "it was a storm"

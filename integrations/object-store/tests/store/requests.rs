@@ -7,7 +7,7 @@ use perennial_failpoints::SimFs;
 use perennial_object_store::HeadPolicy;
 
 use super::watched::Watched;
-use super::{BLOCK, POLICIES, content, on, over, part, put, read, settled};
+use super::{BLOCK, POLICIES, content, on, over, part, put, read, settled, until};
 use crate::CachedObjectStore;
 use crate::object_store::path::Path;
 use crate::object_store::{Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt};
@@ -223,6 +223,32 @@ async fn a_store_without_ranges_serves_whole_objects() {
         }
         let range = cached.get_range(&location, 5..9).await;
         assert!(matches!(range, Err(Error::Generic { .. })), "{range:?}");
+    }
+}
+
+/// Who gives a read up has given up its request: others, and he himself, ask anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_hang_are_in_nobodys_way() {
+    for policy in POLICIES {
+        let watched = Arc::new(Watched::default());
+        let locations: Vec<_> = (0..8).map(|n| Path::from(format!("{n}"))).collect();
+        for location in &locations {
+            put(&watched, location, &content(1, LEN)).await;
+        }
+        // It has four threads.
+        let cached = over(Arc::clone(&watched), policy);
+        for location in &locations {
+            watched.hold_next();
+            let (reading, location) = (cached.clone(), location.clone());
+            let reader = tokio::spawn(async move { reading.get_range(&location, 0..10).await });
+            until(|| async { !watched.will_hold() }).await;
+            reader.abort();
+            assert!(reader.await.unwrap_err().is_cancelled());
+        }
+        for location in &locations {
+            let range = cached.get_range(location, 0..10).await.unwrap();
+            assert_eq!(range, part(&content(1, LEN), 0..10), "{policy:?}");
+        }
     }
 }
 

@@ -68,6 +68,11 @@ impl Watched {
         self.hold_next.store(true, Ordering::Relaxed);
     }
 
+    /// The read that is to be held has not come yet.
+    pub(crate) fn will_hold(&self) -> bool {
+        self.hold_next.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_held(&self) -> bool {
         self.is_held.load(Ordering::Relaxed)
     }
