@@ -358,7 +358,6 @@ impl Cache {
     }
 
     /// For who may outlive this handle: after the close it answers [`ErrorKind::Closed`].
-    #[cfg(feature = "tokio")]
     pub(crate) fn shared_engine(&self) -> &Arc<Engine> {
         &self.0.engine
     }

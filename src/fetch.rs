@@ -126,11 +126,17 @@ impl<E: Deref<Target = Engine>, K: Deref<Target = [u8]>> Drop for Registered<E, 
 }
 
 /// A fetch from before it was begun: its result is stored only if nothing newer happened to the key since.
-pub(crate) struct Stake<'a>(Borrowed<'a>);
+pub(crate) struct Stake(Registered<Arc<Engine>, Arc<[u8]>>);
 
-impl Stake<'_> {
+impl std::fmt::Debug for Stake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Stake").field(&self.0.key).finish()
+    }
+}
+
+impl Stake {
     pub(crate) fn key(&self) -> &[u8] {
-        self.0.key
+        &self.0.key
     }
 
     /// Nothing newer happened to the key since.
@@ -151,7 +157,7 @@ impl Stake<'_> {
             at_once,
             ..How::default()
         };
-        self.0.engine.insert_how(self.0.key, value, how)
+        self.0.engine.insert_how(&self.0.key, value, how)
     }
 }
 
@@ -237,13 +243,13 @@ impl Engine {
     }
 
     /// Registers a fetch that somebody else makes and waits for; what was registered for the key before is not stored.
-    pub(crate) fn stake<'a>(&'a self, key: &'a [u8]) -> Stake<'a> {
+    pub(crate) fn stake(self: &Arc<Self>, key: &Arc<[u8]>) -> Stake {
         let (hash, flight) = (self.hash(key), Arc::new(Flight::default()));
         let mut shard = self.index.lock(hash);
-        shard.extra().0.insert(key.into(), Arc::clone(&flight));
+        shard.extra().0.insert((**key).into(), Arc::clone(&flight));
         Stake(Registered {
-            engine: self,
-            key,
+            engine: Arc::clone(self),
+            key: Arc::clone(key),
             hash,
             flight,
         })

@@ -108,6 +108,19 @@ impl Engine {
         self.read(key, &WantValue)
     }
 
+    /// Counts as a read of the entry, if there is one, without a look at its bytes. False: there is none.
+    pub(crate) fn visit(&self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        let found = self.index.look_up(hash).ok();
+        let Some(entry) = found.filter(|entry| self.is_live(entry.addr)) else {
+            return false;
+        };
+        if entry.visited < 3 && self.counts_as_visit(entry.addr) {
+            self.index.touch(hash, entry.addr);
+        }
+        true
+    }
+
     /// Like [`get`](Self::get), for a second look at a key whose miss was counted.
     pub(crate) fn peek(&self, key: &[u8]) -> Result<Option<Value>> {
         Ok(self.look_up(key, &WantValue)?.ok().map(|(value, _)| value))

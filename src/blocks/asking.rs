@@ -74,9 +74,9 @@ impl Shared {
             return;
         };
         let object = &asking.object;
-        let engine = self.cache.engine();
-        let key = self.remembered_key(object);
-        let stake = key.as_ref().map(|key| engine.stake(key));
+        let engine = self.cache.shared_engine();
+        let key = self.remembered_key(object).map(Arc::from);
+        let stake = key.map(|key| engine.stake(&key));
         let (number, asked_ns, asked_ms) = (self.heads.question(), self.now_ns(), self.wall_ms());
         let opened = match self.answer(&asking, &left) {
             Ok(opened) => opened,
@@ -84,11 +84,10 @@ impl Shared {
         };
         let claims = self.claim_opened(&asking, &opened);
         let brought = claims.len() as u64;
-        let keys: Vec<_> = claims
+        let stakes: Vec<_> = claims
             .iter()
-            .map(|(_, claim)| Arc::clone(&claim.key))
+            .map(|(_, claim)| engine.stake(&claim.key))
             .collect();
-        let stakes: Vec<_> = keys.iter().map(|key| engine.stake(key)).collect();
         // The other stakes come before this look: what is removed after it takes them out, too.
         let removed = stake.as_ref().is_none_or(|stake| !stake.is_newest())
             && !perennial_failpoints::planted!("opened-block-kept-anyway");
@@ -103,12 +102,13 @@ impl Shared {
         } else {
             self.keep_opened(&opened, claims, stakes)
         };
-        if let Some(stake) = &stake {
-            self.remember(object, stake, &opened.head, asked_ms);
-        }
+        let unkept = stake.and_then(|stake| self.remember(object, stake, &opened.head, asked_ms));
         self.learn(object, &opened.head, number, asked_ns);
         asking.claim.conclude(Landing::Good(opened));
         self.count_left(&left, brought);
+        if let Some(unkept) = unkept {
+            self.remember_late(object, unkept);
+        }
         self.keep_late(late);
     }
 
@@ -178,12 +178,12 @@ impl Shared {
     }
 
     /// As with any fetch: kept and landed, or landed and kept later.
-    fn keep_opened<'s>(
+    fn keep_opened(
         self: &Arc<Self>,
         opened: &Opened,
         claims: Claims,
-        stakes: Vec<Stake<'s>>,
-    ) -> Vec<Late<'s>> {
+        stakes: Vec<Stake>,
+    ) -> Vec<Late> {
         let cut = self.cut(&opened.head);
         let blocks = claims.into_iter().zip(stakes);
         blocks

@@ -44,9 +44,11 @@ impl Shared {
             bits: self.plan.bits,
             len: run.head.len,
         };
-        let keys: Vec<_> = claims.iter().map(|claim| Arc::clone(&claim.key)).collect();
-        let engine = self.cache.engine();
-        let stakes: Vec<_> = keys.iter().map(|key| engine.stake(key)).collect();
+        let engine = self.cache.shared_engine();
+        let stakes: Vec<_> = claims
+            .iter()
+            .map(|claim| engine.stake(&claim.key))
+            .collect();
         let last = run.first + run.claims.len() as u64 - 1;
         let range = cut.bytes(run.first).start..cut.bytes(last).end;
         let mut bytes = vec![0; to_usize(range.end - range.start)];
@@ -87,13 +89,13 @@ impl Shared {
     }
 
     /// The readers have it; and the block is kept before, unless that may take long, or there is no room at once.
-    pub(super) fn land<'s>(
+    pub(super) fn land(
         self: &Arc<Self>,
         claim: Claim<Bytes>,
-        stake: Stake<'s>,
+        stake: Stake,
         landing: Landing<Bytes>,
         at_last: bool,
-    ) -> Option<Late<'s>> {
+    ) -> Option<Late> {
         let block = match &landing {
             Landing::Good(block) if claim.flight.is_to_be_kept() => block.clone(),
             _ => {
@@ -127,7 +129,7 @@ impl Shared {
     }
 
     /// Nobody waits for these any more. They wait for room in turn, on all threads but one, which is left to the readers.
-    pub(super) fn keep_late(self: &Arc<Self>, late: Vec<Late<'_>>) {
+    pub(super) fn keep_late(self: &Arc<Self>, late: Vec<Late>) {
         if late.is_empty() {
             return;
         }
@@ -191,7 +193,7 @@ impl Shared {
     fn keep(
         self: &Arc<Self>,
         claim: &Claim<Bytes>,
-        stake: &Stake<'_>,
+        stake: &Stake,
         block: &Bytes,
         at_once: bool,
     ) -> Kept {
@@ -242,9 +244,9 @@ enum Kept {
 }
 
 /// A block that its readers have and the cache has not.
-pub(super) struct Late<'s> {
+pub(super) struct Late {
     claim: Claim<Bytes>,
-    stake: Stake<'s>,
+    stake: Stake,
     block: Bytes,
 }
 

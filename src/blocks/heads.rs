@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::blocks::age::{AsOf, Since};
 use crate::blocks::origin::{Head, Opened, Version};
 use crate::blocks::registry::{Key, Registry};
-use crate::blocks::remembered::Remembered;
+use crate::blocks::remembered::{Remembered, Unkept};
 use crate::blocks::request::Revalidate;
 use crate::blocks::scan::Detector;
 use crate::stats::Counter;
@@ -16,6 +16,8 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// An answer that says the same as before is kept again after a minute.
 const KEPT_AGAIN_NS: u64 = 60_000_000_000;
+/// A visit is a look into the index; blocks are visited at each of their reads.
+const USES_PER_VISIT: u64 = 4;
 
 /// What is remembered of one object.
 #[derive(Debug, Default)]
@@ -24,6 +26,9 @@ pub(super) struct Known {
     pub(super) scan: Mutex<Detector>,
     pub(super) hits: Counter,
     pub(super) misses: Counter,
+    /// Times that what is remembered was enough.
+    uses: AtomicU64,
+    unkept: Mutex<Option<Unkept>>,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +116,25 @@ impl Known {
     /// When the newest answer was kept, if it could be.
     pub(super) fn was_kept(&self, at_ns: Option<u64>) {
         self.seen.lock().kept_ns = at_ns;
+    }
+
+    /// Once in so many uses.
+    pub(super) fn is_to_be_visited(&self) -> bool {
+        let uses = self.uses.fetch_add(1, Ordering::Relaxed);
+        uses % USES_PER_VISIT == USES_PER_VISIT - 1
+    }
+
+    pub(super) fn is_unkept(&self, unkept: Option<Unkept>) {
+        // What was in its place goes outside of the lock: its end takes others.
+        let _before = std::mem::replace(&mut *self.unkept.lock(), unkept);
+    }
+
+    pub(super) fn take_unkept(&self) -> Option<Unkept> {
+        self.unkept.lock().take()
+    }
+
+    pub(super) fn has_unkept(&self) -> bool {
+        self.unkept.lock().is_some()
     }
 
     /// What an earlier life knew counts less than any answer.

@@ -58,7 +58,7 @@ impl Shared {
         wanted: Option<&Range<u64>>,
     ) -> Result<Opened> {
         let known = self.heads.of(object);
-        if let Some(head) = known.fresh(options.revalidate, self.now_ns()) {
+        if let Some(head) = self.known_head(object, &known, options.revalidate) {
             return Ok(head.into());
         }
         if self.recalls(&known) {

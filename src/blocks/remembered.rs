@@ -10,15 +10,19 @@
 //!  rest    what else the origin says of it
 //! ```
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::blocks::heads::Known;
 use crate::blocks::key::of_object;
 use crate::blocks::origin::{Head, Version};
+use crate::blocks::request::Revalidate;
 use crate::blocks::shared::Shared;
+use crate::blocks::work::Work;
 use crate::error::Result;
 use crate::fetch::Stake;
-use crate::value::Inserted;
+use crate::value::{Inserted, Rejection};
 
 const FORM: u8 = 1;
 /// More than this is not worth its room.
@@ -31,6 +35,13 @@ pub(super) struct Remembered {
     /// How old it was at `now_ns`.
     pub(super) age_ns: u64,
     pub(super) now_ns: u64,
+}
+
+/// A head for which there was no room yet. What is removed meanwhile, by whomever, takes out the stake.
+#[derive(Debug)]
+pub(super) struct Unkept {
+    stake: Stake,
+    value: Vec<u8>,
 }
 
 fn encode(head: &Head, asked_ms: u64) -> Option<Vec<u8>> {
@@ -90,20 +101,70 @@ impl Shared {
         })
     }
 
-    /// Keeps a head, unless something was removed since the stake was taken. What cannot be remembered is asked for again.
-    pub(super) fn remember(&self, object: &str, stake: &Stake<'_>, head: &Head, asked_ms: u64) {
+    /// Keeps a head, unless something was removed since the stake was taken. What there is no room for is given back; what cannot be
+    /// remembered at all is asked for again.
+    pub(super) fn remember(
+        &self,
+        object: &str,
+        stake: Stake,
+        head: &Head,
+        asked_ms: u64,
+    ) -> Option<Unkept> {
         let known = self.heads.of(object);
-        if !known.is_worth_keeping(head, self.now_ns()) {
-            return;
+        let engine = self.cache.engine();
+        if !known.is_worth_keeping(head, self.now_ns()) && engine.visit(stake.key()) {
+            return None;
         }
-        let kept = encode(head, asked_ms).map(|value| {
-            if perennial_failpoints::planted!("head-remembered-anyway") {
-                return self.cache.insert(stake.key(), value);
+        let value = encode(head, asked_ms)?;
+        if perennial_failpoints::planted!("head-remembered-anyway") {
+            self.cache.insert(stake.key(), value).ok();
+            return None;
+        }
+        self.keep_head(&known, Unkept { stake, value }, true)
+    }
+
+    /// Nobody waits for it any more: it waits for room, as blocks do, but on the last thread, which is left to the readers.
+    pub(super) fn remember_late(&self, object: &str, unkept: Unkept) {
+        let patience = self.patience();
+        let known = self.heads.of(object);
+        // Without it all of the object's blocks are of no use to the next life: it is tried again.
+        let unkept = self.keep_head(&known, unkept, !patience.may_wait);
+        known.is_unkept(unkept);
+    }
+
+    fn keep_head(&self, known: &Known, unkept: Unkept, at_once: bool) -> Option<Unkept> {
+        let kept = unkept.stake.keep(&unkept.value, at_once);
+        let stored = matches!(kept, Ok(Inserted::Stored));
+        known.was_kept(stored.then(|| self.now_ns()));
+        matches!(kept, Ok(Inserted::Rejected(Rejection::Busy))).then_some(unkept)
+    }
+
+    /// What is remembered, in memory, and new enough. Now and then its entry is visited like the blocks that are read by it, so that it is not
+    /// evicted before them; and kept, if there was no room before.
+    pub(super) fn known_head(
+        self: &Arc<Self>,
+        object: &str,
+        known: &Known,
+        revalidate: Revalidate,
+    ) -> Option<Head> {
+        let head = known.fresh(revalidate, self.now_ns())?;
+        if self.plan.remember && known.is_to_be_visited() {
+            if known.has_unkept() {
+                self.do_some_time(Work::Remember(object.into()));
+            } else if let Some(key) = self.remembered_key(object) {
+                self.cache.engine().visit(&key);
             }
-            stake.keep(&value, true)
-        });
-        let kept = matches!(kept, Some(Ok(Inserted::Stored)));
-        known.was_kept(kept.then(|| self.now_ns()));
+        }
+        Some(head)
+    }
+
+    /// Tries once more.
+    pub(super) fn remember_again(&self, object: &str) {
+        let known = self.heads.of(object);
+        if let Some(unkept) = known.take_unkept() {
+            let unkept = self.keep_head(&known, unkept, true);
+            known.is_unkept(unkept);
+        }
     }
 
     /// A version was replaced: what is remembered of it is no use, if the new one could not be kept.

@@ -37,7 +37,7 @@ pub enum Revalidate {
 #[non_exhaustive]
 #[must_use]
 pub struct ReadOptions {
-    /// Whether what is fetched is kept. Default: true.
+    /// Whether the bytes that are fetched are kept. Default: true.
     pub populate: bool,
     /// Default: [`Priority::Foreground`].
     pub priority: Priority,
@@ -64,7 +64,8 @@ impl ReadOptions {
         Self::default()
     }
 
-    /// Whether what is fetched is kept. Where another read waits for the same block, either is enough. Default: true.
+    /// Whether the bytes that are fetched are kept. Where another read waits for the same block, either is enough. Version and length are
+    /// kept in any case, with [`remember_heads`](crate::blocks::BlockOptions::remember_heads). Default: true.
     pub fn populate(mut self, populate: bool) -> Self {
         self.populate = populate;
         self

@@ -26,6 +26,8 @@ pub(super) enum Work {
     Run(Run),
     Ahead(Ahead),
     Drop(Stale),
+    /// The head of this object, for which there was no room.
+    Remember(Arc<str>),
     Flush,
 }
 
@@ -74,6 +76,7 @@ impl Shared {
             Work::Run(run) => self.fly(run),
             Work::Ahead(ahead) => self.read_ahead(&ahead),
             Work::Drop(stale) => self.drop_stale(&stale),
+            Work::Remember(object) => self.remember_again(&object),
             Work::Flush => self.flush(),
         }
     }

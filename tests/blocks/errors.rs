@@ -32,7 +32,7 @@ fn a_closed_cache_falls_through_to_the_origin() {
     }
 }
 
-fn on_a_device(tail_bytes: u64) -> (Cache, FaultFs) {
+pub(crate) fn on_a_device(tail_bytes: u64) -> (Cache, FaultFs) {
     let fs = FaultFs::new(Arc::new(SimFs::new(1)), Plan::none());
     let options = Options::new()
         .capacity_bytes(8 << 20)

@@ -46,7 +46,7 @@ impl AsyncBlockCache {
     ) -> Result<Opened> {
         let shared = &self.blocks.shared;
         let known = shared.heads.of(object);
-        if let Some(head) = known.fresh(options.revalidate, shared.now_ns()) {
+        if let Some(head) = shared.known_head(object, &known, options.revalidate) {
             return Ok(head.into());
         }
         if shared.recalls(&known) {
