@@ -124,12 +124,21 @@ impl Shared {
     }
 
     /// Nobody waits for it any more: it waits for room, as blocks do, but on the last thread, which is left to the readers.
-    pub(super) fn remember_late(&self, object: &str, unkept: Unkept) {
+    pub(super) fn remember_late(self: &Arc<Self>, object: &Arc<str>, unkept: Unkept) {
+        if !self.keep_patiently(object, unkept) {
+            // Without it all of the object's blocks are of no use to the next life.
+            self.do_some_time(Work::Remember(Arc::clone(object)));
+        }
+    }
+
+    /// False: it is to be tried again, at the latest when it has been used so many times.
+    fn keep_patiently(&self, object: &str, unkept: Unkept) -> bool {
         let patience = self.patience();
         let known = self.heads.of(object);
-        // Without it all of the object's blocks are of no use to the next life: it is tried again.
         let unkept = self.keep_head(&known, unkept, !patience.may_wait);
+        let kept = unkept.is_none();
         known.is_unkept(unkept);
+        kept
     }
 
     fn keep_head(&self, known: &Known, unkept: Unkept, at_once: bool) -> Option<Unkept> {
@@ -158,12 +167,11 @@ impl Shared {
         Some(head)
     }
 
-    /// Tries once more.
+    /// Tries once more, on a thread that has the time.
     pub(super) fn remember_again(&self, object: &str) {
         let known = self.heads.of(object);
         if let Some(unkept) = known.take_unkept() {
-            let unkept = self.keep_head(&known, unkept, true);
-            known.is_unkept(unkept);
+            self.keep_patiently(object, unkept);
         }
     }
 
