@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fetch::Stake;
 
 /// No object is longer: offsets are added to lengths.
-const MOST_BYTES: u64 = 1 << 62;
+pub(super) const MOST_BYTES: u64 = 1 << 62;
 
 impl Opened {
     /// Nothing but what is there: bytes that go past the end, or begin within a block, are none.

@@ -165,7 +165,8 @@ impl BlockCache {
     /// several reads that must be of one version. With cached blocks the origin is not asked at all.
     ///
     /// # Errors
-    /// As [`read_at`](Self::read_at), and [`ErrorKind::Changed`] where something has to be fetched and the object has another version now.
+    /// As [`read_at`](Self::read_at); [`ErrorKind::Invalid`] also for a head of more than 2^62 bytes; and [`ErrorKind::Changed`] where
+    /// something has to be fetched and the object has another version now.
     pub fn read_version_at(
         &self,
         object: &str,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use perennial_wal::to_usize;
 
+use crate::blocks::asking::MOST_BYTES;
 use crate::blocks::flights::Landing;
 use crate::blocks::heads::Known;
 use crate::blocks::key::{Cut, Keys};
@@ -125,10 +126,14 @@ impl Shared {
     /// Refuses what lies not in the object.
     pub(super) fn check_range(object: &str, head: &Head, range: &Range<u64>) -> Result<()> {
         let Range { start, end } = *range;
-        if start <= end && end <= head.len {
+        let len = head.len;
+        // A head may come from elsewhere.
+        if len > MOST_BYTES {
+            return Err(Error::invalid(format!("{object} has {len} bytes")));
+        }
+        if start <= end && end <= len {
             return Ok(());
         }
-        let len = head.len;
         Err(Error::invalid(format!(
             "bytes {start} to {end} of {object}, which has {len}"
         )))

@@ -196,6 +196,32 @@ fn several_reads_of_exactly_one_version() {
     }
 }
 
+/// What is known from elsewhere may be nonsense.
+#[test]
+fn a_head_that_is_longer_than_any_object_is_refused() {
+    let source = Arc::new(Source::new(10 * BLOCK));
+    let blocks = over(&source);
+    let version = blocks.head("object", &ReadOptions::new()).unwrap().version;
+    let mut buf = [0; 100];
+    for (len, offset) in [
+        (u64::MAX, u64::MAX - 10),
+        (u64::MAX, u64::MAX - 100),
+        (u64::MAX, 0),
+        ((1 << 62) + 1, 0),
+        (1 << 62, u64::MAX - 10),
+        (1 << 62, (1 << 62) - 99),
+    ] {
+        let head = Head::new(version.clone(), len);
+        let options = ReadOptions::new();
+        let read = blocks.read_version_at("object", &head, offset, &mut buf, &options);
+        assert_eq!(
+            read.unwrap_err().kind(),
+            ErrorKind::Invalid,
+            "{len} {offset}"
+        );
+    }
+}
+
 /// Reads of the origin are half of one version and half of the next.
 #[test]
 fn what_changes_while_it_is_read_is_not_kept() {
