@@ -50,8 +50,12 @@ impl Origin for BlockCache {
         let end = range.end.min(opened.head.len);
         let start = range.start.min(end);
         let mut buf = vec![0; to_usize(end - start)];
-        let read = self.shared.read(object, opened, start, &mut buf, &options);
-        Ok(Opened::new(read.map_err(told)?, range.start, buf))
+        // Of this version and no other: another may be shorter than what is to be filled.
+        let read = self
+            .shared
+            .read_version(object, &opened, start, &mut buf, &options);
+        read.map_err(|stopped| told(stopped.told(object, &opened.head)))?;
+        Ok(Opened::new(opened.head, range.start, buf))
     }
 
     fn checks_version(&self) -> bool {
@@ -71,7 +75,8 @@ impl Origin for BlockCache {
         if head.version != *version {
             head = Origin::head(self, object)?;
         }
-        if head.version != *version {
+        // The same version of another length is another one to who has asked for this one.
+        if head.version != *version || head.len < offset.saturating_add(buf.len() as u64) {
             return Err(OriginError::Changed);
         }
         let read = self.read_version_at(object, &head, offset, buf, options);

@@ -1,8 +1,11 @@
 //! A `BlockCache` is an origin itself.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use perennial::blocks::{BlockCache, Origin, OriginError, Priority, ReadOptions, Revalidate};
+use perennial::blocks::{
+    BlockCache, Origin, OriginError, OriginResult, Priority, ReadOptions, Revalidate, Version,
+};
 
 use crate::source::Source;
 use crate::{BLOCK, over, roomy, small_blocks};
@@ -47,6 +50,80 @@ fn what_has_changed_is_changed_for_the_upper_one() {
     let options = ReadOptions::new();
     let read = Origin::read_at(&lower, "object", &head.version, 0, &mut buf, &options);
     assert!(matches!(read, Err(OriginError::Changed)));
+}
+
+/// Becomes shorter when it is read, and says so.
+struct Shrinks {
+    len: AtomicU64,
+    versioned: bool,
+}
+
+impl Origin for Shrinks {
+    fn identity(&self) -> String {
+        "shrinks".into()
+    }
+    fn version(&self, _: &str) -> OriginResult<Version> {
+        let len = self.len.load(Ordering::SeqCst);
+        Ok(if self.versioned { len } else { 1 }.into())
+    }
+    fn len(&self, _: &str) -> OriginResult<u64> {
+        Ok(self.len.load(Ordering::SeqCst))
+    }
+    fn checks_version(&self) -> bool {
+        true
+    }
+    fn read_at(
+        &self,
+        object: &str,
+        version: &Version,
+        _: u64,
+        buf: &mut [u8],
+        _: &ReadOptions,
+    ) -> OriginResult<usize> {
+        if self.versioned {
+            self.len.store(BLOCK, Ordering::SeqCst);
+        }
+        if *version != self.version(object)? {
+            return Err(OriginError::Changed);
+        }
+        buf.fill(2);
+        Ok(buf.len())
+    }
+}
+
+#[test]
+fn an_object_that_shrinks_meanwhile_is_read_as_it_is_now() {
+    for remember in [false, true] {
+        let origin = Shrinks {
+            len: AtomicU64::new(20 * BLOCK),
+            versioned: true,
+        };
+        let lower = BlockCache::new(roomy(), origin, small_blocks()).unwrap();
+        let options = small_blocks().remember_heads(remember);
+        let upper = BlockCache::new(roomy(), lower, options).unwrap();
+        let read = upper.read("object", 0..500, &ReadOptions::new());
+        assert_eq!(read.unwrap(), [2; 500]);
+        let head = upper.head("object", &ReadOptions::new()).unwrap();
+        assert_eq!(head.len, BLOCK);
+    }
+}
+
+/// An origin that gives one version two lengths, of which the lower one knows the shorter.
+#[test]
+fn a_version_that_is_shorter_below_is_asked_for_again() {
+    let origin = Arc::new(Shrinks {
+        len: AtomicU64::new(2 * BLOCK),
+        versioned: false,
+    });
+    let options = small_blocks().block_bytes(2 * BLOCK);
+    let lower = BlockCache::new(roomy(), Arc::clone(&origin), options.clone()).unwrap();
+    let upper = BlockCache::new(roomy(), lower.clone(), options).unwrap();
+    upper.head("object", &ReadOptions::new()).unwrap();
+    origin.len.store(BLOCK, Ordering::SeqCst);
+    let always = ReadOptions::new().revalidate(Revalidate::Always);
+    lower.head("object", &always).unwrap();
+    let read = upper.read("object", 0..10, &ReadOptions::new());
+    assert_eq!(read.unwrap(), [2; 10]);
 }
 
 #[test]
