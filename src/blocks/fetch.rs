@@ -96,6 +96,10 @@ impl Shared {
         landing: Landing<Bytes>,
         at_last: bool,
     ) -> Option<Late> {
+        if !claim.flight.is_to_be_kept() {
+            // Whoever joined and wants it kept is known behind this: nobody joins any more.
+            claim.seal();
+        }
         let block = match &landing {
             Landing::Good(block) if claim.flight.is_to_be_kept() => block.clone(),
             _ => {

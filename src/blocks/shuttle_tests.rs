@@ -186,6 +186,30 @@ fn shuttle_what_the_last_reader_left_holds_nobody_up() {
     }
 }
 
+/// B3: of two readers of one fetch one may want nothing kept: the block is, whoever began it and whenever the other joined.
+#[test]
+fn shuttle_what_one_of_them_wants_kept_is_kept() {
+    check(500, || {
+        let (blocks, store) = blocks(&SimFs::new(1), 1);
+        let readers = [false, true].map(|populate| {
+            let (face, options) = (blocks.clone(), ReadOptions::new().populate(populate));
+            thread::spawn(move || face.read("object", 0..10, &options))
+        });
+        for reader in readers {
+            let read = reader.join().expect("no panic");
+            assert_eq!(read.expect("it reads"), [0; 10]);
+        }
+        let cache = blocks.cache().clone();
+        drop(blocks);
+        let reads = store.reads.load(Ordering::SeqCst);
+        let options = BlockOptions::new().block_bytes(BLOCK).fetch_threads(0);
+        let after = BlockCache::new(cache, Arc::clone(&store), options).expect("good options");
+        let read = after.read("object", 0..10, &ReadOptions::new());
+        assert_eq!(read.expect("it reads"), [0; 10]);
+        assert_eq!(store.reads.load(Ordering::SeqCst), reads);
+    });
+}
+
 /// B4: what an invalidate comes after is gone, whoever was reading meanwhile; also when the process is killed then.
 #[test]
 fn shuttle_nothing_from_before_an_invalidate_is_served() {
