@@ -61,25 +61,29 @@ impl Shared {
     }
 }
 
-/// The ranges as they lie in an object of so many bytes, or a refusal of the first that does not.
+/// The ranges as they lie in an object of so many bytes, or a refusal of the first that does not. Of none of its bytes there is nothing to
+/// refuse: stores that are asked for one do, but not where they read neighbours as one.
 fn within(ranges: &[Range<u64>], len: u64) -> Result<Vec<Range<u64>>> {
-    let bounded = ranges.iter().cloned().map(GetRange::Bounded);
-    bounded.map(|range| range_of(Some(&range), len)).collect()
+    let lies = |range: &Range<u64>| {
+        if range.start == range.end && range.end <= len {
+            return Ok(range.clone());
+        }
+        range_of(Some(&GetRange::Bounded(range.clone())), len)
+    };
+    ranges.iter().map(lies).collect()
 }
 
 /// All ranges as one, if they are near enough to each other, and it is short enough to be read at once.
 fn the_one(ranges: &[Range<u64>], gap_bytes_max: u64) -> Option<Range<u64>> {
-    if ranges.iter().any(Range::is_empty) {
-        return None;
-    }
     let mut merged = merged(ranges, gap_bytes_max);
     let one = merged.pop().filter(|_| merged.is_empty())?;
     (one.end - one.start <= AT_ONCE_BYTES).then_some(one)
 }
 
-/// The ranges in order, neighbours as one.
+/// The ranges in order, neighbours as one, without those that are empty.
 fn merged(ranges: &[Range<u64>], gap_bytes_max: u64) -> Vec<Range<u64>> {
     let mut sorted = ranges.to_vec();
+    sorted.retain(|range| !range.is_empty());
     sorted.sort_unstable_by_key(|range| range.start);
     let mut merged: Vec<Range<u64>> = Vec::new();
     for range in sorted {
@@ -146,6 +150,9 @@ impl Read {
 /// Each range out of the reads, which are in order.
 fn taken(reads: &[Read], ranges: &[Range<u64>]) -> Vec<Bytes> {
     let take = |range: &Range<u64>| {
+        if range.is_empty() {
+            return Bytes::new();
+        }
         let behind = reads.partition_point(|read| read.start() <= range.start);
         let read = behind.checked_sub(1).map(|at| &reads[at]);
         read.map_or_else(Bytes::new, |read| read.take(range))
@@ -171,7 +178,8 @@ mod tests {
         assert_eq!(gaps(&ranges, u64::MAX), [Range { start: 0, end: 40 }]);
         assert_eq!(the_one(&ranges, 16), Some(0..40));
         assert_eq!(the_one(&ranges, 15), None);
-        assert_eq!(the_one(&[3..3, 3..4], 16), None);
+        assert_eq!(the_one(&[3..3, 5..6], 0), Some(5..6));
+        assert_eq!(the_one(&[3..3, 5..5], 16), None);
         assert_eq!(
             the_one(&[0..1, AT_ONCE_BYTES..AT_ONCE_BYTES + 1], u64::MAX),
             None

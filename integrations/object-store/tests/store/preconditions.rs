@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{POLICIES, content, over};
+use super::{POLICIES, content, over, part, read};
 use crate::object_store::memory::InMemory;
 use crate::object_store::path::Path;
 use crate::object_store::{
@@ -196,13 +196,12 @@ async fn what_does_not_exist_is_not_found_whatever_is_asked() {
 async fn several_ranges_are_those_of_the_store_below() {
     let location = Path::from("a/b");
     let inner = memory(&location).await;
-    let lists: [&[Range<u64>]; 8] = [
+    let lists: [&[Range<u64>]; 7] = [
         &[0..1, 2..3, 0..5],
         &[9_000..9_010, 0..10, 4_000..4_001, 9_005..10_000],
         &[0..10_000, 5..6],
         &[9_999..20_000, 0..1],
         &[0..1, 10_000..10_001],
-        &[3..3, 0..1],
         &[0..u64::MAX, 7..8],
         &[u64::MAX - 1..u64::MAX, 0..1],
     ];
@@ -215,5 +214,37 @@ async fn several_ranges_are_those_of_the_store_below() {
                 assert_eq!(given, expected, "{policy:?}: {ranges:?}");
             }
         }
+    }
+}
+
+/// Stores that read neighbours as one answer them, and so does the cache over those that do not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_ranges_of_no_bytes_there_is_nothing_to_refuse() {
+    let location = Path::from("a/b");
+    let inner = memory(&location).await;
+    let whole = read(&*inner, &location).await;
+    let len = whole.len() as u64;
+    for policy in POLICIES {
+        let cached = over(Arc::clone(&inner), policy);
+        for ranges in [
+            vec![3..3, 0..1],
+            vec![len..len, 0..0, 9_000..9_001],
+            vec![len..len, len..len],
+        ] {
+            let given = cached.get_ranges(&location, &ranges).await.unwrap();
+            let expected: Vec<_> = ranges
+                .into_iter()
+                .map(|range| part(&whole, range))
+                .collect();
+            assert_eq!(given, expected, "{policy:?}");
+        }
+        let behind = Range {
+            start: len + 1,
+            end: len + 1,
+        };
+        cached
+            .get_ranges(&location, &[0..1, behind])
+            .await
+            .unwrap_err();
     }
 }
