@@ -30,6 +30,8 @@ pub(crate) struct Kinds {
     times: AtomicBool,
     /// What an earlier life said is gone.
     unsaid: OnceCell<()>,
+    /// The store has given a range.
+    ranges: AtomicBool,
 }
 
 impl Kinds {
@@ -40,6 +42,7 @@ impl Kinds {
             key,
             times: AtomicBool::new(false),
             unsaid: OnceCell::new(),
+            ranges: AtomicBool::new(false),
         }
     }
 
@@ -54,6 +57,15 @@ impl Kinds {
             // A cache that cannot log a remove keeps no block either.
             tracing::debug!(%error, "the cache cannot note that versions are times");
         }
+    }
+
+    pub(crate) fn saw_range(&self) {
+        self.ranges.store(true, Ordering::Relaxed);
+    }
+
+    /// The store below is known to have ranges.
+    pub(crate) fn has_ranges(&self) -> bool {
+        self.ranges.load(Ordering::Relaxed)
     }
 
     /// No block in the cache is of a time, nor will one be of an answer that was given until now.

@@ -9,6 +9,9 @@ use crate::relayed::Relayed;
 /// Who says so, where it is not the store below.
 pub(super) const STORE: &str = "perennial";
 
+/// In words of which a client makes its error.
+const LATER: [&str; 2] = ["status code: 408", "status code: 429"];
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// An error of our own.
@@ -118,13 +121,16 @@ fn named_again(wrong: &path::Error) -> Option<path::Error> {
 }
 
 /// Whether it was the request that failed, not what was asked for. A client of HTTP says so when it has tried for as long as it
-/// may, minutes: another question would take as long. What the server refuses, with a status from 400 to 499, it says at once.
+/// may, minutes: another question would take as long. What the server refuses, with a status from 400 to 499, it says at once; but
+/// with 408 and 429 it asks for patience.
 pub(super) fn is_outage(error: &Error) -> bool {
     let Error::Generic { source, .. } = error else {
         return false;
     };
     let said = source.to_string();
-    said.starts_with("Error performing ") && !said.contains("status code: 4")
+    let is_refused =
+        said.contains("status code: 4") && !LATER.iter().any(|status| said.contains(status));
+    said.starts_with("Error performing ") && !is_refused
 }
 
 /// Whether a store that knows no ranges may say this when it is asked for one.

@@ -32,9 +32,12 @@ impl Shared {
             }
         };
         match ended {
-            // The ranges are ours: the caller has asked for none, and the store need not have any.
+            // The ranges are ours: the caller has asked for none, and the store need not have any. Once it has given one, it has.
             Err(error)
-                if options.range.is_none() && !options.head && may_be_of_the_range(&error) =>
+                if options.range.is_none()
+                    && !options.head
+                    && !self.kinds.has_ranges()
+                    && may_be_of_the_range(&error) =>
             {
                 self.inner.get_opts(location, options).await
             }

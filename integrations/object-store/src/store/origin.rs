@@ -110,6 +110,7 @@ impl AsyncOrigin for StoreOrigin {
     ) -> OriginResult<Opened> {
         match self.get(object, within(range)).await {
             Ok(found) => {
+                self.kinds.saw_range();
                 let head = self.said(&found.meta, &found.attributes).await;
                 let offset = found.range.start;
                 Ok(Opened::new(head, offset, all_of(found).await?))
@@ -149,6 +150,7 @@ impl AsyncOrigin for StoreOrigin {
                 };
             }
         };
+        self.kinds.saw_range();
         // Not every store looks at `If-Match`, and not every version is an e_tag.
         if version_in(&found.meta) != *version {
             self.gets.doubt();
