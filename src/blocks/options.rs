@@ -7,6 +7,8 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 /// Key bytes that a block must leave room for in its segment.
 const KEY_BYTES: usize = 256;
+/// With fewer an object may be forgotten by the time that its answer comes, however often it is asked for.
+const OBJECTS_MIN: usize = 8;
 /// No reader waits for a copy that takes longer.
 const KEPT_FIRST_BYTES: u64 = MIB;
 
@@ -74,7 +76,7 @@ impl BlockOptions {
     }
 
     /// Objects of which the version is remembered, some hundred bytes each. Others are asked for, or looked for in the cache, again. Default: 65,536.
-    /// Range: from 1.
+    /// Range: from 1; fewer than 8 are taken for 8, for those of which something is under way are among them.
     pub fn objects_max(mut self, objects: usize) -> Self {
         self.objects_max = objects;
         self
@@ -129,7 +131,7 @@ impl BlockOptions {
             threads: self.fetch_threads,
             run_blocks: (self.fetch_bytes_max / bytes).max(1),
             readahead: self.readahead_blocks,
-            objects_max: self.objects_max,
+            objects_max: self.objects_max.max(OBJECTS_MIN),
             flush_every: self.flush_every_blocks,
             remember: self.remember_heads,
             kept_first: bytes <= KEPT_FIRST_BYTES

@@ -107,6 +107,19 @@ fn a_flush_comes_every_so_many_blocks() {
     assert!(each >= own + 90, "{each} syncs, {own} without");
 }
 
+#[test]
+fn one_object_is_remembered_however_few_may_be() {
+    for remember in [false, true] {
+        let source = Arc::new(Source::new(BLOCK));
+        let options = small_blocks().objects_max(1).remember_heads(remember);
+        let blocks = BlockCache::new(roomy(), Arc::clone(&source), options).unwrap();
+        for _ in 0..20 {
+            blocks.read("object", 0..9, &ReadOptions::new()).unwrap();
+        }
+        assert_eq!(blocks.stats().heads, 1);
+    }
+}
+
 /// More objects than are remembered: they are asked for again, and their blocks serve.
 #[test]
 fn what_is_not_remembered_is_asked_for_again() {

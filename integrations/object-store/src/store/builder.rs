@@ -94,7 +94,7 @@ impl Builder {
     }
 
     /// Objects whose heads are held in memory, some hundred bytes each; those of others are looked for in the cache.
-    /// Default: 65,536. Range: from 1.
+    /// Default: 65,536. Range: from 1; fewer than 8 are taken for 8.
     pub fn objects_max(mut self, objects: usize) -> Self {
         self.options = self.options.objects_max(objects);
         self
