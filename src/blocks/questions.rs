@@ -11,7 +11,7 @@ use crate::blocks::origin::{Head, Opened};
 use crate::blocks::read::{TRIES, keeps_changing, lost};
 use crate::blocks::registry::Claim;
 use crate::blocks::request::{Priority, ReadOptions};
-use crate::blocks::shared::{Shared, cancelled};
+use crate::blocks::shared::Shared;
 use crate::blocks::wait::{Cancel, Parker};
 use crate::blocks::work::{Asking, Work};
 use crate::error::Result;
@@ -98,10 +98,7 @@ impl Shared {
             Some(Landing::Good(opened)) => Ok(opened),
             Some(Landing::Failed(error)) => Err(error),
             Some(Landing::Changed) => Err(keeps_changing(object)),
-            Some(Landing::Lost) | None => {
-                self.counters.cancelled.add(1);
-                Err(cancelled())
-            }
+            Some(Landing::Lost) | None => Err(self.cancels()),
         })
     }
 

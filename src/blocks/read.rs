@@ -258,8 +258,13 @@ impl Shared {
     }
 
     pub(super) fn was_cancelled(&self) -> Stopped {
+        Stopped::Error(self.cancels())
+    }
+
+    /// The error of a read that was cancelled, which is counted.
+    pub(super) fn cancels(&self) -> Error {
         self.counters.cancelled.add(1);
-        Stopped::Error(cancelled())
+        cancelled()
     }
 }
 

@@ -14,6 +14,8 @@ use std::ops::{Bound, Range, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::task::coop::consume_budget;
+
 pub(crate) use self::pool::{Pool, joined};
 use crate::accounts::Ledger;
 use crate::cache::Cache;
@@ -54,7 +56,8 @@ impl Engine {
 /// [`with_threads`](Self::with_threads) sets other bounds. What a dropped future has given to a thread that has begun is done all the
 /// same, and an insert perhaps after others that were made later: wait for those whose order counts.
 ///
-/// Cheap to clone. It must be used inside of a runtime. The last clone closes the cache, which waits for the device: call [`close`](Self::close)
+/// Cheap to clone. It must be made or used inside of a runtime. A task that does nothing else yields to others now and then, as with tokio's own
+/// operations. The last clone closes the cache, which waits for the device: call [`close`](Self::close)
 /// before, where that must not be in a task.
 ///
 /// ```
@@ -151,6 +154,7 @@ impl AsyncCache {
     /// # Errors
     /// As [`Cache::get`].
     pub async fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        consume_budget().await;
         let key = key.as_ref();
         match self.cache.engine().get_in_memory(key)? {
             InMemory::Found(value) => Ok(Some(value)),
@@ -171,6 +175,7 @@ impl AsyncCache {
         key: impl AsRef<[u8]>,
         range: Range<u64>,
     ) -> Result<Option<Value>> {
+        consume_budget().await;
         let key = key.as_ref();
         match self
             .cache
@@ -191,6 +196,7 @@ impl AsyncCache {
     /// # Errors
     /// As [`Cache::get`].
     pub async fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        consume_budget().await;
         let key = key.as_ref();
         match self.cache.engine().contains_in_memory(key)? {
             InMemory::Found(()) => Ok(true),
@@ -225,6 +231,7 @@ impl AsyncCache {
     /// # Errors
     /// As [`Cache::insert`].
     pub async fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Inserted> {
+        consume_budget().await;
         let (key, value) = (key.as_ref(), value.as_ref());
         let engine = self.cache.engine();
         if engine.takes_at_once(key, value) {
@@ -414,6 +421,7 @@ impl AsyncCache {
     /// As [`Cache::close`].
     pub async fn close(self) -> Result<()> {
         // Not behind writers that only this ends.
-        joined(tokio::task::spawn_blocking(move || self.cache.close()).await)?
+        let runtime = self.pool.runtime()?;
+        joined(runtime.spawn_blocking(move || self.cache.close()).await)?
     }
 }

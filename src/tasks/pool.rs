@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -12,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct Pool {
     reads: Arc<Semaphore>,
     waits: Arc<Semaphore>,
+    /// In which it was made, if in any: for a future that is polled outside of all.
+    runtime: Option<Handle>,
 }
 
 impl Pool {
@@ -19,7 +22,14 @@ impl Pool {
         Self {
             reads: Arc::new(Semaphore::new(reads)),
             waits: Arc::new(Semaphore::new(waits)),
+            runtime: Handle::try_current().ok(),
         }
+    }
+
+    /// Whose threads do it: the runtime that polls, or the one in which this was made.
+    pub(crate) fn runtime(&self) -> Result<Handle> {
+        let known = Handle::try_current().ok().or_else(|| self.runtime.clone());
+        known.ok_or_else(|| Error::invalid("neither made nor polled inside of a runtime of tokio"))
     }
 
     /// Something that reads files.
@@ -27,7 +37,7 @@ impl Pool {
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        run(&self.reads, call).await
+        run(&self.runtime()?, &self.reads, call).await
     }
 
     /// Something that waits for the cache's writing.
@@ -35,18 +45,19 @@ impl Pool {
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
-        run(&self.waits, call).await
+        run(&self.runtime()?, &self.waits, call).await
     }
 }
 
 /// When the future is dropped a call that has begun goes on, and keeps its slot; one that has not is not made.
 async fn run<T: Send + 'static>(
+    runtime: &Handle,
     slots: &Arc<Semaphore>,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T> {
     let slot = Arc::clone(slots).acquire_owned().await;
     let slot = slot.map_err(|_| stopping())?;
-    let mut called = Called(tokio::task::spawn_blocking(move || {
+    let mut called = Called(runtime.spawn_blocking(move || {
         let _slot = slot;
         call()
     }));

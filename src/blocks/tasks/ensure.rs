@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::AsyncBlockCache;
+use super::read::unless_cancelled;
 use crate::blocks::boarded::Boarded;
 use crate::blocks::ensure::{Progress, Step, Warming, patiently};
 use crate::blocks::origin::Head;
@@ -114,7 +115,8 @@ impl AsyncBlockCache {
                 in_files.retain(|number| !shared.has(&mut keys, *number));
                 in_files
             };
-            missing.extend(self.pool.read(look).await?);
+            let looked = unless_cancelled(reading.options, self.pool.read(look)).await;
+            missing.extend(looked.ok_or_else(|| self.blocks.shared.cancels())??);
             missing.sort_unstable();
         }
         let boarded = shared.board(reading, &missing, parker, landings);

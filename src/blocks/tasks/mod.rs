@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use perennial_wal::to_usize;
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 
 pub use self::origin::AsyncOrigin;
 use self::origin::Awaited;
@@ -30,7 +31,10 @@ use crate::tasks::{AsyncCache, Pool};
 ///
 /// Blocks in memory are served at once, without a switch of tasks; those in files are read by threads of the runtime, at most 32
 /// at a time, and fetches are awaited by the fetch threads. A read ends early by dropping its future: nothing of it stays behind, a
-/// fetch that nobody else waits for is dropped, too, and what others wait for goes on.
+/// fetch that nobody else waits for is dropped, too, and what others wait for goes on. A task that does nothing but read what is in memory
+/// yields to others now and then, as with tokio's own operations.
+///
+/// It lives as long as the runtime in which it was made: its futures may be polled anywhere, but what has to be fetched then is a failure.
 ///
 /// Cheap to clone. When the last clone goes, fetches under way go on to their end, and hold the cache until then: its
 /// directory may stay locked for a moment after that.
@@ -183,6 +187,7 @@ impl AsyncBlockCache {
     /// # Errors
     /// As [`BlockCache::head`].
     pub async fn head(&self, object: &str, options: &ReadOptions) -> Result<Head> {
+        consume_budget().await;
         Ok(self.opened(object, options, None).await?.head)
     }
 

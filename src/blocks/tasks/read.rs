@@ -1,10 +1,14 @@
 //! A read by a task: what is in memory, what is in files, and then what is fetched.
 
+use std::future::{Future, poll_fn};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 
 use super::AsyncBlockCache;
 use crate::blocks::flights::Landing;
@@ -50,7 +54,8 @@ impl AsyncBlockCache {
             return Ok(head.into());
         }
         if shared.recalls(&known) {
-            known.recall(self.remembered(object).await?);
+            let found = unless_cancelled(options, self.remembered(object)).await;
+            known.recall(found.ok_or_else(|| shared.cancels())??);
         }
         let parker = Arc::new(Parker::default());
         let cancel = options.cancel.as_ref();
@@ -120,6 +125,8 @@ impl AsyncBlockCache {
         range: &Range<u64>,
         options: &ReadOptions,
     ) -> std::result::Result<Vec<Bytes>, Stopped> {
+        // What is in memory is answered at once, for ever: others are to have their turn.
+        consume_budget().await;
         let shared = &self.blocks.shared;
         let head = &opened.head;
         Shared::check_range(object, head, range)?;
@@ -155,10 +162,9 @@ impl AsyncBlockCache {
                 InMemory::OnDisk => in_files.push(piece),
             }
         }
-        missing.extend(
-            self.read_files(&reading.keys, &in_files, &mut found)
-                .await?,
-        );
+        let read = self.read_files(&reading.keys, &in_files, &mut found);
+        let read = unless_cancelled(options, read).await;
+        missing.extend(read.ok_or_else(|| shared.cancels())??);
         missing.sort_unstable_by_key(|piece| piece.number);
         shared.looked(&reading, &touched, missing.len() as u64 + came);
         for _ in 0..TRIES {
@@ -191,6 +197,10 @@ impl AsyncBlockCache {
         let each = usize::try_from(GROUP_BYTES >> keys.cut.bits)
             .unwrap_or(1)
             .max(1);
+        if pieces.is_empty() {
+            return Ok(Vec::new());
+        }
+        let runtime = self.pool.runtime()?;
         let mut groups = JoinSet::new();
         for group in pieces.chunks(each) {
             let (shared, pool) = (Arc::clone(&self.blocks.shared), Arc::clone(&self.pool));
@@ -200,7 +210,7 @@ impl AsyncBlockCache {
                 (piece, bytes)
             };
             let read = move || group.into_iter().map(look).collect::<Vec<_>>();
-            groups.spawn(async move { pool.read(read).await });
+            groups.spawn_on(async move { pool.read(read).await }, &runtime);
         }
         let mut missing = Vec::new();
         while let Some(group) = groups.join_next().await {
@@ -244,4 +254,26 @@ impl AsyncBlockCache {
         }
         Ok(again)
     }
+}
+
+/// What files or slots are waited for; `None` when cancelled before.
+pub(super) async fn unless_cancelled<T>(
+    options: &ReadOptions,
+    call: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(cancel) = &options.cancel else {
+        return Some(call.await);
+    };
+    let parker = Arc::new(Parker::default());
+    let _wakes = cancel.wakes(&parker);
+    let mut call = pin!(call);
+    poll_fn(|task| {
+        // Before the look: who cancels after it wakes.
+        parker.wakes(task.waker());
+        if cancel.is_cancelled() {
+            return Poll::Ready(None);
+        }
+        call.as_mut().poll(task).map(Some)
+    })
+    .await
 }

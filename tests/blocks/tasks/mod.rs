@@ -3,6 +3,7 @@
 mod leaving;
 mod reading;
 mod storm;
+mod turns;
 mod warming;
 
 use std::ops::Range;
