@@ -60,6 +60,9 @@ use crate::error::Result;
 /// Reads objects of an [`Origin`] through a [`Cache`], block by block: what is there is served from the cache, the gaps are
 /// fetched, once however many readers ask, and kept.
 ///
+/// By default an object is taken for one that never changes under its name: which version it has is asked once. Reads of objects that are
+/// overwritten say [`Revalidate::After`] or [`Revalidate::Always`].
+///
 /// Cheap to clone: all clones are the same. Several, over different origins, can share one cache; each has threads of its
 /// own, which end with its last clone. Keys of other users of the cache must not begin with the bytes `00 62 6b 01`.
 ///
@@ -224,7 +227,8 @@ impl BlockCache {
 
     /// Forgets the object: its version, and all its blocks, of whatever version and size, from whatever life of the cache. No
     /// read that begins after this has returned is served what was fetched before, not after a `kill -9` either; after a power
-    /// cut if there was a [`Cache::flush`]. Reads under way get what they are waiting for, and nothing of it is kept. It goes
+    /// cut if there was a [`Cache::flush`]. Reads under way get what they are waiting for, and nothing of it is kept. Where the origin is a
+    /// `BlockCache` itself, what that has stays: it is to be invalidated first, if it may be wrong. It goes
     /// through all keys of the cache. Returns how many entries there were: blocks, and what was remembered of it.
     ///
     /// # Errors

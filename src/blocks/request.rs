@@ -26,7 +26,7 @@ pub enum Revalidate {
     /// [`invalidate`](crate::blocks::BlockCache::invalidate) or [`forget`](crate::blocks::BlockCache::forget), or when an origin notices a change.
     #[default]
     Never,
-    /// It is asked for when the last answer is older than this.
+    /// It is asked for when the last answer is older than this, when the read begins.
     After(Duration),
     /// It is asked for after the read has begun.
     Always,

@@ -209,7 +209,8 @@ impl AsyncCache {
     }
 
     /// As [`Cache::get_or_fetch`], with a fetch that is a future: one for all tasks and threads that ask. When the task that fetches is dropped,
-    /// another of those who wait fetches instead.
+    /// another of those who wait fetches instead. While its future is neither polled nor dropped they all wait: who holds one to poll it later
+    /// must not wait for the same key meanwhile.
     ///
     /// # Errors
     /// As [`Cache::get_or_fetch`].

@@ -13,7 +13,7 @@ pub enum HeadPolicy {
     /// For objects that others overwrite.
     #[default]
     AlwaysRevalidate,
-    /// The store is asked when its last answer is older than this, by the wall clock: after a restart, too.
+    /// The store is asked when its last answer is older than this: after a restart, too, by the wall clock then.
     Ttl(Duration),
     /// The store is asked once, and never again: not after a restart either. For objects that are not overwritten, or only
     /// through this store.

@@ -107,7 +107,8 @@ impl Builder {
         self
     }
 
-    /// Makes the store. This must be inside of a runtime of tokio, which then polls the requests.
+    /// Makes the store. This must be inside of a runtime of tokio, which then polls the requests: the store lives as long as that does. Behind
+    /// its end what is cached may be served, and all else fails.
     ///
     /// # Errors
     /// `Generic` for options out of range, without an identity, and outside of a runtime.
