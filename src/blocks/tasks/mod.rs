@@ -191,7 +191,8 @@ impl AsyncBlockCache {
         Ok(self.opened(object, options, None).await?.head)
     }
 
-    /// As [`BlockCache::ensure_cached`]; `progress` is called by the task. It ends when the future is dropped.
+    /// As [`BlockCache::ensure_cached`]; `progress` is called by the task. It ends when the future is dropped, and what is fetched for it
+    /// alone is dropped with it.
     ///
     /// # Errors
     /// As [`BlockCache::ensure_cached`].
