@@ -127,7 +127,7 @@ impl Builder {
             .block_bytes(self.block_bytes)
             .fetch_threads(self.fetch_concurrency);
         let cache = AsyncCache::new(self.cache.clone());
-        let kinds = Arc::new(Kinds::new(cache.clone(), &identity));
+        let kinds = Arc::new(Kinds::new(cache.clone(), &identity, runtime.clone()));
         let origin = StoreOrigin {
             inner: Arc::clone(&self.inner),
             identity,

@@ -1,6 +1,10 @@
 //! What is written through the store is seen, whatever was known before. With `Immutable`: nothing else would tell.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -8,8 +12,9 @@ use perennial_failpoints::SimFs;
 use perennial_object_store::HeadPolicy;
 
 use super::watched::Watched;
-use super::{BLOCK, cache_on, content, on, over, put, read, settled, until};
+use super::{BLOCK, POLICIES, cache_on, content, on, over, put, read, settled, until};
 use crate::CachedObjectStore;
+use crate::object_store::memory::InMemory;
 use crate::object_store::path::Path;
 use crate::object_store::{Error, ObjectStore, ObjectStoreExt, PutMode};
 
@@ -207,5 +212,27 @@ async fn what_is_put_is_read_back_where_that_is_wanted() {
         watched.asked();
         assert_eq!(read(&cached, &location).await, bytes);
         assert_eq!(watched.asked(), (0, 0), "{} bytes", bytes.len());
+    }
+}
+
+/// A write that is begun and not polled is in no other's way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_nobody_polls_holds_nobody_up() {
+    for policy in POLICIES {
+        let inner = Arc::new(InMemory::new());
+        let cached = over(Arc::clone(&inner), policy);
+        let (a, b) = (Path::from("a"), Path::from("b"));
+        let mut first = pin!(cached.put(&a, content(1, 100).into()));
+        // As far as it gets without waiting.
+        let once = poll_fn(|task| Poll::Ready(first.as_mut().poll(task).is_ready()));
+        let ended = once.await;
+        let second = cached.put(&b, content(2, 100).into());
+        let second = tokio::time::timeout(Duration::from_secs(60), second).await;
+        second.expect("it waits for nobody").unwrap();
+        assert_eq!(read(&cached, &b).await, content(2, 100));
+        if !ended {
+            first.await.unwrap();
+        }
+        assert_eq!(read(&cached, &a).await, content(1, 100));
     }
 }
