@@ -147,6 +147,9 @@ impl Shared {
             let kept = self.keep(&claim, &stake, &block, !patience.may_wait);
             self.over(claim, kept);
         }
+        if patience.may_wait {
+            self.remember_waiting();
+        }
     }
 
     /// Reads, and holds the version against the one that was asked for.

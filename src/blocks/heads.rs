@@ -18,6 +18,7 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 const KEPT_AGAIN_NS: u64 = 60_000_000_000;
 /// A visit is a look into the index; blocks are visited at each of their reads.
 const USES_PER_VISIT: u64 = 4;
+const WITHOUT_ROOM_MAX: usize = 1024;
 
 /// What is remembered of one object.
 #[derive(Debug, Default)]
@@ -178,6 +179,8 @@ pub(super) struct Heads {
     questions: AtomicU64,
     /// The newest question that something was forgotten behind: who is remembered anew does not know of what.
     forgotten: AtomicU64,
+    /// Objects whose heads wait for room, and for somebody who waits for it.
+    without_room: Mutex<Vec<Arc<str>>>,
 }
 
 impl Heads {
@@ -187,7 +190,20 @@ impl Heads {
             asking: Arc::default(),
             questions: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
+            without_room: Mutex::default(),
         }
+    }
+
+    /// More than some are tried again when they are used, and not before.
+    pub(super) fn has_no_room(&self, object: &Arc<str>) {
+        let mut waiting = self.without_room.lock();
+        if waiting.len() < WITHOUT_ROOM_MAX {
+            waiting.push(Arc::clone(object));
+        }
+    }
+
+    pub(super) fn without_room(&self) -> Vec<Arc<str>> {
+        std::mem::take(&mut *self.without_room.lock())
     }
 
     pub(super) fn of(&self, object: &str) -> Arc<Known> {

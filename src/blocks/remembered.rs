@@ -126,8 +126,20 @@ impl Shared {
     /// Nobody waits for it any more: it waits for room, as blocks do, but on the last thread, which is left to the readers.
     pub(super) fn remember_late(self: &Arc<Self>, object: &Arc<str>, unkept: Unkept) {
         if !self.keep_patiently(object, unkept) {
-            // Without it all of the object's blocks are of no use to the next life.
+            // Without it all of the object's blocks are of no use to the next life: who waits for room keeps it next.
+            self.heads.has_no_room(object);
             self.do_some_time(Work::Remember(Arc::clone(object)));
+        }
+    }
+
+    /// By who has waited for room already, and may go on.
+    pub(super) fn remember_waiting(&self) {
+        for object in self.heads.without_room() {
+            let known = self.heads.of(&object);
+            if let Some(unkept) = known.take_unkept() {
+                let unkept = self.keep_head(&known, unkept, false);
+                known.is_unkept(unkept);
+            }
         }
     }
 
