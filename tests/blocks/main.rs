@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ages;
 mod errors;
 mod flights;
 mod invalidating;
+mod leaving;
 mod nesting;
 mod options;
 mod readahead;
@@ -12,6 +14,7 @@ mod reads;
 mod remembering;
 mod source;
 mod stats;
+mod staying;
 mod storm;
 #[cfg(feature = "tokio")]
 mod tasks;

@@ -3,6 +3,7 @@
 mod coarse;
 mod errors;
 mod functions;
+mod outages;
 mod policies;
 mod preconditions;
 mod races;
