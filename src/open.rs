@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perennial_failpoints::fs::{Dir, Fs, LockGuard};
-use perennial_recovery::{Ahead, Identity, Machine, Outcome, Place, identity, replay};
+use perennial_recovery::{Ahead, Identity, Machine, Outcome, Source, identity, replay};
 use perennial_wal::segment::{SegmentStore, slot_of};
 use perennial_wal::{Addr, Contents, Geometry, Life, Lsn, SegmentId, Signal};
 
@@ -191,15 +191,15 @@ impl Opening {
         };
 
         let evidence = old_tail.evidence(self.identity.cache_id, recorded.tail_id, boot_id);
-        let place = Place {
+        let source = Source {
             dir: &*self.dir,
             cache_id: self.identity.cache_id,
             geometry,
             identity_bits: self.identity.identity_bits,
             threads: self.plan.replay_threads(),
         };
-        let (contents, ahead) = perennial_recovery::read(place, evidence, |found| {
-            sorters(place.threads, self.plan.index, found, geometry)
+        let (contents, ahead) = perennial_recovery::read(source, evidence, |found| {
+            sorters(source.threads, self.plan.index, found, geometry)
         })?;
         let pins = Arc::new(Pins::new(
             self.identity.identity_bits,

@@ -26,7 +26,7 @@ pub use codec::CodecError;
 pub use identity::{Identity, IdentityError, IdentityFileError, TailKind, TailPlace};
 pub use left::{LEFT_BYTES, LEFT_KEPT_BYTES, Left};
 pub use moves::{MOVED_BYTES, Moved, decode_moves, encode_moves};
-pub use replay::{Ahead, Machine, Outcome, Place, Sorter, read, replay};
+pub use replay::{Ahead, Machine, Outcome, Sorter, Source, read, replay};
 pub use report::{Problem, VerifyReport};
 pub use tail_file::TailFile;
 pub use verify::{newest_head, verify};

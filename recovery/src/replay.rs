@@ -6,7 +6,6 @@ mod prepare;
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
-use perennial_wal::frame::{FrameKind, HEADER_BYTES};
 use perennial_wal::segment::Row;
 use perennial_wal::{Contents, Lsn, SegmentId};
 
@@ -16,7 +15,8 @@ use crate::decide::{
 };
 use crate::left::Left;
 use crate::moves::Moved;
-pub use ahead::{Ahead, Place, read};
+use ahead::First;
+pub use ahead::{Ahead, Source, read};
 use prepare::{Prepared, Reader, SAMPLE, Step, side_by_side};
 
 /// What absorbs a replay: an index.
@@ -111,6 +111,7 @@ pub fn replay<M: Machine>(
     let Ahead {
         readers,
         mut prepared,
+        first,
     } = ahead;
     // What was judged since counts, whatever a table says.
     drop(prepared.split_off(&contents.first_unsealed()));
@@ -121,6 +122,7 @@ pub fn replay<M: Machine>(
         identity_bits,
         readers,
         prepared,
+        first,
     }
     .run(machine)
 }
@@ -131,8 +133,9 @@ struct Replay<'a, 'c, S: Sorter> {
     segment_bytes: u64,
     identity_bits: u8,
     readers: Vec<Reader<S>>,
-    /// What was read of the segments.
+    /// What was read of the segments, all of each.
     prepared: BTreeMap<usize, Prepared<S::Sorted>>,
+    first: Option<First<S::Sorted>>,
 }
 
 /// A checkpoint that can be used.
@@ -203,11 +206,13 @@ impl<S: Sorter> Replay<'_, '_, S> {
 
     /// Reads the segment that C lies in: what C knows of it is left out.
     fn prepare_first(&mut self, index: usize, checkpoint: Option<(Lsn, Lsn)>) {
-        let read = self.prepared.get(&index);
-        if read.is_some_and(|segment| segment.checkpoint == checkpoint) {
-            return;
-        }
-        let segment = self.readers[0].read(self.contents, index, checkpoint);
+        let read = self.first.take();
+        let first =
+            read.filter(|first| first.index == index && Some(first.checkpoint) == checkpoint);
+        let segment = first.map_or_else(
+            || self.readers[0].read(self.contents, index, checkpoint),
+            |first| first.segment,
+        );
         self.prepared.insert(index, segment);
     }
 
@@ -280,32 +285,6 @@ impl<S: Sorter> Replay<'_, '_, S> {
             .position(|id| *id == lsn.segment(self.segment_bytes))
     }
 
-    /// What a `Clear` frame says. Where that cannot be read, nobody can tell what is left.
-    fn clear(&self, row: &Row, machine: &mut impl Machine, outcome: &mut Outcome) {
-        if perennial_failpoints::planted!("clear-not-replayed-over-a-checkpoint")
-            && outcome.checkpoint.is_some()
-        {
-            return;
-        }
-        let at = row.target.position();
-        if u64::from(row.bytes) == HEADER_BYTES {
-            return machine.forget_all();
-        }
-        let read = self.contents.frame(at, row.bytes);
-        let left = read.and_then(|(header, frame)| {
-            let ours = header.kind == FrameKind::Clear;
-            ours.then(|| Left::decode(header.value(&frame)))?
-        });
-        match left {
-            Some(left) => machine.keep_only(&left),
-            None => {
-                tracing::warn!(lsn = %at, "a frame that says what is left cannot be read; everything before it is forgotten");
-                outcome.forgotten += 1;
-                machine.forget_all();
-            }
-        }
-    }
-
     /// Replays from C on, or a little before: that repeats what the image knows, in order, and changes nothing.
     fn replay_from(
         &mut self,
@@ -316,16 +295,18 @@ impl<S: Sorter> Replay<'_, '_, S> {
         for segment in self.prepared.split_off(&first).into_values() {
             outcome.replayed += segment.events;
             outcome.replayed_operations += segment.operations;
+            outcome.forgotten += segment.forgotten;
+            let kept = perennial_failpoints::planted!("clear-not-replayed-over-a-checkpoint")
+                && outcome.checkpoint.is_some();
             for step in segment.steps {
                 match step {
                     Step::Sorted(sorted) => machine.absorb(sorted),
-                    Step::Clear(row) => self.clear(&row, machine, outcome),
-                    Step::ForgetAll => {
-                        outcome.forgotten += 1;
-                        machine.forget_all();
-                    }
+                    Step::Clear if kept => {}
+                    Step::Clear | Step::ForgetAll => machine.forget_all(),
                 }
             }
+            let left = segment.left.iter().filter(|_| !kept);
+            left.for_each(|left| machine.keep_only(left));
         }
     }
 }

@@ -22,6 +22,7 @@ mod listing_and_clearing;
 mod merges;
 mod model;
 mod moving_the_tail;
+mod opens_side_by_side;
 mod options_and_limits;
 mod priorities;
 mod read_back;

@@ -16,6 +16,7 @@ use perennial_failpoints::fs::{File, read_exact_at};
 use crate::aligned::AlignedBuf;
 use crate::geometry::Geometry;
 use crate::lsn::{align_down, to_usize};
+use crate::scan::is_medias;
 use crate::segment::{FIXED_BYTES, ROW_BYTES, Row, SegmentHeader, Trailer, TrailerCrc};
 
 /// Bytes at a segment's end that are read first: a short trailer lies whole in them.
@@ -25,6 +26,8 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// What unbuffered reads begin at, on any device. The beginning of a row that a piece cut off goes before the next piece.
 const ALIGNED: u64 = 4096;
 const LEAD: usize = to_usize(ALIGNED);
+/// What the media does not give as a whole is read in parts of this size: a bad sector costs what lies there.
+const PART_BYTES: usize = 512;
 
 /// The memory for one piece after the other.
 #[derive(Debug)]
@@ -131,7 +134,21 @@ impl TableFile<'_> {
         if self.direct.is_some_and(past_the_cache) {
             return Ok(());
         }
-        read_exact_at(self.file, piece, at)
+        match read_exact_at(self.file, piece, at) {
+            Err(error) if is_medias(&error) => self.read_in_parts(piece, at),
+            read => read,
+        }
+    }
+
+    /// A bad sector may lie beside the trailer, among the frames, which comes with it. Zeros prove nothing.
+    fn read_in_parts(&self, piece: &mut [u8], at: u64) -> io::Result<()> {
+        for (i, part) in piece.chunks_mut(PART_BYTES).enumerate() {
+            match read_exact_at(self.file, part, at + (i * PART_BYTES) as u64) {
+                Err(error) if is_medias(&error) => part.fill(0),
+                read => read?,
+            }
+        }
+        Ok(())
     }
 }
 

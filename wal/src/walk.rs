@@ -119,7 +119,7 @@ pub(crate) fn in_ring(ring: &[u8], lsn: Lsn) -> &[u8] {
 }
 
 /// Where a walk has a file's bytes from. It asks in ascending order, but for what lies behind a place that it looks at closely.
-pub(crate) trait FileBytes {
+pub(crate) trait ReadFile {
     /// The bytes at `offset`: so many, or as many as there are. More than asked for is as good.
     fn at(&mut self, offset: u64, bytes: u64) -> &[u8];
 
@@ -132,7 +132,7 @@ struct InMemory<'a> {
     unread: &'a [Range<u64>],
 }
 
-impl FileBytes for InMemory<'_> {
+impl ReadFile for InMemory<'_> {
     fn at(&mut self, offset: u64, _: u64) -> &[u8] {
         self.bytes.get(to_usize(offset)..).unwrap_or(&[])
     }
@@ -153,7 +153,7 @@ pub(crate) fn walk(
     header: &SegmentHeader,
     ring: &[u8],
     reserved_to: u64,
-    file: impl FileBytes,
+    file: impl ReadFile,
 ) -> Vec<Item> {
     Walk {
         header,
@@ -171,7 +171,7 @@ struct Walk<'a, F> {
     file: F,
 }
 
-impl<F: FileBytes> Walk<'_, F> {
+impl<F: ReadFile> Walk<'_, F> {
     fn segment_bytes(&self) -> u64 {
         u64::from(self.header.segment_bytes)
     }

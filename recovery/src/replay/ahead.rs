@@ -28,6 +28,16 @@ pub struct Ahead<S: Sorter> {
     pub(super) readers: Vec<Reader<S>>,
     /// By their places in the chain.
     pub(super) prepared: BTreeMap<usize, Prepared<S::Sorted>>,
+    pub(super) first: Option<First<S::Sorted>>,
+}
+
+/// A segment that C of a checkpoint lies in, without what that knows. It is of no use to a replay that begins elsewhere: taken for
+/// the whole one where the checkpoint could not be used, it showed old values.
+pub(super) struct First<T> {
+    pub(super) index: usize,
+    /// Where the checkpoint's head is, and its C.
+    pub(super) checkpoint: (Lsn, Lsn),
+    pub(super) segment: Prepared<T>,
 }
 
 impl<S: Sorter> Ahead<S> {
@@ -36,6 +46,7 @@ impl<S: Sorter> Ahead<S> {
         Self {
             readers: sorters.into_iter().map(Reader::new).collect(),
             prepared: BTreeMap::new(),
+            first: None,
         }
     }
 }
@@ -52,7 +63,7 @@ impl<S: Sorter> fmt::Debug for Ahead<S> {
 
 /// What is to be read, and how.
 #[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
+pub struct Source<'a> {
     /// The directory of the log.
     pub dir: &'a dyn Dir,
     /// Whose log it is.
@@ -71,14 +82,14 @@ pub struct Place<'a> {
 /// # Errors
 /// As [`Contents::read`].
 pub fn read<'a, S: Sorter>(
-    place: Place<'a>,
+    source: Source<'a>,
     tail: TailEvidence<'a>,
     sorters: impl FnOnce(&Found) -> Vec<S>,
 ) -> Result<(Contents<'a>, Ahead<S>), WalError> {
-    let (cache_id, geometry) = (place.cache_id, place.geometry);
-    let mut contents = Contents::find(place.dir, cache_id, geometry, tail, place.threads)?;
+    let (cache_id, geometry) = (source.cache_id, source.geometry);
+    let mut contents = Contents::find(source.dir, cache_id, geometry, tail, source.threads)?;
     let mut ahead = Ahead::new(sorters(&contents.found));
-    let next = Next::new(place, &contents);
+    let next = Next::new(source, &contents);
     let (walked, (newest, prepared)) = thread::scope(|scope| {
         let (contents, next) = (&contents, &next);
         let named = || thread::Builder::new().name("perennial-replay".to_owned());
@@ -108,11 +119,21 @@ pub fn read<'a, S: Sorter>(
         }
         (walked, read)
     });
-    ahead.prepared = prepared.into_iter().collect();
+    for (index, checkpoint, segment) in prepared {
+        if let Some(checkpoint) = checkpoint {
+            ahead.first = Some(First {
+                index,
+                checkpoint,
+                segment,
+            });
+        } else {
+            ahead.prepared.insert(index, segment);
+        }
+    }
     // This thread goes on with one whose memory is not new.
     ahead
         .readers
-        .rotate_left(1.min(place.threads.saturating_sub(1)));
+        .rotate_left(1.min(source.threads.saturating_sub(1)));
     contents.judge_the_end(walked, newest)?;
     Ok((contents, ahead))
 }
@@ -120,7 +141,7 @@ pub fn read<'a, S: Sorter>(
 /// Which sealed segment is read next: from the newest on, to where the newest checkpoint begins that was seen so far. Whether
 /// it can be used is for the replay to say, which reads on if it cannot.
 struct Next<'a> {
-    place: Place<'a>,
+    source: Source<'a>,
     /// So many of the chain, the oldest ones, are not taken yet.
     left: AtomicUsize,
     /// So many are not needed.
@@ -129,12 +150,13 @@ struct Next<'a> {
     checkpoint: Mutex<Option<(Lsn, Lsn)>>,
 }
 
-type Read<T> = Vec<(usize, Prepared<T>)>;
+/// Segments by their places in the chain, and the checkpoint without whose knowledge one was read.
+type Read<T> = Vec<(usize, Option<(Lsn, Lsn)>, Prepared<T>)>;
 
 impl<'a> Next<'a> {
-    fn new(place: Place<'a>, contents: &Contents<'_>) -> Self {
+    fn new(source: Source<'a>, contents: &Contents<'_>) -> Self {
         Self {
-            place,
+            source,
             // The newest one comes by itself.
             left: AtomicUsize::new(contents.first_unsealed().saturating_sub(1)),
             unneeded: AtomicUsize::new(0),
@@ -148,7 +170,7 @@ impl<'a> Next<'a> {
             let checkpoint = self.checkpoint_that_begins_in(contents, index);
             if let Some(segment) = reader.read_sealed(contents, index, checkpoint) {
                 self.note(contents, &segment.heads);
-                read.push((index, segment));
+                read.push((index, checkpoint, segment));
             }
         }
         read
@@ -166,7 +188,7 @@ impl<'a> Next<'a> {
             let rows = trailer.rows.iter().copied().map(Event::from);
             let segment = reader.read_events(contents, rows, None);
             self.note(contents, &segment.heads);
-            (index, segment)
+            (index, None, segment)
         });
         let mut read = self.read(contents, reader);
         read.extend(prepared);
@@ -188,7 +210,7 @@ impl<'a> Next<'a> {
     fn note(&self, contents: &Contents<'_>, heads: &[Row]) {
         for row in heads.iter().rev() {
             let at = row.target.position();
-            let head = read_head(contents, at, row.bytes, self.place.identity_bits);
+            let head = read_head(contents, at, row.bytes, self.source.identity_bits);
             let Some(c) = head.map(|head| head.c) else {
                 continue;
             };
@@ -214,7 +236,7 @@ impl<'a> Next<'a> {
     }
 
     fn place_of(&self, contents: &Contents<'_>, lsn: Lsn) -> Option<usize> {
-        let number = lsn.segment(self.place.geometry.segment_bytes);
+        let number = lsn.segment(self.source.geometry.segment_bytes);
         let mut chain = contents.found.chain.iter();
         chain.position(|segment| segment.header.number == number)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   trailer ─► rows ─► heads of checkpoints
-//!                  └─► steps:  sorted operations │ clear │ sorted operations │ ...      in the order of the log
+//!                  └─► steps:  everything is forgotten │ sorted operations      in the order of the log
 //! ```
 //! A machine that takes operations one by one costs a cache miss for each; one that takes a segment's, sorted, does not. And
 //! reading, proving and sorting are all that an open waits for where the index is loaded later.
@@ -10,12 +10,13 @@
 use std::panic::resume_unwind;
 use std::thread;
 
-use perennial_wal::frame::FrameKind;
+use perennial_wal::frame::{FrameKind, HEADER_BYTES};
 use perennial_wal::segment::Row;
 use perennial_wal::{Contents, Event, Lsn, TableBuffer};
 
 use super::Sorter;
 use crate::checkpoint::head_row;
+use crate::left::Left;
 use crate::moves::{Moved, decode_moves};
 
 /// One hash in so many is looked at to tell how many keys there are.
@@ -24,12 +25,15 @@ pub(super) const SAMPLE: u64 = 64;
 /// A segment, read.
 #[derive(Debug)]
 pub(super) struct Prepared<T> {
-    /// The checkpoint whose C lies in it: what that knows is left out.
-    pub(super) checkpoint: Option<(Lsn, Lsn)>,
     /// The checkpoints' heads in it, in the order of the log.
     pub(super) heads: Vec<Row>,
-    /// What is to be done.
+    /// What is to be done. What comes before everything is forgotten is left out, so that there are three at most.
     pub(super) steps: Vec<Step<T>>,
+    /// Entries that were evicted before one of these stay away. Whatever was stored since lies elsewhere, so it does not matter
+    /// when this is done.
+    pub(super) left: Vec<Left>,
+    /// Times that everything was forgotten for damage.
+    pub(super) forgotten: u64,
     /// What it took to say that.
     pub(super) events: u64,
     /// Of these, how many the checkpoint does not know.
@@ -41,9 +45,10 @@ pub(super) struct Prepared<T> {
 impl<T> Default for Prepared<T> {
     fn default() -> Self {
         Self {
-            checkpoint: None,
             heads: Vec::new(),
             steps: Vec::new(),
+            left: Vec::new(),
+            forgotten: 0,
             events: 0,
             operations: 0,
             sample: Vec::new(),
@@ -56,9 +61,9 @@ impl<T> Default for Prepared<T> {
 pub(super) enum Step<T> {
     /// Operations.
     Sorted(T),
-    /// Some entries so far are gone: the row of the frame that says which.
-    Clear(Row),
-    /// Everything so far is.
+    /// Everything so far is gone: the cache was cleared.
+    Clear,
+    /// The same, for damage.
     ForgetAll,
 }
 
@@ -150,7 +155,7 @@ impl<'a, 'c, S: Sorter> Reading<'a, 'c, S> {
         match event {
             Event::Row(row) => self.row(row),
             Event::ForgetKey(hash) => self.remove(*hash),
-            Event::ForgetAll => self.step(Step::ForgetAll),
+            Event::ForgetAll => self.forget(Step::ForgetAll),
         }
     }
 
@@ -180,7 +185,7 @@ impl<'a, 'c, S: Sorter> Reading<'a, 'c, S> {
                 self.pending |= !moves.is_empty();
                 moves.iter().for_each(|moved| self.sorter.relocate(moved));
             }
-            FrameKind::Clear => self.step(Step::Clear(*row)),
+            FrameKind::Clear => self.clear(row),
             FrameKind::Head => self.segment.heads.extend(head_row(&Event::Row(*row))),
             FrameKind::Mark | FrameKind::Extent | FrameKind::Part | FrameKind::Pad => {}
         }
@@ -191,8 +196,35 @@ impl<'a, 'c, S: Sorter> Reading<'a, 'c, S> {
         self.sorter.remove(hash);
     }
 
-    fn step(&mut self, step: Step<S::Sorted>) {
-        self.end_sorted();
+    /// What a `Clear` frame says. Where that cannot be read, nobody can tell what is left.
+    fn clear(&mut self, row: &Row) {
+        if u64::from(row.bytes) == HEADER_BYTES {
+            return self.forget(Step::Clear);
+        }
+        let at = row.target.position();
+        let read = self.contents.frame(at, row.bytes);
+        let left = read.and_then(|(header, frame)| {
+            let ours = header.kind == FrameKind::Clear;
+            ours.then(|| Left::decode(header.value(&frame)))?
+        });
+        if let Some(left) = left {
+            self.segment.left.push(left);
+        } else {
+            tracing::warn!(lsn = %at, "a frame that says what is left cannot be read; everything before it is forgotten");
+            self.forget(Step::ForgetAll);
+        }
+    }
+
+    fn forget(&mut self, step: Step<S::Sorted>) {
+        self.segment.forgotten += u64::from(matches!(step, Step::ForgetAll));
+        if perennial_failpoints::planted!("clear-not-replayed-over-a-checkpoint") {
+            self.end_sorted();
+        } else {
+            if std::mem::take(&mut self.pending) {
+                drop(self.sorter.take());
+            }
+            self.segment.steps.clear();
+        }
         self.segment.steps.push(step);
     }
 
@@ -204,7 +236,6 @@ impl<'a, 'c, S: Sorter> Reading<'a, 'c, S> {
 
     fn finish(mut self) -> Prepared<S::Sorted> {
         self.end_sorted();
-        self.segment.checkpoint = self.checkpoint;
         self.segment
     }
 }

@@ -105,6 +105,7 @@ impl<'a> Contents<'a> {
         unread: &mut Vec<Range<u64>>,
     ) {
         let Some(files) = files else {
+            bytes.fill(0);
             unread.push(at..at + bytes.len() as u64);
             return;
         };
@@ -137,7 +138,9 @@ impl<'a> Contents<'a> {
         for (i, part) in piece.chunks_mut(PART_BYTES).enumerate() {
             let at = at + (i * PART_BYTES) as u64;
             if at + part.len() as u64 > end {
-                break;
+                // The memory may have been another part's.
+                part.fill(0);
+                continue;
             }
             if self
                 .read_of(segment, read_exact_at(file, part, at))

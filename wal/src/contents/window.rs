@@ -16,7 +16,7 @@ use super::files::Files;
 use crate::aligned::AlignedBuf;
 use crate::lsn::{align_down, align_up, to_usize};
 use crate::scan::ChainSegment;
-use crate::walk::{FileBytes, touches};
+use crate::walk::{ReadFile, touches};
 
 /// Bytes of a window, unless a frame has more.
 const WINDOW_BYTES: u64 = 2 << 20;
@@ -181,7 +181,7 @@ impl<'a, 'c> Window<'a, 'c> {
     }
 }
 
-impl FileBytes for Window<'_, '_> {
+impl ReadFile for Window<'_, '_> {
     fn at(&mut self, offset: u64, bytes: u64) -> &[u8] {
         let stop = offset.saturating_add(bytes).min(self.end);
         if offset >= stop {
@@ -286,5 +286,30 @@ mod tests {
                 });
             }
         }
+    }
+
+    /// The memory was another part's before.
+    #[test]
+    fn behind_the_end_of_a_short_file_there_are_zeros() {
+        let mut bytes = header().encode();
+        bytes.resize((2 << 20) + 4096, 0xa5);
+        let machine = SimFs::new(1);
+        machine.write_file(&Path::new("/log").join(file_name(0)), &bytes);
+        let dir = machine.open_dir(Path::new("/log")).unwrap();
+        let contents = Contents::find(&*dir, 5, GEOMETRY, TailEvidence::default(), 2).unwrap();
+        let segment = &contents.found.chain[0];
+        std::thread::scope(|scope| {
+            for ahead in [false, true] {
+                let mut window = Window::new(&contents, segment, GEOMETRY.segment_bytes);
+                if ahead {
+                    window.read_ahead(scope, 0);
+                }
+                window.at(0, 1);
+                for at in 3..9 {
+                    let shown = window.at(at << 20, 512);
+                    assert!(shown[..512].iter().all(|byte| *byte == 0), "{ahead}, {at}");
+                }
+            }
+        });
     }
 }

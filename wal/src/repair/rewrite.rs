@@ -18,7 +18,7 @@ use crate::geometry::Geometry;
 use crate::lsn::{align_down, align_up, to_usize};
 use crate::scan::ChainSegment;
 use crate::segment::{SegmentStore, Writer};
-use crate::walk::{FileBytes, Item, in_ring};
+use crate::walk::{Item, ReadFile, in_ring};
 
 /// Bytes written at a time, but for the last.
 const PIECE_BYTES: u64 = 1 << 20;
