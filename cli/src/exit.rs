@@ -40,7 +40,7 @@ impl Failure {
             // What was called was right; what was in the stream was not.
             Self::Half { why, .. } if why.exit() == Exit::Usage => Exit::Failed,
             Self::Half { why, .. } => why.exit(),
-            Self::Terminal | Self::EmptyPrefix => Exit::Usage,
+            Self::Terminal | Self::BesideTheStream | Self::EmptyPrefix => Exit::Usage,
             Self::Setting { .. } | Self::Escape { .. } => Exit::Usage,
             Self::ReaderGone => Exit::Fine,
             Self::Cache(error) => of_cache(error.kind(), error),

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use perennial::{Cache, Stats};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::call::Call;
+use crate::destination::Destination;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::open::Target;
@@ -21,7 +21,8 @@ use crate::stream::Writer;
 pub(crate) struct Export {
     #[command(flatten)]
     target: Target,
-    /// Write to this file, which appears whole or not at all. Default: stdout.
+    /// Write to this file, which appears whole or not at all; `-` is stdout. A device or a pipe is written into, and a link
+    /// followed. Default: stdout.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print one JSON document, which needs --output: stdout has the stream otherwise.
@@ -47,17 +48,24 @@ impl fmt::Display for Exported {
 }
 
 pub(crate) fn run(args: &Export, call: &Call<'_>) -> Result<Exit, Failure> {
-    if args.output.is_none() && io::stdout().is_terminal() {
+    let output = args
+        .output
+        .as_deref()
+        .filter(|path| *path != Path::new("-"));
+    if output.is_none() && args.json {
+        return Err(Failure::BesideTheStream);
+    }
+    if output.is_none() && io::stdout().is_terminal() {
         return Err(Failure::Terminal);
     }
     let cache = args.target.open(call)?;
-    let exported = match &args.output {
+    let exported = match output {
         Some(path) => to_file(&cache, path, call)?,
         None => to_stdout(&cache, call)?,
     };
     let stats = cache.stats();
     cache.close()?;
-    if args.output.is_some() {
+    if output.is_some() {
         output::either(args.json, &exported)?;
     }
     nothing_is_left_out(&stats)?;
@@ -69,16 +77,12 @@ fn to_stdout(cache: &Cache, call: &Call<'_>) -> Result<Exported, Failure> {
     write_to(cache, io::stdout().lock(), call, &Failure::Output)
 }
 
-/// Under another name until it is whole and on stable storage.
 fn to_file(cache: &Cache, path: &Path, call: &Call<'_>) -> Result<Exported, Failure> {
-    // Without the name of the temporary file, which nobody knows.
+    // Without the name of a temporary file, which nobody knows.
     let failed = |error: io::Error| Failure::file(path, plain(error));
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let dir = dir.unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(dir).map_err(failed)?;
-    let exported = write_to(cache, &mut file, call, &failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    let mut destination = Destination::open(path).map_err(failed)?;
+    let exported = write_to(cache, &mut destination, call, &failed)?;
+    destination.finish().map_err(failed)?;
     Ok(exported)
 }
 

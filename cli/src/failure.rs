@@ -54,6 +54,8 @@ pub(crate) enum Failure {
     EmptyPrefix,
     #[error("the stream is no text: send it to a file or another command, or name a file")]
     Terminal,
+    #[error("stdout has the stream; --json needs --output with a file")]
+    BesideTheStream,
 
     // Streams.
     #[error("{from}: {error}; nothing was imported")]

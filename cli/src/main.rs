@@ -12,6 +12,7 @@ mod config;
 mod create;
 mod del;
 mod demo;
+mod destination;
 mod dice;
 mod duration;
 mod escape;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
 use perennial::{Cache, Entry, InsertOptions, Options, Priority};
@@ -183,4 +184,68 @@ fn warming_reads_up_to_its_limit_and_drops_nothing() {
     );
     assert!(scene.text(&["warm", "cache"]).contains("257 entries read"));
     assert_eq!(entries(&scene, "cache"), before);
+}
+
+fn mode(scene: &Scene, name: &str) -> u32 {
+    let about = fs::symlink_metadata(scene.path(name)).unwrap();
+    about.permissions().mode() & 0o7777
+}
+
+/// What is under the name and is no file stays what it is.
+#[test]
+fn an_export_into_a_pipe_or_through_a_link_replaces_neither() {
+    let scene = filled();
+    let stream = scene.ok(&["export", "cache"]);
+    assert_eq!(scene.ok(&["export", "cache", "-o", "-"]), stream);
+    assert!(!scene.path("-").exists());
+    scene.fails(&["export", "cache", "-o", "-", "--json"], 2, "--json needs");
+
+    let made = Command::new("mkfifo").arg(scene.path("pipe")).status();
+    assert!(made.unwrap().success());
+    let pipe = scene.path("pipe");
+    let reader = std::thread::spawn(move || fs::read(pipe).unwrap());
+    scene.ok(&["export", "cache", "-o", "pipe"]);
+    assert_eq!(reader.join().unwrap(), stream);
+    let kind = fs::symlink_metadata(scene.path("pipe"))
+        .unwrap()
+        .file_type();
+    assert!(kind.is_fifo());
+
+    fs::create_dir(scene.path("deep")).unwrap();
+    for (link, target) in [("deep/link", "../all"), ("dangling", "deep/new")] {
+        symlink(target, scene.path(link)).unwrap();
+    }
+    fs::write(scene.path("all"), "older").unwrap();
+    for (link, file) in [("deep/link", "all"), ("dangling", "deep/new")] {
+        scene.ok(&["export", "cache", "-o", link]);
+        assert!(scene.path(link).is_symlink(), "{link}");
+        assert_eq!(fs::read(scene.path(file)).unwrap(), stream, "{link}");
+        assert!(!scene.path(file).is_symlink(), "{file}");
+    }
+    // It is a link to what stdout is: a pipe.
+    symlink("/proc/self/fd/1", scene.path("out")).unwrap();
+    let both = scene.ok(&["export", "cache", "-o", "out"]);
+    assert!(both.starts_with(&stream) && scene.path("out").is_symlink());
+    scene.fails(
+        &["export", "cache", "-o", "deep"],
+        1,
+        "deep: Is a directory",
+    );
+}
+
+#[test]
+fn an_export_keeps_the_mode_and_respects_the_umask() {
+    let scene = filled();
+    let export = |umask: &str, name: &str| {
+        let script = format!("umask {umask}; exec \"$0\" export cache -o {name}");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_perennial")]);
+        let ended = shell.current_dir(scene.path(".")).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+    };
+    export("027", "new");
+    assert_eq!(mode(&scene, "new"), 0o640);
+    fs::set_permissions(scene.path("new"), fs::Permissions::from_mode(0o604)).unwrap();
+    export("077", "new");
+    assert_eq!(mode(&scene, "new"), 0o604);
 }
