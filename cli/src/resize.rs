@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::call::Call;
-use crate::config::{self, Flags};
+use crate::config::{Flags, Remembered};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::open::Target;
@@ -18,7 +18,8 @@ pub(crate) struct Resize {
     /// The cache's directory.
     #[arg(value_name = "DIR")]
     cache: PathBuf,
-    /// What all files may take together, such as 256MiB. Range: six segments and the tail to 4TiB.
+    /// What all files may take together, such as 256MiB. Range: six segments and the tail, and at least
+    /// twice the tail, to 4TiB.
     #[arg(value_name = "SIZE")]
     capacity: ByteSize,
     /// Print one JSON document.
@@ -53,13 +54,15 @@ pub(crate) fn run(args: &Resize, call: &Call<'_>) -> Result<Exit, Failure> {
         flags: Flags::default(),
     };
     let cache = target.open(call)?;
+    // Before anything goes: a file that cannot be changed would bring the old capacity back.
+    let remembered = Remembered::with(&args.cache, args.capacity)?;
     let spinner = call.spinner("resizing");
     cache.resize(args.capacity.0)?;
     drop(spinner);
     let stats = cache.stats();
+    // While nobody else can resize it. A kill before this leaves a cache that has room it does not use, or takes it later.
+    remembered.write(&args.cache)?;
     cache.close()?;
-    // A kill before this leaves a cache that has room it does not use, or takes it later.
-    config::remember_capacity(&args.cache, args.capacity)?;
     let resized = Resized {
         capacity_bytes: args.capacity.0,
         file_bytes: stats.file_bytes,

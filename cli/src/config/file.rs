@@ -10,6 +10,7 @@ use perennial_failpoints::fs::{Dir, Fs, OpenMode, write_all_at};
 
 use super::settings::Settings;
 use crate::failure::Failure;
+use crate::size::ByteSize;
 
 /// In the cache's directory, where the library leaves it alone: nothing else on disk says what the capacity is.
 const OWN_NAME: &str = "perennial.toml";
@@ -19,22 +20,29 @@ const OWN_HEADING: &str =
 
 /// The settings in the file, if it is there.
 fn read_if_there(path: &Path) -> Result<Option<Settings>, Failure> {
+    let text = text_if_there(path)?;
+    text.map(|text| parse(path, &text)).transpose()
+}
+
+fn text_if_there(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read_to_string(path) {
-        Ok(text) => parse(path, &text).map(Some),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::file(path, error)),
     }
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, Failure> {
-    toml::from_str(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        Failure::Setting {
-            path: path.to_owned(),
-            line: before.map_or(1, |text| 1 + text.matches('\n').count()),
-            what: error.message().replace('\n', " "),
-        }
-    })
+    toml::from_str(text).map_err(|error| unread(path, text, &error))
+}
+
+fn unread(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    Failure::Setting {
+        path: path.to_owned(),
+        line: before.map_or(1, |text| 1 + text.matches('\n').count()),
+        what: error.message().replace('\n', " "),
+    }
 }
 
 pub(super) fn own_path(cache: &Path) -> PathBuf {
@@ -96,28 +104,37 @@ pub(super) fn own_text(lines: &[(&str, String)]) -> String {
     OWN_HEADING.to_owned() + &lines.collect::<String>()
 }
 
-/// The own file with another capacity. What else is in it stays, comments too: the file is flat, so a setting is a line.
-pub(super) fn set_own_capacity(cache: &Path, capacity: &str) -> Result<(), Failure> {
+/// The own file with another capacity: its text, which is not written yet. What else is in it stays, comments too.
+pub(super) fn own_with_capacity(cache: &Path, capacity: ByteSize) -> Result<String, Failure> {
     let path = own_path(cache);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => OWN_HEADING.to_owned(),
-        Err(error) => return Err(Failure::file(&path, error)),
-    };
-    let text = with_capacity(&text, capacity);
-    parse(&path, &text)?;
-    write_own(cache, &text)
+    let text = text_if_there(&path)?.unwrap_or_else(|| OWN_HEADING.to_owned());
+    let text = with_capacity(&path, &text, capacity)?;
+    match parse(&path, &text)?.capacity {
+        Some(read) if read == capacity => Ok(text),
+        _ => Err(Failure::Setting {
+            path,
+            line: 1,
+            what: "the capacity cannot be changed in it; write it on a line of its own".to_owned(),
+        }),
+    }
 }
 
-fn with_capacity(text: &str, capacity: &str) -> String {
-    let is_it = |line: &&str| line.split('=').next().unwrap_or_default().trim() == "capacity";
-    let new = format!("capacity = \"{capacity}\"");
-    let mut lines: Vec<&str> = text.lines().collect();
-    match lines.iter().position(is_it) {
-        Some(at) => lines[at] = &new,
-        None => lines.push(&new),
+fn with_capacity(path: &Path, text: &str, capacity: ByteSize) -> Result<String, Failure> {
+    let table = toml::de::DeTable::parse(text).map_err(|error| unread(path, text, &error))?;
+    let new = format!("\"{}\"", capacity.exact());
+    let values = table.get_ref().iter();
+    let mut named = values.filter(|(name, _)| name.get_ref() == "capacity");
+    if let Some((_, value)) = named.next() {
+        let mut text = text.to_owned();
+        text.replace_range(value.span(), &new);
+        return Ok(text);
     }
-    lines.join("\n") + "\n"
+    let end = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    Ok(format!("{text}{end}capacity = {new}\n"))
 }
 
 #[cfg(test)]
@@ -153,10 +170,25 @@ mod tests {
 
     #[test]
     fn the_capacity_changes_and_the_rest_stays() {
-        let text = "# mine\neviction = \"fifo\" # why\n capacity=\"1MiB\"\n";
-        let changed = "# mine\neviction = \"fifo\" # why\ncapacity = \"2MiB\"\n";
-        assert_eq!(with_capacity(text, "2MiB"), changed);
-        assert_eq!(with_capacity("", "2MiB"), "capacity = \"2MiB\"\n");
+        let changed = |text: &str| with_capacity(Path::new("f"), text, ByteSize(2 << 20)).unwrap();
+        for (text, new) in [
+            (
+                "# mine\neviction = \"fifo\" # why\n capacity=\"1MiB\" # so\n",
+                "# mine\neviction = \"fifo\" # why\n capacity=\"2MiB\" # so\n",
+            ),
+            (
+                "\"capacity\" = '1MiB'\r\ntail = '1MiB'",
+                "\"capacity\" = \"2MiB\"\r\ntail = '1MiB'",
+            ),
+            ("'capacity' = \"\"\"\n1MiB\"\"\"", "'capacity' = \"2MiB\""),
+            ("", "capacity = \"2MiB\"\n"),
+            (
+                "# capacity = \"1MiB\"",
+                "# capacity = \"1MiB\"\ncapacity = \"2MiB\"\n",
+            ),
+        ] {
+            assert_eq!(changed(text), new);
+        }
     }
 
     #[test]

@@ -151,9 +151,18 @@ fn quoted(value: impl fmt::Display) -> String {
     format!("\"{value}\"")
 }
 
-/// Makes the cache remember another capacity.
-pub(crate) fn remember_capacity(cache: &Path, capacity: ByteSize) -> Result<(), Failure> {
-    file::set_own_capacity(cache, &capacity.exact())
+/// What makes the cache remember another capacity, once it is written.
+#[must_use]
+pub(crate) struct Remembered(String);
+
+impl Remembered {
+    pub(crate) fn with(cache: &Path, capacity: ByteSize) -> Result<Self, Failure> {
+        file::own_with_capacity(cache, capacity).map(Self)
+    }
+
+    pub(crate) fn write(self, cache: &Path) -> Result<(), Failure> {
+        file::write_own(cache, &self.0)
+    }
 }
 
 /// What the command line, or the environment, says.

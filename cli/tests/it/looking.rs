@@ -200,3 +200,34 @@ fn the_tail_stays_where_it_is() {
     }
     assert_eq!(after["ring_bytes"], 256 << 10);
 }
+
+/// However the file names its capacity, and whatever stands beside it.
+#[test]
+fn a_resize_changes_its_line_and_nothing_else() {
+    let scene = Scene::with_cache();
+    let own = scene.path("cache/perennial.toml");
+    std::fs::write(
+        &own,
+        "# mine\n\"capacity\" = '4MiB' # was less\neviction = 'fifo'\n",
+    )
+    .unwrap();
+    scene.ok(&["resize", "cache", "8MiB"]);
+    let text = std::fs::read_to_string(&own).unwrap();
+    let expected = "# mine\n\"capacity\" = \"8MiB\" # was less\neviction = 'fifo'\n";
+    assert_eq!(text, expected);
+    assert_eq!(
+        scene.json(&["stat", "cache", "--json"])["capacity_bytes"],
+        8 << 20
+    );
+}
+
+#[test]
+fn a_file_that_makes_no_sense_is_said_before_a_resize() {
+    let scene = Scene::with_cache();
+    fill(&scene, 4 << 20);
+    let own = scene.path("cache/perennial.toml");
+    std::fs::write(&own, "capacity = \"4MiB\"\n\"capacity\" = \"4MiB\"\n").unwrap();
+    let before = picture(&scene.path("cache"));
+    scene.fails(&["resize", "cache", "2MiB"], 2, "perennial.toml, line 2: ");
+    assert_eq!(picture(&scene.path("cache")), before);
+}
