@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::config::{Config, Flags, NewFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::open::used_as;
+use crate::open::{storing, used_as};
 use crate::output;
 use crate::place::{self, Place};
 use crate::size::ByteSize;
@@ -68,7 +68,9 @@ pub(crate) fn run(args: &Create, call: &Call<'_>) -> Result<Exit, Failure> {
 }
 
 fn options(config: &Config) -> Options {
-    let mut options = used_as(config).capacity_bytes(config.capacity().value.0);
+    let options = used_as(config).capacity_bytes(config.capacity().value.0);
+    // A cache that remembers a codec that this command lacks could be given no value.
+    let mut options = storing(config, options);
     if let Some(segment) = config.segment() {
         options = options.segment_bytes(segment.value.0);
     }

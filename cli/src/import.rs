@@ -68,7 +68,7 @@ impl fmt::Display for Imported {
 pub(crate) fn run(args: &Import, call: &Call<'_>) -> Result<Exit, Failure> {
     let input = Input::open(&args.from)?;
     let segment_bytes = Place::look(&args.target.cache)?.identity.segment_bytes;
-    let cache = args.target.open(call)?;
+    let cache = args.target.open_to_store(call)?;
     let mut proved = input.prove(&args.target.cache, segment_bytes.into(), call)?;
     let mut imported = proved.store(&cache, call)?;
     imported.evicted = cache.stats().evicted;

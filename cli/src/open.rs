@@ -29,9 +29,22 @@ pub(crate) struct Target {
 impl Target {
     /// Opens the cache; where there is none, none is made.
     pub(crate) fn open(&self, call: &Call<'_>) -> Result<Cache, Failure> {
+        self.open_as(call, |_, options| options)
+    }
+
+    /// For a command that stores values. No other needs the codec, which this command may have been built without.
+    pub(crate) fn open_to_store(&self, call: &Call<'_>) -> Result<Cache, Failure> {
+        self.open_as(call, storing)
+    }
+
+    fn open_as(
+        &self,
+        call: &Call<'_>,
+        and: impl FnOnce(&Config, Options) -> Options,
+    ) -> Result<Cache, Failure> {
         let place = Place::look(&self.cache)?;
         let config = call.config(&self.flags, &NewFlags::default(), Some(&self.cache))?;
-        let options = options(&self.cache, &place, &config);
+        let options = and(&config, options(&self.cache, &place, &config));
         let cache = Cache::open(&self.cache, options)?;
         tell(&cache.stats());
         Ok(cache)
@@ -74,7 +87,11 @@ pub(crate) fn used_as(config: &Config) -> Options {
         .memory_tier_bytes(0)
         .eviction(config.eviction().value.into())
         .pinned_percent(config.pinned_percent().value)
-        .compression(config.compression().value.0)
+}
+
+/// What only matters to who stores values.
+pub(crate) fn storing(config: &Config, options: Options) -> Options {
+    options.compression(config.compression().value.0)
 }
 
 /// The tail stays where it is and as large as it is.

@@ -79,7 +79,7 @@ struct Stored {
 pub(crate) fn run(args: &Put, call: &Call<'_>) -> Result<Exit, Failure> {
     let key = args.form.bytes(&args.key)?;
     let value = args.read_value()?;
-    let cache = args.target.open(call)?;
+    let cache = args.target.open_to_store(call)?;
     let inserted = cache.insert_with(&key, &value, args.options())?;
     cache.close()?;
     must_be_stored(&key, inserted)?;

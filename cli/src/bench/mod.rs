@@ -25,7 +25,7 @@ use crate::call::Call;
 use crate::config::{Flags, NewFlags};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::open::used_as;
+use crate::open::{storing, used_as};
 use crate::output;
 use crate::place::Place;
 use crate::size::ByteSize;
@@ -104,7 +104,7 @@ impl Bench {
         let options = used_as(&config)
             .capacity_bytes(capacity)
             .memory_tier_bytes(self.memory_tier.0);
-        let cache = Cache::open(home, options)?;
+        let cache = Cache::open(home, storing(&config, options))?;
         let values = Values::new(self.value.0, self.seed);
         let keys = (self.bytes.0 / self.value.0).max(1);
         let mut crew = Crew::new(&cache, &values, keys, self.threads, self.seed);

@@ -203,3 +203,30 @@ fn a_value_is_compressed_where_that_is_asked_for() {
     scene.ok(&["put", "cache", "k", &value]);
     assert!(frame_bytes() > 30_000);
 }
+
+/// It says how new values are stored; what is there can be read without it.
+#[cfg(not(any(feature = "lz4", feature = "zstd")))]
+#[test]
+fn a_remembered_codec_locks_nobody_out() {
+    let scene = Scene::with_cache();
+    scene.ok(&["put", "cache", "k", "v"]);
+    let own = "capacity = \"4MiB\"\ncompression = \"zstd\"\n";
+    std::fs::write(scene.path("cache/perennial.toml"), own).unwrap();
+    assert_eq!(scene.ok(&["get", "cache", "k"]), b"v");
+    for args in [
+        &["keys", "cache"][..],
+        &["export", "cache"],
+        &["warm", "cache"],
+        &["checkpoint", "cache"],
+        &["resize", "cache", "8MiB"],
+        &["del", "cache", "k"],
+    ] {
+        scene.ok(args);
+    }
+    for args in [
+        &["put", "cache", "k", "v"][..],
+        &["import", "cache", "stream"],
+    ] {
+        scene.fails(args, 2, "compression needs the feature `zstd`");
+    }
+}
