@@ -38,7 +38,8 @@ pub(crate) enum Failure {
         "the value of {0} is compressed by a codec that this command was built without; build it with --features lz4,zstd"
     )]
     NoCodec(String),
-    #[error("the cache does not keep {key}: {why}")]
+    // A refused insert removes the older version: see `Inserted`.
+    #[error("the cache does not keep {key}, which has no value now: {why}")]
     Rejected { key: String, why: &'static str },
 
     // What was said makes no sense.

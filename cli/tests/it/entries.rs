@@ -114,7 +114,7 @@ fn pinned_entries_have_their_share_and_no_more() {
     scene.fails(
         &none,
         1,
-        "does not keep k: pinned entries have all of their share",
+        "does not keep k, which has no value now: pinned entries have all of their share",
     );
     scene.fails(&["get", "cache", "k"], 10, "k is not in the cache");
 }

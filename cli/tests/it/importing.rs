@@ -128,7 +128,7 @@ fn an_import_that_ends_in_its_middle_says_how_far_it_came() {
         "--pinned-percent",
         "0",
     ]);
-    let part = "at offset 16 was not stored: the cache does not keep k: pinned entries";
+    let part = "at offset 16 was not stored: the cache does not keep k, which has no value now: pinned entries";
     scene.fails(&["import", "other", "all"], 1, part);
 }
 
