@@ -337,6 +337,13 @@ impl Cache {
         self.engine().resize(capacity_bytes)
     }
 
+    /// Bytes of the largest value that fits in a segment together with a key of `key_bytes`: what is larger is
+    /// [`ErrorKind::Invalid`] to an insert.
+    #[must_use]
+    pub fn max_value_bytes(&self, key_bytes: usize) -> u64 {
+        self.engine().max_value_bytes(key_bytes)
+    }
+
     /// Counts since the cache was opened, and what it takes.
     #[must_use]
     pub fn stats(&self) -> Stats {

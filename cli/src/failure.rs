@@ -62,13 +62,13 @@ pub(crate) enum Failure {
     #[error("{from}: {error}; nothing was imported")]
     Stream { from: String, error: StreamError },
     #[error(
-        "{from}: the entry at offset {at} has {bytes} bytes, and no segment of this cache more than {segment_bytes}; nothing was imported, make a cache with larger segments"
+        "{from}: the value at offset {at} has {bytes} bytes, and a segment of this cache holds at most {most} with that key; nothing was imported, make a cache with larger segments"
     )]
     NoSegmentHolds {
         from: String,
         at: u64,
         bytes: u64,
-        segment_bytes: u64,
+        most: u64,
     },
     #[error(
         "{from}: the entry at offset {at} was not stored: {why}; {done} before it are in the cache"

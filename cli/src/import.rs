@@ -24,7 +24,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::open::Target;
 use crate::output;
-use crate::place::Place;
 use crate::progress::Progress;
 use crate::put::must_be_stored;
 use crate::size::ByteSize;
@@ -67,9 +66,8 @@ impl fmt::Display for Imported {
 
 pub(crate) fn run(args: &Import, call: &Call<'_>) -> Result<Exit, Failure> {
     let input = Input::open(&args.from)?;
-    let segment_bytes = Place::look(&args.target.cache)?.identity.segment_bytes;
     let cache = args.target.open_to_store(call)?;
-    let mut proved = input.prove(&args.target.cache, segment_bytes.into(), call)?;
+    let mut proved = input.prove(&args.target.cache, &cache, call)?;
     let mut imported = proved.store(&cache, call)?;
     imported.evicted = cache.stats().evicted;
     cache.close()?;
@@ -108,19 +106,19 @@ impl Input {
     }
 
     /// Reads all of it, and answers with what can be read again.
-    fn prove(self, cache: &Path, segment_bytes: u64, call: &Call<'_>) -> Result<Proved, Failure> {
-        let (name, failed) = (&self.name, |error| Failure::file(cache, error));
+    fn prove(self, dir: &Path, cache: &Cache, call: &Call<'_>) -> Result<Proved, Failure> {
+        let (name, failed) = (&self.name, |error| Failure::file(dir, error));
         let (mut file, start) = match self.start {
             Some(start) => {
                 let progress = call.bytes_bar("checking", self.bytes - start.min(self.bytes));
-                prove(name, &self.file, segment_bytes, &progress)?;
+                prove(name, &self.file, cache, &progress)?;
                 (self.file, start)
             }
             None => {
-                let spool = tempfile::tempfile_in(cache).map_err(failed)?;
+                let spool = tempfile::tempfile_in(dir).map_err(failed)?;
                 let progress = call.flow("receiving");
                 let tee = Tee(self.file, &spool);
-                prove(name, tee, segment_bytes, &progress)?;
+                prove(name, tee, cache, &progress)?;
                 (spool, 0)
             }
         };
@@ -163,13 +161,8 @@ impl Read for Tee<'_> {
     }
 }
 
-/// To the end, and no entry is larger than a segment: what could be known is known before anything is stored.
-fn prove(
-    name: &str,
-    from: impl Read,
-    segment_bytes: u64,
-    progress: &Progress,
-) -> Result<(), Failure> {
+/// To the end, and every entry fits in a segment: what could be known is known before anything is stored.
+fn prove(name: &str, from: impl Read, cache: &Cache, progress: &Progress) -> Result<(), Failure> {
     let failed = |error| Failure::stream(name, error);
     let mut reader = Reader::new(BufReader::with_capacity(1 << 20, from)).map_err(failed)?;
     loop {
@@ -177,13 +170,16 @@ fn prove(
         let Some(entry) = reader.next_entry().map_err(failed)? else {
             return Ok(());
         };
-        let bytes = (entry.key.len() + entry.value.len()) as u64;
-        if bytes > segment_bytes {
+        let (bytes, most) = (
+            entry.value.len() as u64,
+            cache.max_value_bytes(entry.key.len()),
+        );
+        if bytes > most {
             return Err(Failure::NoSegmentHolds {
                 from: name.to_owned(),
                 at,
                 bytes,
-                segment_bytes,
+                most,
             });
         }
         progress.set(reader.offset());

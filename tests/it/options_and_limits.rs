@@ -127,6 +127,7 @@ fn the_largest_value_fits_and_one_more_byte_is_refused_with_the_limit() {
         assert_eq!(refused.kind(), ErrorKind::Invalid);
         let max = limit_in(&refused.to_string());
         assert!(max > huge / 2, "{refused}");
+        assert_eq!(cache.max_value_bytes(key_bytes), max as u64);
         let filled = cache.insert_with_len(&key, max + 1, |_| Ok::<_, Infallible>(()));
         assert_eq!(filled.unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(
