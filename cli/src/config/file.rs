@@ -24,12 +24,24 @@ fn read_if_there(path: &Path) -> Result<Option<Settings>, Failure> {
     text.map(|text| parse(path, &text)).transpose()
 }
 
+#[expect(clippy::disallowed_methods, reason = "a file of the user's")]
 fn text_if_there(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Failure::file(path, error)),
-    }
+    use io::ErrorKind::{NotADirectory, NotFound};
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        // A home that is a file has no files below it.
+        Err(error) if [NotFound, NotADirectory].contains(&error.kind()) => return Ok(None),
+        Err(error) => return Err(Failure::file(path, error)),
+    };
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let sound = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        Failure::Setting {
+            path: path.to_owned(),
+            line: 1 + sound.iter().filter(|byte| **byte == b'\n').count(),
+            what: "this is no UTF-8".to_owned(),
+        }
+    });
+    text.map(Some)
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, Failure> {

@@ -213,3 +213,24 @@ fn an_environment_that_makes_no_sense_is_usage() {
     assert_eq!(ended.status, 2);
     assert!(ended.stderr.contains("s3-merge"), "{}", ended.stderr);
 }
+
+#[test]
+fn a_home_that_is_a_file_has_no_settings() {
+    let scene = Scene::with_cache();
+    fs::write(scene.path("file"), "").unwrap();
+    for name in ["HOME", "XDG_CONFIG_HOME"] {
+        let mut command = scene.command(&["put", "cache", "k", "v"]);
+        let ended = Ended::of(command.env(name, scene.path("file")));
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{name}");
+    }
+    let named = ["get", "cache", "k", "--config", "file/below"];
+    scene.fails(&named, 10, "file/below does not exist");
+}
+
+#[test]
+fn settings_are_utf_8() {
+    let scene = Scene::with_cache();
+    fs::write(scene.path("mine.toml"), b"# one\n# \xff\n").unwrap();
+    let args = ["get", "cache", "k", "--config", "mine.toml"];
+    scene.fails(&args, 2, "mine.toml, line 2: this is no UTF-8");
+}
