@@ -93,6 +93,9 @@ pub(crate) fn locked(dir: &dyn Dir) -> Error {
     Error::new(ErrorKind::Locked, message)
 }
 
+/// What the command `perennial` writes before it makes a cache: how it opens that.
+const OF_THE_COMMAND: [&str; 2] = ["perennial.toml", "perennial.toml.tmp"];
+
 /// A directory without an identity must hold nothing but what a first open that was killed may have left. Checked before
 /// anything is created in it.
 pub(crate) fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
@@ -114,9 +117,8 @@ pub(crate) fn refuse_strangers(dir: &dyn Dir) -> Result<()> {
         return Err(Error::new(ErrorKind::Corrupt, message));
     }
     let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
-    let strange = names
-        .iter()
-        .any(|entry| !ours.contains(&entry.name.as_str()));
+    let is_ours = |name: &str| ours.contains(&name) || OF_THE_COMMAND.contains(&name);
+    let strange = names.iter().any(|entry| !is_ours(&entry.name));
     if strange || other {
         let message =
             format!("{shown} holds something that is not a cache; choose an empty directory");

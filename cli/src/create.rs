@@ -1,9 +1,12 @@
 //! `perennial create`: the only command that makes a cache where there is none.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use perennial::{Cache, Options};
+use perennial_failpoints::StdFs;
+use perennial_failpoints::fs::Fs;
 use serde::Serialize;
 
 use crate::call::Call;
@@ -12,8 +15,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::open::{storing, used_as};
 use crate::output;
-use crate::place::{self, Place};
+use crate::place::{self, Free, Place};
 use crate::size::ByteSize;
+use crate::traces::Traces;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Create {
@@ -52,10 +56,17 @@ impl fmt::Display for Made {
 }
 
 pub(crate) fn run(args: &Create, call: &Call<'_>) -> Result<Exit, Failure> {
-    place::must_be_free(&args.cache)?;
+    let free = place::must_be_free(&args.cache)?;
     let config = call.config(&args.flags, &args.new, None)?;
-    Cache::open(&args.cache, options(&config))?.close()?;
-    config.remember(&args.cache)?;
+    let tail_dir = config.tail_dir().map(|said| said.value);
+    let traces = Traces::none_yet(&args.cache, tail_dir.as_deref());
+    if let Err(failure) = make(&args.cache, &config, tail_dir.as_deref()) {
+        // A cache that was begun is left as it was found, or a step further.
+        if free == Free::Empty {
+            traces.remove();
+        }
+        return Err(failure);
+    }
     let identity = Place::look(&args.cache)?.identity;
     let made = Made {
         cache: args.cache.display().to_string(),
@@ -65,6 +76,28 @@ pub(crate) fn run(args: &Create, call: &Call<'_>) -> Result<Exit, Failure> {
     };
     output::either(args.json, &made)?;
     Ok(Exit::Fine)
+}
+
+/// First what the cache is to remember: a kill leaves nothing that the next command opens in another way, and `create` can be
+/// repeated.
+fn make(cache: &Path, config: &Config, tail_dir: Option<&Path>) -> Result<(), Failure> {
+    if let Some(dir) = tail_dir {
+        can_be_written(dir).map_err(|error| Failure::file(dir, error))?;
+    }
+    let made = StdFs.create_dir_all(cache);
+    made.map_err(|error| Failure::file(cache, error))?;
+    config.remember(cache)?;
+    Cache::open(cache, options(config))?.close()?;
+    Ok(())
+}
+
+fn can_be_written(dir: &Path) -> io::Result<()> {
+    if dir.exists() && !dir.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    StdFs.create_dir_all(dir)?;
+    tempfile::tempfile_in(dir)?;
+    Ok(())
 }
 
 fn options(config: &Config) -> Options {

@@ -34,6 +34,7 @@ mod resize;
 mod size;
 mod stat;
 mod stream;
+mod traces;
 mod verify;
 mod warm;
 

@@ -9,6 +9,7 @@ use perennial_failpoints::StdFs;
 use perennial_failpoints::fs::{Dir, Fs};
 use perennial_recovery::{Identity, identity};
 
+use crate::config;
 use crate::failure::Failure;
 
 /// A directory that holds a cache.
@@ -61,16 +62,41 @@ fn why_none(path: &Path, dir: &dyn Dir) -> Failure {
 /// But for what a `create` that was killed may have left.
 fn is_empty(dir: &dyn Dir) -> io::Result<bool> {
     let ours = [identity::LOCK_NAME, identity::TEMPORARY_NAME];
-    let files = dir.list()?;
-    let only_ours = files.iter().all(|file| ours.contains(&file.name.as_str()));
+    let is_ours = |name: &str| ours.contains(&name) || config::OWN_NAMES.contains(&name);
+    let only_ours = dir.list()?.iter().all(|file| is_ours(&file.name));
     Ok(only_ours && !dir.has_other_entries()?)
 }
 
+/// What a `create` finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Free {
+    /// Nothing, or what one left that was killed before there was a cache.
+    Empty,
+    /// A cache that one was making: nothing was ever stored in it.
+    Begun,
+}
+
 /// Refuses a directory in which no cache can be made. One that is not there is made with it.
-pub(crate) fn must_be_free(path: &Path) -> Result<(), Failure> {
+pub(crate) fn must_be_free(path: &Path) -> Result<Free, Failure> {
     match Place::look(path) {
-        Err(Failure::Absent(_) | Failure::NoCache(_)) => Ok(()),
+        Err(Failure::Absent(_)) => Ok(Free::Empty),
+        // Settings that somebody else has put there would be replaced.
+        Err(Failure::NoCache(_)) if config::own_is_ours(path)? => Ok(Free::Empty),
+        Err(Failure::NoCache(_)) => Err(Failure::Strange(path.to_owned())),
         Err(failure) => Err(failure),
+        Ok(place) if is_begun(path, &place)? => Ok(Free::Begun),
         Ok(_) => Err(Failure::Exists(path.to_owned())),
     }
+}
+
+/// The last thing a `create` does is to close the cache, with a checkpoint.
+fn is_begun(path: &Path, place: &Place) -> Result<bool, Failure> {
+    if place.segment_files == 0 {
+        return Ok(true);
+    }
+    if !config::own_is_ours(path)? {
+        return Ok(false);
+    }
+    let found = perennial::inspect(path)?;
+    Ok(found.checkpoint.is_none() && found.segments.iter().all(|segment| segment.frames == 0))
 }

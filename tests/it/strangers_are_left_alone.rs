@@ -105,6 +105,7 @@ fn what_a_killed_first_open_left_is_no_stranger() {
         &["LOCK"][..],
         &["identity.tmp"],
         &["LOCK", "identity.tmp"],
+        &["perennial.toml", "perennial.toml.tmp"],
         &[],
     ] {
         let fs = SimFs::new(1);

@@ -15,6 +15,8 @@ use crate::size::ByteSize;
 /// In the cache's directory, where the library leaves it alone: nothing else on disk says what the capacity is.
 const OWN_NAME: &str = "perennial.toml";
 const TEMPORARY_NAME: &str = "perennial.toml.tmp";
+/// What a `create` may leave that was killed before there was a cache.
+pub(crate) const OWN_NAMES: [&str; 2] = [OWN_NAME, TEMPORARY_NAME];
 const OWN_HEADING: &str =
     "# How the command `perennial` opens this cache; `perennial resize` changes the capacity.\n";
 
@@ -59,6 +61,12 @@ fn unread(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
 
 pub(super) fn own_path(cache: &Path) -> PathBuf {
     cache.join(OWN_NAME)
+}
+
+/// True where a `create` wrote the cache's own file, and for none.
+pub(crate) fn own_is_ours(cache: &Path) -> Result<bool, Failure> {
+    let text = text_if_there(&own_path(cache))?;
+    Ok(text.is_none_or(|text| text.starts_with(OWN_HEADING)))
 }
 
 /// What the cache's own file says; nothing for a cache that the command has not made.

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+pub(crate) use self::file::{OWN_NAMES, own_is_ours};
 use self::settings::Settings;
 pub(crate) use self::settings::{Compression, Eviction, Flags, NewFlags};
 use crate::failure::Failure;

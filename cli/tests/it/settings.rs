@@ -234,3 +234,68 @@ fn settings_are_utf_8() {
     let args = ["get", "cache", "k", "--config", "mine.toml"];
     scene.fails(&args, 2, "mine.toml, line 2: this is no UTF-8");
 }
+
+fn names(scene: &Scene, dir: &str) -> Vec<String> {
+    let all = fs::read_dir(scene.path(dir)).unwrap();
+    let name = |file: std::io::Result<fs::DirEntry>| file.unwrap().file_name();
+    all.map(|file| name(file).into_string().unwrap()).collect()
+}
+
+/// Its traces are those of a kill before the cache, before its first segment, and before its close.
+#[test]
+fn a_create_that_was_killed_can_be_repeated() {
+    let scene = Scene::with_cache();
+    let create = |dir: &str| scene.json(&["create", dir, "--capacity", "8MiB", "--json"]);
+    let own = fs::read(scene.path("cache/perennial.toml")).unwrap();
+    for name in ["perennial.toml", "perennial.toml.tmp"] {
+        let dir = format!("with-{name}");
+        fs::create_dir(scene.path(&dir)).unwrap();
+        fs::write(scene.path(&dir).join(name), &own).unwrap();
+        scene.fails(&["get", &dir, "k"], 10, "holds no cache; make one with");
+        assert_eq!(create(&dir)["capacity_bytes"], 8 << 20);
+        scene.fails(&["create", &dir], 1, "holds a cache already");
+    }
+
+    for name in names(&scene, "cache") {
+        if name != "identity" && name != "LOCK" {
+            fs::remove_file(scene.path("cache").join(name)).unwrap();
+        }
+    }
+    assert_eq!(create("cache")["capacity_bytes"], 8 << 20);
+    let capacity = scene.json(&["stat", "cache", "--json"])["capacity_bytes"].clone();
+    assert_eq!(capacity, 8 << 20);
+    scene.fails(&["create", "cache"], 1, "holds a cache already");
+}
+
+#[test]
+fn settings_of_somebody_are_not_replaced_by_a_create() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("cache")).unwrap();
+    fs::write(scene.path("cache/perennial.toml"), "capacity = \"2MiB\"\n").unwrap();
+    let before = picture(&scene.path("cache"));
+    scene.fails(&["create", "cache"], 1, "something that is not a cache");
+    assert_eq!(picture(&scene.path("cache")), before);
+}
+
+#[test]
+fn a_create_that_fails_leaves_nothing() {
+    let scene = Scene::new();
+    fs::write(scene.path("file"), "").unwrap();
+    fs::create_dir(scene.path("empty")).unwrap();
+    for (args, status, part) in [
+        (["--tail-dir", "file"], 1, "file: not a directory"),
+        (["--tail-dir", "file/ring"], 1, "file/ring: "),
+        (["--tail", "1000"], 2, "4 KiB to 1 GiB"),
+    ] {
+        for cache in ["a/deep/cache", "empty"] {
+            let tail = ["--capacity", "4MiB", "--tail-dir", "ring/deep"];
+            let more = if args[0] == "--tail" { &tail[..] } else { &[] };
+            let all = [&["create", cache][..], &args[..], more].concat();
+            scene.fails(&all, status, part);
+            for gone in ["a", "ring"] {
+                assert!(!scene.path(gone).exists(), "{all:?}");
+            }
+            assert!(names(&scene, "empty").is_empty(), "{all:?}");
+        }
+    }
+}
