@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use perennial::ErrorKind;
 
@@ -63,23 +64,29 @@ fn of_cache(kind: ErrorKind, error: &dyn Error) -> Exit {
         ErrorKind::Corrupt => Exit::Damage,
         // A value out of range: directories that hold something else are refused before the library sees them.
         ErrorKind::Invalid => Exit::Usage,
-        ErrorKind::Io if comes_from_not_found(error) => Exit::Missing,
+        ErrorKind::Io if comes_from(error, io::ErrorKind::NotFound) => Exit::Missing,
         _ => Exit::Failed,
     }
 }
 
-fn comes_from_not_found(error: &dyn Error) -> bool {
+/// True where a system call ended so.
+pub(crate) fn comes_from(error: &dyn Error, kind: io::ErrorKind) -> bool {
     let mut next = error.source();
     while let Some(cause) = next {
-        if cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|io| io.kind() == io::ErrorKind::NotFound)
-        {
+        if of_the_system(cause).is_some_and(|io| io.kind() == kind) {
             return true;
         }
         next = cause.source();
     }
     false
+}
+
+/// The log shares it among those who waited for it.
+fn of_the_system<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let shared = error.downcast_ref::<Arc<io::Error>>();
+    error
+        .downcast_ref()
+        .or_else(|| shared.map(|error| &**error))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Opening a cache the way it was made.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use perennial::{Cache, Options, Stats, Tail};
@@ -7,6 +8,7 @@ use perennial_recovery::TailKind;
 
 use crate::call::Call;
 use crate::config::{Config, Flags, NewFlags, Said, Source};
+use crate::exit::comes_from;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::size::ByteSize;
@@ -45,9 +47,18 @@ impl Target {
         let place = Place::look(&self.cache)?;
         let config = call.config(&self.flags, &NewFlags::default(), Some(&self.cache))?;
         let options = and(&config, options(&self.cache, &place, &config));
-        let cache = Cache::open(&self.cache, options)?;
+        let cache = Cache::open(&self.cache, options).map_err(|error| self.refused(error))?;
         tell(&cache.stats());
         Ok(cache)
+    }
+}
+
+impl Target {
+    fn refused(&self, error: perennial::Error) -> Failure {
+        if comes_from(&error, io::ErrorKind::ReadOnlyFilesystem) {
+            return Failure::ReadOnly(self.cache.clone());
+        }
+        error.into()
     }
 }
 

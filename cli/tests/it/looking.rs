@@ -2,7 +2,7 @@
 
 use perennial::{Cache, Options};
 
-use crate::support::{Scene, damage, picture};
+use crate::support::{Ended, Scene, damage, picture};
 
 fn number(value: &serde_json::Value) -> u64 {
     value.as_u64().unwrap()
@@ -229,5 +229,36 @@ fn a_file_that_makes_no_sense_is_said_before_a_resize() {
     std::fs::write(&own, "capacity = \"4MiB\"\n\"capacity\" = \"4MiB\"\n").unwrap();
     let before = picture(&scene.path("cache"));
     scene.fails(&["resize", "cache", "2MiB"], 2, "perennial.toml, line 2: ");
+    assert_eq!(picture(&scene.path("cache")), before);
+}
+
+/// In a user namespace of its own, where that is allowed; else there is no such file system to be had.
+#[test]
+fn a_file_system_that_is_read_only_is_verified() {
+    let scene = Scene::with_cache();
+    scene.ok(&["put", "cache", "k", "v"]);
+    let before = picture(&scene.path("cache"));
+    let script =
+        "mount --bind cache cache && mount -o remount,ro,bind cache || exit 99; exec \"$@\"";
+    let run = |args: &[&str]| {
+        let mut unshare = assert_cmd::Command::new("unshare");
+        unshare.args(["-rm", "sh", "-c", script, "sh"]);
+        unshare.arg(env!("CARGO_BIN_EXE_perennial")).args(args);
+        Ended::of(unshare.current_dir(scene.path(".")))
+    };
+    let mut can = std::process::Command::new("unshare");
+    can.args(["-rm", "mount", "--bind", "/proc", "/proc"]);
+    if !can.status().is_ok_and(|status| status.success()) {
+        eprintln!("no user namespaces here: nothing was tested");
+        return;
+    }
+    let verified = run(&["verify", "cache"]);
+    assert_eq!((verified.status, verified.stderr.as_str()), (0, ""));
+    for command in ["stat", "inspect"] {
+        assert_eq!(run(&[command, "cache"]).status, 0);
+    }
+    for args in [&["get", "cache", "k"][..], &["export", "cache"]] {
+        run(args).failed(1, "read-only, and who opens a cache writes to it");
+    }
     assert_eq!(picture(&scene.path("cache")), before);
 }

@@ -66,8 +66,8 @@ pub trait Dir: fmt::Debug + Send + Sync {
     /// Makes the names in this directory durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// Takes the exclusive advisory lock on `name`, creating the file where it is missing. `None`: another process
-    /// (or another handle of this one) holds it. Dropping the guard, or the process's end, releases it.
+    /// Takes the exclusive advisory lock on `name`, creating the file where it is missing. One that is there need not be
+    /// writable. `None`: another process (or another handle of this one) holds it. Dropping the guard, or the process's end, releases it.
     fn try_lock(&self, name: &str) -> io::Result<Option<Box<dyn LockGuard>>>;
 }
 

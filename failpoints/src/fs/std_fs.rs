@@ -174,7 +174,14 @@ impl Dir for StdDir {
     fn try_lock(&self, name: &str) -> io::Result<Option<Box<dyn LockGuard>>> {
         super::check_name(name)?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = std::fs::File::from(sys::openat(&self.fd, name, flags, FILE_MODE)?);
+        let fd = match sys::openat(&self.fd, name, flags, FILE_MODE) {
+            // A lock that is there already asks for no right to write, and who only reads may have none.
+            Err(Errno::ROFS | Errno::ACCESS) => {
+                sys::openat(&self.fd, name, OFlags::RDONLY | OFlags::CLOEXEC, FILE_MODE)?
+            }
+            other => other?,
+        };
+        let file = std::fs::File::from(fd);
         // By path: std has a method of this name with another meaning of its result.
         match fs2::FileExt::try_lock_exclusive(&file) {
             Ok(()) => Ok(Some(Box::new(StdLock { file }))),
