@@ -37,7 +37,9 @@ impl Failure {
             | Self::NoSegment(_) => Exit::Missing,
             Self::Damaged(_) | Self::Wrong(_) => Exit::Damage,
             Self::Stream { error, .. } => of_stream(*error),
-            Self::LeftOut { damaged: 1.., .. } => Exit::Damage,
+            Self::LeftOut { damaged: 1.., .. } | Self::LeftCold { damaged: 1.., .. } => {
+                Exit::Damage
+            }
             // What was called was right; what was in the stream was not.
             Self::Half { why, .. } if why.exit() == Exit::Usage => Exit::Failed,
             Self::Half { why, .. } => why.exit(),

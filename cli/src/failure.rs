@@ -91,6 +91,8 @@ pub(crate) enum Failure {
         "{0} of the values are compressed by a codec that this command was built without, and are not in the stream; build it with --features lz4,zstd"
     )]
     LeftOutByCodec(u64),
+    #[error("{unreadable} of the entries cannot be read; see `perennial verify`, and -v for why")]
+    LeftCold { unreadable: u64, damaged: u64 },
 
     // The bench and the demo.
     #[error("{0} reads gave a wrong value; keep the machine as it is, and report this")]

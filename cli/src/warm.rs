@@ -29,6 +29,8 @@ struct Warmed {
     bytes: u64,
     /// Entries of the cache that were not read, because of the limit or because they are damaged.
     left: u64,
+    /// Of these, those that cannot be read, because of damage or of the device.
+    unreadable: u64,
 }
 
 impl fmt::Display for Warmed {
@@ -39,7 +41,11 @@ impl fmt::Display for Warmed {
             self.entries,
             ByteSize(self.bytes),
             self.left
-        )
+        )?;
+        match self.unreadable {
+            0 => Ok(()),
+            some => write!(f, ", {some} cannot be read"),
+        }
     }
 }
 
@@ -61,8 +67,19 @@ pub(crate) fn run(args: &Warm, call: &Call<'_>) -> Result<Exit, Failure> {
         }
     }
     drop(progress);
-    warmed.left = cache.stats().entries.saturating_sub(warmed.entries);
+    let stats = cache.stats();
+    let damaged = stats.damaged_reads;
+    warmed.unreadable = damaged + stats.read_errors;
+    // One that is damaged may count no more.
+    let left = stats.entries.saturating_sub(warmed.entries);
+    warmed.left = left.max(warmed.unreadable);
     cache.close()?;
     output::either(args.json, &warmed)?;
-    Ok(Exit::Fine)
+    match warmed.unreadable {
+        0 => Ok(Exit::Fine),
+        unreadable => Err(Failure::LeftCold {
+            unreadable,
+            damaged,
+        }),
+    }
 }

@@ -116,6 +116,15 @@ fn a_damaged_cache_gives_what_it_has() {
         scene.json(&["import", "other", "all", "--json"])["entries"],
         20
     );
+
+    // To a cache that is opened anew it is there, and damaged, again.
+    let warmed = scene.run(&["warm", "cache", "-q", "--json"]);
+    assert_eq!(warmed.status, 3);
+    let part = "1 of the entries cannot be read; see `perennial verify`";
+    assert!(warmed.stderr.contains(part), "{}", warmed.stderr);
+    let document: serde_json::Value = serde_json::from_slice(&warmed.stdout).unwrap();
+    let counts = ["entries", "left", "unreadable"].map(|name| document[name].as_u64().unwrap());
+    assert_eq!(counts, [20, 1, 1]);
 }
 
 /// A list of keys may be cut off; a stream may not.
@@ -182,6 +191,7 @@ fn warming_reads_up_to_its_limit_and_drops_nothing() {
         some["entries"].as_u64().unwrap() + some["left"].as_u64().unwrap(),
         257
     );
+    assert_eq!(all["unreadable"], 0);
     assert!(scene.text(&["warm", "cache"]).contains("257 entries read"));
     assert_eq!(entries(&scene, "cache"), before);
 }
