@@ -126,16 +126,21 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "DIR")]
     pub(crate) cache: Option<PathBuf>,
     /// How often the process is killed; one more life closes cleanly.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, allow_hyphen_values = true, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) lives: u32,
     /// How much is put into the cache over all lives, such as 64MiB.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "SIZE",
+        default_value = "512MiB"
+    )]
     pub(crate) bytes: ByteSize,
     /// Print one line of JSON on stdout; the table goes to stderr.
     #[arg(long)]
     pub(crate) json: bool,
     /// Repeat a run's operations and kill sizes. Default: by chance.
-    #[arg(long, value_name = "N")]
+    #[arg(long, allow_hyphen_values = true, value_name = "N")]
     pub(crate) seed: Option<u64>,
 }
 

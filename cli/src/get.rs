@@ -23,7 +23,7 @@ pub(crate) struct Get {
     #[command(flatten)]
     form: KeyForm,
     /// Only the bytes from START on, up to END, which is left out: 0..4096. A range that goes beyond the value is cut.
-    #[arg(long, value_name = "START..END")]
+    #[arg(long, value_name = "START..END", allow_hyphen_values = true)]
     range: Option<Bytes>,
     /// Print one JSON document; the value is in it, escaped as keys are.
     #[arg(long)]

@@ -15,6 +15,7 @@ mod demo;
 mod destination;
 mod dice;
 mod duration;
+mod environment;
 mod escape;
 mod exit;
 mod export;
@@ -48,7 +49,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let matches = Args::command().get_matches();
+    let matches = environment::matches(Args::command()).unwrap_or_else(|error| error.exit());
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start(args.verbosity);
     let exit = run(&args, &Call::new(&args, &matches)).unwrap_or_else(|failure| {

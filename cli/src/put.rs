@@ -36,7 +36,7 @@ pub(crate) struct Put {
     #[command(flatten)]
     form: KeyForm,
     /// The entry is there for so long, such as 90s, 15m, 12h or 7d. Default: for ever.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     ttl: Option<Span>,
     /// What it is worth when room is needed.
     #[arg(long, value_enum, default_value_t = Priority::Normal)]

@@ -20,7 +20,7 @@ pub(crate) struct Resize {
     cache: PathBuf,
     /// What all files may take together, such as 256MiB. Range: six segments and the tail, and at least
     /// twice the tail, to 4TiB.
-    #[arg(value_name = "SIZE")]
+    #[arg(value_name = "SIZE", allow_negative_numbers = true)]
     capacity: ByteSize,
     /// Print one JSON document.
     #[arg(long)]

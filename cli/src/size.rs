@@ -16,6 +16,8 @@ const UNITS: [(&str, u32); 4] = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
 pub(crate) enum SizeError {
     #[error("a size starts with a whole number, such as 64MiB")]
     Number,
+    #[error("a size is a whole number of a unit, such as 1536MiB for 1.5 GiB")]
+    Whole,
     #[error("the units are KiB, MiB, GiB and TiB")]
     Unit,
     #[error("the size is 2^64 bytes or more")]
@@ -35,6 +37,9 @@ impl FromStr for ByteSize {
         let (digits, unit) = text.split_at(end);
         if digits.is_empty() {
             return Err(SizeError::Number);
+        }
+        if unit.starts_with(['.', ',']) {
+            return Err(SizeError::Whole);
         }
         let number: u64 = digits.parse().map_err(|_| SizeError::TooLarge)?;
         let scaled = number.checked_mul(1 << shift_of(unit.trim())?);
@@ -122,7 +127,8 @@ mod tests {
             ("", SizeError::Number),
             ("MiB", SizeError::Number),
             ("-1", SizeError::Number),
-            ("1.5GiB", SizeError::Unit),
+            ("1.5GiB", SizeError::Whole),
+            ("1,5GiB", SizeError::Whole),
             ("1MB", SizeError::Unit),
             ("1 parsec", SizeError::Unit),
             ("0", SizeError::Zero),

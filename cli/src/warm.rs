@@ -16,7 +16,7 @@ pub(crate) struct Warm {
     #[command(flatten)]
     target: Target,
     /// Read no more once keys and values have come to so much. Default: all.
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     bytes: Option<ByteSize>,
     /// Print one JSON document.
     #[arg(long)]

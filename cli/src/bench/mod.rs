@@ -39,19 +39,34 @@ pub(crate) struct Bench {
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// What all values take together.
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "SIZE",
+        default_value = "256MiB"
+    )]
     bytes: ByteSize,
     /// One value. Range: 16 bytes to 64MiB, and no more than fits in a segment.
-    #[arg(long, value_name = "SIZE", default_value = "4KiB", value_parser = value_size)]
+    #[arg(long, allow_hyphen_values = true, value_name = "SIZE", default_value = "4KiB", value_parser = value_size)]
     value: ByteSize,
     /// Threads that work at the same time. Range: 1 to 256.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, allow_hyphen_values = true, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
     /// Memory for values that were read; 1 is as good as none.
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "SIZE",
+        default_value = "64MiB"
+    )]
     memory_tier: ByteSize,
     /// Repeat the operations of another run.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(
+        long,
+        allow_hyphen_values = true,
+        value_name = "N",
+        default_value_t = 1
+    )]
     seed: u64,
     #[command(flatten)]
     flags: Flags,

@@ -33,6 +33,7 @@ pub(crate) struct Flags {
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         env = "PERENNIAL_CAPACITY",
         hide_env_values = true,
         help_heading = SETTINGS
@@ -42,6 +43,7 @@ pub(crate) struct Flags {
     #[arg(
         long,
         value_name = "POLICY",
+        allow_hyphen_values = true,
         env = "PERENNIAL_EVICTION",
         hide_env_values = true,
         help_heading = SETTINGS
@@ -51,6 +53,7 @@ pub(crate) struct Flags {
     #[arg(
         long,
         value_name = "PERCENT",
+        allow_hyphen_values = true,
         env = "PERENNIAL_PINNED_PERCENT",
         hide_env_values = true,
         help_heading = SETTINGS
@@ -60,6 +63,7 @@ pub(crate) struct Flags {
     #[arg(
         long,
         value_name = "CODEC",
+        allow_hyphen_values = true,
         env = "PERENNIAL_COMPRESSION",
         hide_env_values = true,
         help_heading = SETTINGS
@@ -75,6 +79,7 @@ pub(crate) struct NewFlags {
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         env = "PERENNIAL_SEGMENT",
         hide_env_values = true,
         help_heading = NEW
@@ -85,6 +90,7 @@ pub(crate) struct NewFlags {
     #[arg(
         long,
         value_name = "SIZE",
+        allow_hyphen_values = true,
         env = "PERENNIAL_TAIL",
         hide_env_values = true,
         help_heading = NEW

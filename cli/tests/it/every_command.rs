@@ -238,5 +238,6 @@ fn completions_are_for_every_shell() {
             script.contains("checkpoint") && script.contains("pinned-percent"),
             "{shell}"
         );
+        assert!(!script.contains("demo-child"), "{shell}");
     }
 }

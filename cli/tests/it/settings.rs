@@ -211,7 +211,76 @@ fn an_environment_that_makes_no_sense_is_usage() {
     let mut command = scene.command(&["get", "cache", "k"]);
     let ended = Ended::of(command.env("PERENNIAL_EVICTION", "lru"));
     assert_eq!(ended.status, 2);
-    assert!(ended.stderr.contains("s3-merge"), "{}", ended.stderr);
+    let said = &ended.stderr;
+    assert!(
+        said.contains("s3-merge") && said.contains("for 'PERENNIAL_EVICTION'"),
+        "{said}"
+    );
+    // The flag's own mistake is the flag's.
+    let mut command = scene.command(&["get", "cache", "k", "--eviction", "lru"]);
+    let said = Ended::of(command.env("PERENNIAL_EVICTION", "lru")).stderr;
+    assert!(said.contains("for '--eviction <POLICY>'"), "{said}");
+}
+
+#[test]
+fn a_variable_that_is_empty_is_unset() {
+    let scene = Scene::with_cache();
+    let mut command = scene.command(&["create", "new", "--json"]);
+    for name in [
+        "CONFIG",
+        "CAPACITY",
+        "EVICTION",
+        "PINNED_PERCENT",
+        "COMPRESSION",
+    ] {
+        command.env(format!("PERENNIAL_{name}"), "");
+    }
+    for name in ["SEGMENT", "TAIL", "TAIL_DIR"] {
+        command.env(format!("PERENNIAL_{name}"), "");
+    }
+    let ended = Ended::of(&mut command);
+    assert_eq!((ended.status, ended.stderr.as_str()), (0, ""));
+    let made: serde_json::Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(made["capacity_bytes"], 1 << 30);
+}
+
+#[test]
+fn a_number_that_makes_no_sense_is_said_so() {
+    let scene = Scene::with_cache();
+    for (args, part) in [
+        (
+            &["get", "cache", "k", "--capacity", "-1"][..],
+            "a size starts with a whole number",
+        ),
+        (
+            &["get", "cache", "k", "--capacity", "-5MiB"],
+            "a size starts with a whole number",
+        ),
+        (
+            &["resize", "cache", "-1"],
+            "a size starts with a whole number",
+        ),
+        (
+            &["resize", "cache", "1.5GiB"],
+            "such as 1536MiB for 1.5 GiB",
+        ),
+        (
+            &["get", "cache", "k", "--pinned-percent", "-1"],
+            "-1 is not in 0..=255",
+        ),
+        (
+            &["put", "cache", "k", "v", "--ttl", "-1s"],
+            "a time starts with a whole number",
+        ),
+    ] {
+        let ended = scene.run(args);
+        assert_eq!(ended.status, 2, "{args:?}");
+        let said = &ended.stderr;
+        assert!(
+            said.contains(part) && !said.contains("tip:"),
+            "{args:?}: {said}"
+        );
+    }
 }
 
 #[test]
