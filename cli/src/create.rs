@@ -87,7 +87,9 @@ fn make(cache: &Path, config: &Config, tail_dir: Option<&Path>) -> Result<(), Fa
     let made = StdFs.create_dir_all(cache);
     made.map_err(|error| Failure::file(cache, error))?;
     config.remember(cache)?;
-    Cache::open(cache, options(config))?.close()?;
+    let made = Cache::open(cache, options(config));
+    made.map_err(|error| config.refused(error, false))?
+        .close()?;
     Ok(())
 }
 

@@ -45,6 +45,7 @@ impl Failure {
             Self::Half { why, .. } => why.exit(),
             Self::Terminal | Self::BesideTheStream | Self::EmptyPrefix => Exit::Usage,
             Self::Setting { .. } | Self::Escape { .. } => Exit::Usage,
+            Self::Refused(_) | Self::TooLargeForTail { .. } => Exit::Usage,
             Self::ReaderGone => Exit::Fine,
             Self::Cache(error) => of_cache(error.kind(), error),
             _ => Exit::Failed,

@@ -53,6 +53,18 @@ pub(crate) enum Failure {
         line: usize,
         what: String,
     },
+    /// What the library says of an option, with the name it has here.
+    #[error("{0}")]
+    Refused(String),
+    #[error(
+        "{name} is {capacity}, too much for this cache's tail of {tail}; choose at most {most}, or move the entries by export and import to a cache with a larger --tail"
+    )]
+    TooLargeForTail {
+        name: String,
+        capacity: String,
+        tail: String,
+        most: String,
+    },
     #[error("every key begins with an empty prefix; --all removes everything")]
     EmptyPrefix,
     #[error("the stream is no text: send it to a file or another command, or name a file")]

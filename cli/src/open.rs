@@ -18,6 +18,9 @@ const MIN_SEGMENTS: u64 = 6;
 /// What the library keeps free for the identity file and its replacement.
 const IDENTITY_BYTES: u64 = 4096;
 
+/// The library's largest capacity for each byte of the tail.
+const CAPACITY_PER_RING: u64 = 64 << 10;
+
 /// The cache that a command opens, and how.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Target {
@@ -46,19 +49,23 @@ impl Target {
     ) -> Result<Cache, Failure> {
         let place = Place::look(&self.cache)?;
         let config = call.config(&self.flags, &NewFlags::default(), Some(&self.cache))?;
+        if let Some(said) = config.capacity_said() {
+            must_suit_the_tail(&place, said.value, || said.source.name_of("capacity"))?;
+        }
         let options = and(&config, options(&self.cache, &place, &config));
-        let cache = Cache::open(&self.cache, options).map_err(|error| self.refused(error))?;
+        let opened = Cache::open(&self.cache, options);
+        let cache = opened.map_err(|error| self.refused(&config, error))?;
         tell(&cache.stats());
         Ok(cache)
     }
 }
 
 impl Target {
-    fn refused(&self, error: perennial::Error) -> Failure {
+    fn refused(&self, config: &Config, error: perennial::Error) -> Failure {
         if comes_from(&error, io::ErrorKind::ReadOnlyFilesystem) {
             return Failure::ReadOnly(self.cache.clone());
         }
-        error.into()
+        config.refused(error, true)
     }
 }
 
@@ -90,6 +97,24 @@ fn options(cache: &Path, place: &Place, config: &Config) -> Options {
         );
     }
     with_tail_of(place, used_as(config).capacity_bytes(capacity.value.0))
+}
+
+/// The head of a checkpoint goes through the tail, and grows with the capacity.
+pub(crate) fn must_suit_the_tail(
+    place: &Place,
+    capacity: ByteSize,
+    name: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    let ring_bytes = place.identity.tail.ring_bytes;
+    if capacity.0 / CAPACITY_PER_RING <= ring_bytes {
+        return Ok(());
+    }
+    Err(Failure::TooLargeForTail {
+        name: name(),
+        capacity: capacity.said(),
+        tail: ByteSize(ring_bytes).said(),
+        most: ByteSize(ring_bytes.saturating_mul(CAPACITY_PER_RING)).said(),
+    })
 }
 
 /// What does not depend on how the cache was made. A process that ends at once has no use for a memory tier.

@@ -9,8 +9,9 @@ use crate::call::Call;
 use crate::config::{Flags, Remembered};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::open::Target;
+use crate::open::{Target, must_suit_the_tail};
 use crate::output;
+use crate::place::Place;
 use crate::size::ByteSize;
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +54,8 @@ pub(crate) fn run(args: &Resize, call: &Call<'_>) -> Result<Exit, Failure> {
         cache: args.cache.clone(),
         flags: Flags::default(),
     };
+    let place = Place::look(&args.cache)?;
+    must_suit_the_tail(&place, args.capacity, || "SIZE".to_owned())?;
     let cache = target.open(call)?;
     // Before anything goes: a file that cannot be changed would bring the old capacity back.
     let remembered = Remembered::with(&args.cache, args.capacity)?;

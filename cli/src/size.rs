@@ -84,6 +84,18 @@ impl ByteSize {
     }
 }
 
+impl ByteSize {
+    /// The exact form in a sentence, where a number alone is no size.
+    pub(crate) fn said(self) -> String {
+        let exact = self.exact();
+        if exact.ends_with('B') {
+            exact
+        } else {
+            exact + " bytes"
+        }
+    }
+}
+
 impl fmt::Display for ByteSize {
     /// The largest unit that leaves one digit before the point, with one digit behind it unless that is zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

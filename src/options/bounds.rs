@@ -56,7 +56,7 @@ impl Plan {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "capacity_bytes is {capacity}; segments of {} bytes and {} bits to tell keys apart, chosen when the cache was created, are for {most} at most; for more move the entries to a new cache with export and import",
+            "capacity_bytes is {capacity}; segments of {} bytes and {} bits to tell keys apart, chosen when the cache was created, are for {most} bytes at most; for more move the entries to a new cache with export and import",
             self.geometry.segment_bytes, self.index.identity_bits
         )))
     }
@@ -72,13 +72,13 @@ impl Plan {
         let least = (self.least_capacity() + foreign).max(2 * self.ring_bytes);
         if capacity < least {
             return Err(Error::invalid(format!(
-                "a capacity of {capacity} is too small for this cache's segments and its tail; choose at least {least}"
+                "a capacity of {capacity} bytes is too small for this cache's segments and its tail; choose at least {least} bytes"
             )));
         }
         if self.ring_bytes < capacity / CAPACITY_PER_RING {
             let most = self.ring_bytes.saturating_mul(CAPACITY_PER_RING);
             return Err(Error::invalid(format!(
-                "a capacity of {capacity} is too large for a tail of {} bytes; choose at most {most}, or open the cache with larger tail_bytes",
+                "a capacity of {capacity} bytes is too large for a tail of {} bytes; choose at most {most} bytes, or open the cache with larger tail_bytes",
                 self.ring_bytes
             )));
         }

@@ -236,7 +236,7 @@ impl Plan {
     fn too_small(&self) -> Error {
         let (capacity, least) = (self.capacity_bytes, self.least_capacity());
         Error::invalid(format!(
-            "capacity_bytes is {capacity}; with these segments and this tail choose at least {least}"
+            "capacity_bytes is {capacity}; with these segments and this tail choose at least {least} bytes"
         ))
     }
 
@@ -256,12 +256,12 @@ impl Plan {
         if self.ring_bytes > self.capacity_bytes / 2 {
             let (ring, capacity) = (self.ring_bytes, self.capacity_bytes);
             return Err(Error::invalid(format!(
-                "tail_bytes is {ring}, more than half of the capacity of {capacity}; choose less"
+                "tail_bytes is {ring}, more than half of the capacity of {capacity} bytes; choose less"
             )));
         }
         if self.ring_bytes < self.capacity_bytes / bounds::CAPACITY_PER_RING {
             let why = format!(
-                "tail_bytes is {}; choose at least {}, a 65536th of the capacity, for the head of a checkpoint",
+                "tail_bytes is {}; choose at least {} bytes, a 65536th of the capacity, for the head of a checkpoint",
                 self.ring_bytes,
                 self.capacity_bytes.div_ceil(64 * KIB)
             );

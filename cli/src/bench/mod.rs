@@ -119,7 +119,8 @@ impl Bench {
         let options = used_as(&config)
             .capacity_bytes(capacity)
             .memory_tier_bytes(self.memory_tier.0);
-        let cache = Cache::open(home, storing(&config, options))?;
+        let opened = Cache::open(home, storing(&config, options));
+        let cache = opened.map_err(|error| config.refused(error, false))?;
         let values = Values::new(self.value.0, self.seed);
         let keys = (self.bytes.0 / self.value.0).max(1);
         let mut crew = Crew::new(&cache, &values, keys, self.threads, self.seed);

@@ -9,6 +9,7 @@
 mod file;
 mod settings;
 pub(crate) mod show;
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

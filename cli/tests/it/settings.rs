@@ -368,3 +368,38 @@ fn a_create_that_fails_leaves_nothing() {
         }
     }
 }
+
+/// Which flag, variable or file it was, and in which unit.
+#[test]
+fn what_is_refused_has_the_name_it_was_said_by() {
+    let scene = Scene::new();
+    let large = ["create", "cache", "--capacity", "5TiB"];
+    scene.fails(&large, 2, "--capacity is 5TiB; choose at most 4 TiB");
+    let mut command = scene.command(&["create", "cache"]);
+    let ended = Ended::of(command.env("PERENNIAL_CAPACITY", "1001"));
+    ended.failed(2, "PERENNIAL_CAPACITY is 1001 bytes; ");
+    ended.failed(2, " bytes\n");
+    write_config(&scene, "capacity = \"4MiB\"\ntail = \"3MiB\"\n");
+    let part = format!(
+        "tail in {} is 3MiB, more than half",
+        scene.path(FILE).display()
+    );
+    scene.fails(&["create", "cache"], 2, &part);
+    write_config(&scene, "");
+
+    let small = ["create", "cache", "--capacity", "1MiB", "--tail", "4KiB"];
+    scene.ok(&small);
+    let put = ["put", "cache", "k", "v", "--capacity", "1GiB"];
+    scene.fails(
+        &put,
+        2,
+        "--capacity is 1GiB, too much for this cache's tail of 4KiB; choose at most 256MiB",
+    );
+    scene.fails(
+        &["resize", "cache", "1GiB"],
+        2,
+        "SIZE is 1GiB, too much for",
+    );
+    let pinned = ["put", "cache", "k", "v", "--pinned-percent", "36"];
+    scene.fails(&pinned, 2, "--pinned-percent is 36; choose from 0 to 35");
+}
