@@ -1,4 +1,5 @@
-//! `perennial create`: the only command that makes a cache where there is none.
+//! `perennial create`: makes a cache where there is none. No other command does that for its user; the bench and the demo make
+//! some of their own.
 
 use std::fmt;
 use std::io;

@@ -1,4 +1,4 @@
-//! What is in a directory, before anything is opened: only `create` makes a cache.
+//! What is in a directory, before anything is opened: of the commands that use a cache only `create` makes one.
 
 use std::io;
 use std::path::Path;
