@@ -176,8 +176,10 @@ impl Dir for StdDir {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
         let fd = match sys::openat(&self.fd, name, flags, FILE_MODE) {
             // A lock that is there already asks for no right to write, and who only reads may have none.
-            Err(Errno::ROFS | Errno::ACCESS) => {
-                sys::openat(&self.fd, name, OFlags::RDONLY | OFlags::CLOEXEC, FILE_MODE)?
+            Err(error @ (Errno::ROFS | Errno::ACCESS)) => {
+                let read = OFlags::RDONLY | OFlags::CLOEXEC;
+                // Where there is none, the first error says why there can be none.
+                sys::openat(&self.fd, name, read, FILE_MODE).map_err(|_| error)?
             }
             other => other?,
         };
