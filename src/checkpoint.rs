@@ -113,10 +113,17 @@ impl Engine {
         let mut state = self.lock_upkeep()?;
         let nothing_new =
             self.log.reserved_end().0 <= self.nothing_new_below.load(Ordering::Relaxed);
-        if (nothing_new || self.checkpoint_is_fresh(&state)) && !self.visits_are_new(&state) {
-            return Ok(());
+        let keeps =
+            (nothing_new || self.checkpoint_is_fresh(&state)) && !self.visits_are_new(&state);
+        if !keeps {
+            self.write_checkpoint(&mut state)?;
         }
-        self.write_checkpoint(&mut state).map(drop)
+        if state.unstable_head.is_some() {
+            // The next open finds it by the header that the close writes.
+            self.log.flush()?;
+            self.publish_checkpoint(&mut state);
+        }
+        Ok(())
     }
 
     /// True when enough was logged since the newest checkpoint: never more than half of the log, for the replay must stay

@@ -115,8 +115,8 @@ impl Options {
     }
 
     /// Bytes of one segment file: the unit of eviction, and the upper bound of an entry. Fixed when the cache is created;
-    /// a later open that asks for another size is refused. Default: 64 MiB, or less so that there are at least 32. Range:
-    /// 8 KiB to 64 MiB, a multiple of 4096.
+    /// a later open that asks for another size is refused. Default: 64 MiB from 8 GiB of capacity on; below 32 MiB, or less
+    /// so that there are at least 32. Range: 8 KiB to 64 MiB, a multiple of 4096.
     pub fn segment_bytes(mut self, bytes: u64) -> Self {
         self.segment_bytes = Some(bytes);
         self

@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// Segment headers name the newest checkpoint, once it is stable.
-    fn publish_checkpoint(&self, state: &mut CheckpointState) {
+    pub(crate) fn publish_checkpoint(&self, state: &mut CheckpointState) {
         if let Some(head) = state
             .unstable_head
             .take_if(|head| *head < self.log.stable_lsn())

@@ -216,8 +216,10 @@ impl<S: Sorter> Replay<'_, '_, S> {
         self.prepared.insert(index, segment);
     }
 
-    /// Looks for the newest checkpoint that can be used, from the end of the log backwards.
+    /// Looks for the newest checkpoint that can be used, from the end of the log backwards. What was walked is at hand; of what was
+    /// sealed before, no table is read unless that end has none.
     fn find_checkpoint(&mut self, machine: &impl Machine, outcome: &mut Outcome) -> Option<Found> {
+        self.prepare(self.contents.first_unsealed()..self.segments.len());
         for index in (0..self.segments.len()).rev() {
             if !self.prepared.contains_key(&index) {
                 self.prepare((index + 1).saturating_sub(self.readers.len())..index + 1);

@@ -21,6 +21,8 @@ const KIB: u64 = 1 << 10;
 pub(crate) const MIN_SEGMENTS: u64 = 6;
 /// The default has at least so many: what is open, prepared or free is then a small part.
 const DEFAULT_SEGMENTS: u64 = 32;
+/// From so much on segments are as large as they can be.
+const LARGE_CACHE: u64 = 8 << 30;
 /// Of the capacity, and of the segments beyond the least there can be.
 const MAX_PINNED_PERCENT: u8 = 35;
 /// Kept free for the identity file and its replacement.
@@ -122,9 +124,11 @@ impl Options {
     }
 }
 
-/// The largest power of two that gives enough segments.
+/// The largest power of two that gives enough segments. At an open up to one of them is read frame by frame, and written
+/// again: half as much where that is what takes longest, and there are not yet many headers to read.
 fn default_segment_bytes(bytes: u64) -> u64 {
-    let each = (bytes / DEFAULT_SEGMENTS).clamp(8 * KIB, 64 * MIB);
+    let most = if bytes < LARGE_CACHE { 32 } else { 64 };
+    let each = (bytes / DEFAULT_SEGMENTS).clamp(8 * KIB, most * MIB);
     1 << each.ilog2()
 }
 

@@ -90,6 +90,9 @@ pub fn read<'a, S: Sorter>(
     let mut contents = Contents::find(source.dir, cache_id, geometry, tail, source.threads)?;
     let mut ahead = Ahead::new(sorters(&contents.found));
     let next = Next::new(source, &contents);
+    if source.threads > 1 {
+        next.note_what_headers_name(&contents);
+    }
     let (walked, (newest, prepared)) = thread::scope(|scope| {
         let (contents, next) = (&contents, &next);
         let named = || thread::Builder::new().name("perennial-replay".to_owned());
@@ -184,11 +187,13 @@ impl<'a> Next<'a> {
     ) -> (Option<Trailer>, Read<S::Sorted>) {
         let newest = contents.newest_trailer();
         let index = contents.first_unsealed().wrapping_sub(1);
-        let prepared = newest.as_ref().map(|trailer| {
+        let needed = index >= self.unneeded.load(Ordering::Relaxed);
+        let prepared = newest.as_ref().filter(|_| needed).map(|trailer| {
             let rows = trailer.rows.iter().copied().map(Event::from);
-            let segment = reader.read_events(contents, rows, None);
+            let checkpoint = self.checkpoint_that_begins_in(contents, index);
+            let segment = reader.read_events(contents, rows, checkpoint);
             self.note(contents, &segment.heads);
-            (index, None, segment)
+            (index, checkpoint, segment)
         });
         let mut read = self.read(contents, reader);
         read.extend(prepared);
@@ -208,22 +213,31 @@ impl<'a> Next<'a> {
 
     /// Heads of checkpoints, in the order of the log.
     fn note(&self, contents: &Contents<'_>, heads: &[Row]) {
-        for row in heads.iter().rev() {
-            let at = row.target.position();
-            let head = read_head(contents, at, row.bytes, self.source.identity_bits);
-            let Some(c) = head.map(|head| head.c) else {
-                continue;
-            };
-            let Some(from) = self.place_of(contents, c) else {
-                continue;
-            };
-            let mut newest = lock(&self.checkpoint);
-            if newest.is_none_or(|(before, _)| before < at) {
-                *newest = Some((at, c));
-                self.unneeded.store(from, Ordering::Relaxed);
-            }
-            return;
+        let heads = heads.iter().rev();
+        let _ = heads
+            .map(|row| self.note_head(contents, row.target.position(), row.bytes))
+            .find(Option::is_some);
+    }
+
+    /// What was closed says so in the header of the last segment. Without that the tables of what its checkpoint knows were read
+    /// until the end, which is mostly that checkpoint, was walked: half of such an open.
+    fn note_what_headers_name(&self, contents: &Contents<'_>) -> Option<()> {
+        let chain = contents.found.chain.iter();
+        let at = chain.map(|segment| segment.header.checkpoint).max()?;
+        let bytes = contents.frame_bytes(at).filter(|_| at != Lsn(0))?;
+        self.note_head(contents, at, u32::try_from(bytes).ok()?)
+    }
+
+    /// `None`: there is no checkpoint, or none whose C is left.
+    fn note_head(&self, contents: &Contents<'_>, at: Lsn, bytes: u32) -> Option<()> {
+        let head = read_head(contents, at, bytes, self.source.identity_bits)?;
+        let from = self.place_of(contents, head.c)?;
+        let mut newest = lock(&self.checkpoint);
+        if newest.is_none_or(|(before, _)| before < at) {
+            *newest = Some((at, head.c));
+            self.unneeded.store(from, Ordering::Relaxed);
         }
+        Some(())
     }
 
     fn checkpoint_that_begins_in(

@@ -10,7 +10,7 @@ use super::Contents;
 use super::window::Window;
 use crate::aligned::AlignedBuf;
 use crate::error::WalError;
-use crate::frame::FrameHeader;
+use crate::frame::{FrameHeader, HEADER_BYTES};
 use crate::lsn::{Lsn, align_down, align_up, to_usize};
 use crate::scan::{ChainSegment, is_medias};
 use crate::segment::{Row, Trailer, file_name};
@@ -240,15 +240,27 @@ impl<'a> Contents<'a> {
             .max(self.geometry.data_begin())
     }
 
+    /// How many bytes the frame at `lsn` takes, if its header proves itself in its segment.
+    #[must_use]
+    pub fn frame_bytes(&self, lsn: Lsn) -> Option<u64> {
+        let segment = self.chain_segment(lsn)?;
+        let offset = lsn.offset(self.geometry.segment_bytes);
+        let mut header = [0; to_usize(HEADER_BYTES)];
+        read_exact_at(&*self.file(segment)?, &mut header, offset).ok()?;
+        let header = FrameHeader::decode(&header, segment.header.seed_at(offset), offset).ok()?;
+        Some(header.frame_bytes(self.geometry.sector))
+    }
+
+    fn chain_segment(&self, lsn: Lsn) -> Option<&ChainSegment> {
+        let number = lsn.segment(self.geometry.segment_bytes);
+        let mut chain = self.found.chain.iter();
+        chain.find(|segment| segment.header.number == number)
+    }
+
     /// The whole frame at `lsn`, if it proves itself in its segment or, in the boot it was written in, in the ring.
     #[must_use]
     pub fn frame(&self, lsn: Lsn, bytes: u32) -> Option<(FrameHeader, Vec<u8>)> {
-        let number = lsn.segment(self.geometry.segment_bytes);
-        let segment = self
-            .found
-            .chain
-            .iter()
-            .find(|s| s.header.number == number)?;
+        let segment = self.chain_segment(lsn)?;
         let offset = lsn.offset(self.geometry.segment_bytes);
         if offset < self.geometry.data_begin()
             || offset + u64::from(bytes) > self.geometry.segment_bytes

@@ -42,6 +42,7 @@ impl LogCore {
         };
         let mut header = segment.header.clone();
         header.stable = stable;
+        header.checkpoint = header.checkpoint.max(self.store.checkpoint());
         perennial_failpoints::site!("wal::core::attest");
         self.poison_on_writes(self.store.write_header_durably(segment.slot, &header))
     }

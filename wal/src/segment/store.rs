@@ -269,6 +269,11 @@ impl SegmentStore {
         self.inner.lock().were_full.contains(&slot)
     }
 
+    /// The newest checkpoint that [`set_checkpoint`](Self::set_checkpoint) was told of in this life; 0: none.
+    pub(crate) fn checkpoint(&self) -> Lsn {
+        Lsn(self.checkpoint.load(Ordering::Relaxed))
+    }
+
     /// Notes a stable checkpoint: headers written from now on point at it.
     pub fn set_checkpoint(&self, head: Lsn) {
         self.checkpoint.fetch_max(head.0, Ordering::Relaxed);

@@ -123,7 +123,7 @@ impl SegmentStore {
             predecessor,
             oldest: SegmentId(self.oldest.load(Ordering::Acquire).min(number.0)),
             stable,
-            checkpoint: Lsn(self.checkpoint.load(Ordering::Relaxed)),
+            checkpoint: self.checkpoint(),
             segment_bytes: to_u32(to_usize(self.geometry.segment_bytes)),
             sector: to_u32(to_usize(self.geometry.sector)),
             joins: vec![Join {
