@@ -15,6 +15,7 @@ mod entries_are_copied_whole;
 mod entries_end_in_time;
 mod evictions_are_told;
 mod filters;
+mod fixtures;
 mod holes;
 mod inserts_with_options;
 mod killed_recovery;
