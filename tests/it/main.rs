@@ -33,6 +33,7 @@ mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;
 mod the_format_is_as_documented;
+mod the_packages;
 mod typed_faces;
 mod typed_keys_and_values;
 mod verify;
