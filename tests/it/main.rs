@@ -32,6 +32,7 @@ mod resizing;
 mod rot_is_a_miss;
 mod small;
 mod strangers_are_left_alone;
+mod the_documents;
 mod the_format_is_as_documented;
 mod the_packages;
 mod typed_faces;
