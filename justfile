@@ -15,7 +15,7 @@ clippy:
     cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 deny:
-    @if cargo deny --version >/dev/null 2>&1; then cargo deny check; else echo "cargo-deny is not installed: dependencies go unchecked"; fi
+    @if cargo deny --version >/dev/null 2>&1; then cargo deny --all-features check bans licenses sources; else echo "cargo-deny is not installed: dependencies go unchecked"; fi
 
 unit:
     @if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --workspace; else cargo test --workspace --lib --bins --tests; fi
@@ -30,9 +30,14 @@ compression:
 
 # Each ends with an error where something is not as it says.
 examples:
+    cargo run --example durable
+    cargo run --example typed
     cargo run --example read_through
     cargo run --example block_device
     cargo run --example numbered_files
+    cargo run -p perennial-failpoints --example lab_toy_log
+    cargo run -p perennial-failpoints --example lab_toy_log -- fixed
+    cargo run -p perennial-failpoints --example torn_counter
 
 # Every named fault site is reached, and a machine that stops at any of them recovers.
 sites *ARGS:
@@ -166,6 +171,14 @@ datafusion *ARGS:
 # Kill a process that fills a cache, again and again; see what is left.
 demo *ARGS:
     cargo run --release --bin perennial -- demo {{ ARGS }}
+
+# What a release must pass beyond `.ci/run`; a tool that is absent is named, loudly, and the status is 3 then.
+release-check:
+    @.ci/release-check
+
+# The pages of docs/ as a book, in target/book.
+book:
+    @.ci/book
 
 doc:
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps

@@ -114,6 +114,11 @@ impl SimFs {
         state.inodes.clear();
     }
 
+    /// Makes this the boot of that number: for directories that another machine wrote, and that were planted here.
+    pub fn set_boot_id(&self, id: [u8; 16]) {
+        self.state.lock().boot_id = id;
+    }
+
     /// Syncs every file and directory.
     pub fn mark_all_durable(&self) {
         let state = &mut *self.state.lock();
