@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use perennial::{FileState, inspect_with};
+use perennial::{FileState, RepairMode, inspect_with, repair_with};
 use perennial_failpoints::SimFs;
 
 use super::{DIR, assert_clean, open, options, verify};
@@ -70,6 +70,34 @@ fn a_flipped_bit_in_a_kept_segment_is_found_wherever_it_costs_an_entry() {
         }
     }
     assert!(lost > 20, "{lost}");
+}
+
+#[test]
+fn a_flipped_bit_in_a_kept_segment_is_mended_and_costs_one_entry_at_most() {
+    let whole = closed_cache();
+    let (before, mut lost, mut kept) = (there(&whole), 0, 0);
+    for (path, end) in kept_files(&whole) {
+        // Where a header, an entry or a trailer counts.
+        let bytes = [8, 100, 520, 1000]
+            .into_iter()
+            .chain((1024..end).step_by(31));
+        for byte in bytes.chain((8 << 10) - 60..8 << 10) {
+            let fs = whole.process_crash();
+            fs.flip_bit(&path, byte, 5);
+            if verify(&fs).problems.is_empty() {
+                assert!(byte >= 1024, "header byte {byte}");
+                continue;
+            }
+            let report = repair_with(Arc::new(fs.clone()), DIR, RepairMode::Apply).unwrap();
+            assert!(report.is_clean(), "byte {byte} of {path:?}: {report:?}");
+            let now = there(&fs);
+            let differ = before.iter().zip(&now).filter(|(a, b)| a != b).count();
+            assert!(differ <= 1, "byte {byte}: {now:?}");
+            lost += differ;
+            kept += 1 - differ;
+        }
+    }
+    assert!(lost > 20 && kept > 20, "{lost} lost, {kept} as before");
 }
 
 #[test]
