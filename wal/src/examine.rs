@@ -90,7 +90,8 @@ impl Contents<'_> {
             self.examine_frames(index, &file, &mut examined);
             if examined.trailer.is_none() {
                 let (header, end) = (&examined.header, examined.data_end);
-                let rotten = self.rotten_trailer(&file.bytes, header, &examined.frames, end);
+                let rows = examined.rows().collect();
+                let rotten = self.rotten_trailer(&file.bytes, header, rows, end);
                 examined.damage.extend(rotten);
             }
         }

@@ -237,7 +237,12 @@ impl Contents<'_> {
             number: header.number,
             incarnation: header.joins.last()?.incarnation,
             data_end: to_u32(to_usize(data_end)),
-            stable: Lsn::new(header.number, data_end, segment_bytes),
+            // The log's own frames alone were stable when theirs was written.
+            stable: if header.kept.is_some() {
+                header.stable
+            } else {
+                Lsn::new(header.number, data_end, segment_bytes)
+            },
             rows,
         };
         (offset >= data_end).then(|| Patch {

@@ -3,8 +3,9 @@
 use super::{Damaged, Outline, SegmentState};
 use crate::contents::{Contents, FileBytes};
 use crate::frame::FrameKind;
-use crate::lsn::{Addr, Lsn};
+use crate::lsn::{Addr, Lsn, align_up};
 use crate::mending::{Place, patch_flipped_at};
+use crate::rows::row_of_header;
 use crate::scan::ChainSegment;
 use crate::segment::Row;
 use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
@@ -60,13 +61,20 @@ impl Contents<'_> {
         examined.damage.extend(damaged);
         examined.damage.extend(self.damaged_copies(segment, false));
         if self.trailer_of(segment).is_none() {
-            let end = examined.frames.last().map_or(0, |frame| {
-                frame.lsn.offset(self.geometry.segment_bytes) + frame.bytes
-            });
-            let rotten = self.rotten_trailer(&file.bytes, &segment.header, &examined.frames, end);
+            let rows = examined.frames.iter().map(kept_row).collect();
+            let end = self.end_of_batches(&examined.frames);
+            let rotten = self.rotten_trailer(&file.bytes, &segment.header, rows, end);
             examined.damage.extend(rotten);
         }
         examined
+    }
+
+    /// Where a kept segment's frames end: a batch is whole sectors.
+    fn end_of_batches(&self, frames: &[FrameItem]) -> u64 {
+        let end = frames.last().map_or(self.geometry.data_begin(), |frame| {
+            frame.lsn.offset(self.geometry.segment_bytes) + frame.bytes
+        });
+        align_up(end, self.geometry.sector)
     }
 
     /// The kept segment at `index`, read no further than needed.
@@ -108,6 +116,14 @@ fn walk_kept(segment: &ChainSegment, file: &FileBytes) -> (Vec<FrameItem>, Vec<G
         }
     }
     (frames, gaps)
+}
+
+/// The row that a kept segment's trailer has for any of its frames.
+fn kept_row(frame: &FrameItem) -> Row {
+    Row {
+        target: Addr::kept(frame.lsn),
+        ..row_of_header(&frame.header, frame.lsn)
+    }
 }
 
 /// What a trailer would say of such an entry.

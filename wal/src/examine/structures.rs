@@ -10,7 +10,6 @@ use crate::scan::ChainSegment;
 use crate::segment::{
     FIXED_BYTES, HEADER_COPY_BYTES, HeaderFound, ROW_BYTES, Row, SegmentHeader, Trailer, zone_begin,
 };
-use crate::walk::FrameItem;
 
 /// A trailer that differs from the expected one in so many bytes has rotted. One that differs in more was never
 /// written: the bytes are an earlier segment's, or half of a write that a power loss tore.
@@ -41,16 +40,15 @@ impl Contents<'_> {
         found.collect()
     }
 
-    /// Where the bytes are nearly, and not quite, the trailer of these frames. Nothing else tells a trailer that rotted
+    /// Where the bytes are nearly, and not quite, the trailer of these rows. Nothing else tells a trailer that rotted
     /// from one that a crash did not let happen, and both cost nothing but a walk.
     pub(super) fn rotten_trailer(
         &self,
         file: &[u8],
         header: &SegmentHeader,
-        frames: &[FrameItem],
+        rows: Vec<Row>,
         data_end: u64,
     ) -> Option<Damaged> {
-        let rows: Vec<Row> = frames.iter().filter_map(|frame| frame.row).collect();
         let begin = zone_begin(
             rows.len() as u64,
             self.geometry.segment_bytes,
