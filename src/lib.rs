@@ -35,6 +35,7 @@ pub mod reclaim;
 #[cfg(not(feature = "model"))]
 mod reclaim;
 mod references;
+mod repair;
 mod resize;
 mod scan;
 #[cfg(all(test, shuttle))]
@@ -70,6 +71,7 @@ pub use inspect::{
 };
 pub use keys::Keys;
 pub use options::{Eviction, Options, Tail, WhenFull};
+pub use repair::{QUARANTINE_NAME, Repair, RepairMode, RepairReport, repair, repair_with};
 pub use scan::Scan;
 pub use stats::Stats;
 #[cfg(feature = "tokio")]

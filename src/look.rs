@@ -15,7 +15,7 @@ pub(crate) struct Look {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) identity: Identity,
     pub(crate) tail: TailFile,
-    _locks: Vec<Box<dyn LockGuard>>,
+    locks: Vec<Box<dyn LockGuard>>,
 }
 
 impl Look {
@@ -48,8 +48,31 @@ impl Look {
             dir,
             identity,
             tail,
-            _locks: locks,
+            locks,
         })
+    }
+
+    /// Makes the lock's file where there is none: for who is going to write.
+    pub(crate) fn lock(&mut self) -> Result<()> {
+        if !self.locks.is_empty() {
+            return Ok(());
+        }
+        let shown = self.dir.path().display();
+        let lock = self.dir.try_lock(identity::LOCK_NAME);
+        let lock = lock.map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
+        self.locks.push(lock.ok_or_else(|| locked(&*self.dir))?);
+        Ok(())
+    }
+
+    /// Reads identity and tail again: something was written.
+    pub(crate) fn read_again(&mut self, fs: &dyn Fs) -> Result<()> {
+        if let Some(identity) = identity::read(&*self.dir)? {
+            self.identity = identity;
+        }
+        let shown = self.dir.path().display();
+        self.tail = TailFile::read(fs, &self.dir, &self.identity)
+            .map_err(|e| Error::io(format!("cannot read the tail of {shown}"), e))?;
+        Ok(())
     }
 
     pub(crate) fn geometry(&self) -> Geometry {

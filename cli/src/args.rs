@@ -16,6 +16,7 @@ use crate::import::Import;
 use crate::inspect::Inspect;
 use crate::keys::Keys;
 use crate::put::Put;
+use crate::repair::Repair;
 use crate::resize::Resize;
 use crate::size::ByteSize;
 use crate::stat::Stat;
@@ -78,6 +79,11 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Read every byte of a cache and check it; changes nothing.
     Verify(Look),
+    /// Say how the damage that `verify` finds would be mended; with --apply, mend it.
+    ///
+    /// A damaged entry is forgotten, and no older version of it shows; everything else stays as it is. Each file that is
+    /// written to is copied to the directory `quarantine` in the cache's own first.
+    Repair(Repair),
     /// Write a checkpoint, so that the next open has nothing to replay.
     Checkpoint(Checkpoint),
     /// Change how large a cache may be.

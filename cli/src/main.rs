@@ -31,6 +31,7 @@ mod output;
 mod place;
 mod progress;
 mod put;
+mod repair;
 mod resize;
 mod size;
 mod stat;
@@ -71,6 +72,7 @@ fn run(args: &Args, call: &Call<'_>) -> Result<Exit, Failure> {
         Command::Stat(stat) => stat::run(stat, call),
         Command::Inspect(inspect) => inspect::run(inspect),
         Command::Verify(look) => verify::run(look, call),
+        Command::Repair(repair) => repair::run(repair, call),
         Command::Checkpoint(checkpoint) => checkpoint::run(checkpoint, call),
         Command::Resize(resize) => resize::run(resize, call),
         Command::Warm(warm) => warm::run(warm, call),

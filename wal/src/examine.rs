@@ -1,15 +1,17 @@
 //! One segment of a found log, read in full and compared with itself: for those who check and change nothing.
 
-use perennial_failpoints::fs::read_exact_at;
+mod kept;
+mod structures;
 
 use crate::contents::{Contents, FileBytes};
 use crate::frame::{FrameError, FrameHeader};
-use crate::lsn::{Lsn, to_u32, to_usize};
-use crate::segment::{
-    FIXED_BYTES, HeaderFound, ROW_BYTES, Row, SegmentHeader, Trailer, zone_begin,
-};
+use crate::lsn::{Lsn, to_usize};
+use crate::mending::{Patch, Place, rows_lost_in};
+use crate::segment::{Row, SegmentHeader, Trailer};
 use crate::verdict::GapVerdict;
-use crate::walk::{FrameItem, GapItem, Item, SegmentBytes};
+use crate::walk::{FrameItem, GapItem, Item};
+
+pub use kept::ExaminedKept;
 
 /// What a segment of the chain is to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,17 @@ pub enum Damage {
     Trailer,
 }
 
+/// A damaged place of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// Where in the file.
+    pub offset: u64,
+    /// What is wrong.
+    pub damage: Damage,
+    /// What would mend it.
+    pub patch: Option<Patch>,
+}
+
 /// A segment of the chain, read in full.
 #[derive(Debug)]
 pub struct Examined {
@@ -54,13 +67,9 @@ pub struct Examined {
     pub trailer: Option<Trailer>,
     /// Where its frames end.
     pub data_end: u64,
-    /// What is damaged, and where in the file. Holes of a killed process and what a power loss left are not.
-    pub damage: Vec<(u64, Damage)>,
+    /// What is damaged. Holes of a killed process and what a power loss left are not.
+    pub damage: Vec<Damaged>,
 }
-
-/// A trailer that differs from the expected one in so many bytes has rotted. One that differs in more was never
-/// written: the bytes are an earlier segment's, or half of a write that a power loss tore.
-const ROTTEN_BYTES: usize = 1;
 
 impl Contents<'_> {
     /// Reads the segment at `index` of the chain. Memory: the segment's bytes and its frames.
@@ -79,10 +88,11 @@ impl Contents<'_> {
         if index < self.segments().len() {
             let file = self.file_bytes(segment, 0..u64::MAX);
             self.examine_frames(index, &file, &mut examined);
-            if examined.trailer.is_none()
-                && let Some(at) = self.rotten_trailer(&file.bytes, &examined)
-            {
-                examined.damage.push((at, Damage::Trailer));
+            if examined.trailer.is_none() {
+                let (header, end) = (&examined.header, examined.data_end);
+                let rows = examined.rows().collect();
+                let rotten = self.rotten_trailer(&file.bytes, header, rows, end);
+                examined.damage.extend(rotten);
             }
         }
         self.examine_header(index, &mut examined);
@@ -90,24 +100,15 @@ impl Contents<'_> {
     }
 
     /// Both copies are written at once, so a crash may leave two good ones that differ. A copy that proves nothing is
-    /// damage, but for the header that was being written when the power failed: of a segment without frames, at the end.
+    /// damage, but for zeros in the header that was being written for the first time when the power failed: of a segment
+    /// without frames, at the end.
     fn examine_header(&self, index: usize, examined: &mut Examined) {
         let last = index + 1 == self.found.chain.len();
-        if last && examined.frames.is_empty() {
-            return;
-        }
-        let mut zone = vec![0; to_usize(self.geometry.data_begin())];
+        let may_be_torn = last && examined.frames.is_empty();
         let segment = &self.found.chain[index];
-        if let Some(file) = self.file(segment) {
-            // A zone that the media does not give is damaged as a whole.
-            self.read_of(segment, read_exact_at(&*file, &mut zone, 0));
-        }
-        let copies = SegmentHeader::decode_copies(&zone);
-        for (at, copy) in [0, zone.len() as u64 / 2].into_iter().zip(copies) {
-            if !matches!(copy, HeaderFound::Good(_)) {
-                examined.damage.push((at, Damage::HeaderCopy));
-            }
-        }
+        examined
+            .damage
+            .extend(self.damaged_copies(segment, may_be_torn));
     }
 
     fn examine_frames(&self, index: usize, file: &FileBytes, examined: &mut Examined) {
@@ -122,12 +123,23 @@ impl Contents<'_> {
                         ..
                     })
                 );
-                self.take_item(item, damaged, &file.bytes, examined);
+                let gap = self.take_item(item, damaged, &file.bytes, examined);
+                let place = gap.as_ref().map(|gap| Place {
+                    segment,
+                    file: &file.bytes,
+                    gap,
+                    limit: u64::MAX,
+                    rows: None,
+                });
+                examined
+                    .damage
+                    .extend(place.map(|place| self.damaged_gap(&place)));
             }
             examined.data_end = end.end;
             return;
         }
         examined.trailer = self.trailer_of(segment);
+        let mut gaps = Vec::new();
         let end = match &examined.trailer {
             Some(trailer) => {
                 examined.state = SegmentState::Sealed;
@@ -141,38 +153,62 @@ impl Contents<'_> {
         };
         for item in self.walk_bytes(segment, file) {
             if item.lsn().offset(self.geometry.segment_bytes) < end {
-                self.take_item(&item, true, &file.bytes, examined);
+                gaps.extend(self.take_item(&item, true, &file.bytes, examined));
             }
         }
         if let Some(trailer) = &examined.trailer {
             examined.data_end = u64::from(trailer.data_end);
         }
+        let rows = examined.trailer.as_ref().map(|trailer| &trailer.rows[..]);
+        let lost = |gap| Some(rows_lost_in(gap, rows?, &examined.frames));
+        let found = gaps.iter().map(|gap| {
+            let place = Place {
+                segment,
+                file: &file.bytes,
+                gap,
+                limit: end,
+                rows: lost(gap),
+            };
+            self.damaged_gap(&place)
+        });
+        let found: Vec<Damaged> = found.collect();
+        examined.damage.extend(found);
     }
 
-    /// Takes a frame, or a gap that is damage or is not.
-    fn take_item(&self, item: &Item, damaged: bool, file: &[u8], examined: &mut Examined) {
-        let segment_bytes = self.geometry.segment_bytes;
-        let offset = item.lsn().offset(segment_bytes);
-        let why = || {
-            let bytes = file.get(to_usize(offset)..).unwrap_or(&[]);
-            let seed = examined.header.seed_at(offset);
-            FrameHeader::decode_whole(bytes, seed, offset).err()
+    /// Takes a frame, or a gap that is damage or is not. Returns one that is.
+    fn take_item(
+        &self,
+        item: &Item,
+        damaged: bool,
+        file: &[u8],
+        examined: &mut Examined,
+    ) -> Option<GapItem> {
+        let frame = match item {
+            Item::Frame(frame) => frame,
+            Item::Gap(gap) => return damaged.then_some(*gap),
         };
-        match item {
-            Item::Frame(frame) => {
-                let end = offset + frame.bytes;
-                if frame.in_ring && self.is_stable(&examined.header, end) {
-                    let why = why().map(Damage::OnlyInTail);
-                    examined.damage.extend(why.map(|why| (offset, why)));
-                }
-                examined.data_end = end;
-                examined.frames.push(*frame);
-            }
-            Item::Gap(_) if damaged => {
-                let why = why().unwrap_or(FrameError::Impossible);
-                examined.damage.push((offset, Damage::Frame(why)));
-            }
-            Item::Gap(_) => {}
+        let offset = frame.lsn.offset(self.geometry.segment_bytes);
+        let end = offset + frame.bytes;
+        if frame.in_ring && self.is_stable(&examined.header, end) {
+            let why = why_not(&examined.header, file, offset);
+            examined.damage.extend(why.map(|why| Damaged {
+                offset,
+                damage: Damage::OnlyInTail(why),
+                patch: Some(self.patch_from_ring(offset, frame)),
+            }));
+        }
+        examined.data_end = end;
+        examined.frames.push(*frame);
+        None
+    }
+
+    fn damaged_gap(&self, place: &Place<'_>) -> Damaged {
+        let offset = place.gap.lsn.offset(self.geometry.segment_bytes);
+        let why = why_not(&place.segment.header, place.file, offset);
+        Damaged {
+            offset,
+            damage: Damage::Frame(why.unwrap_or(FrameError::Impossible)),
+            patch: self.patch_gap(place),
         }
     }
 
@@ -180,38 +216,14 @@ impl Contents<'_> {
         Lsn(header.number.0 * self.geometry.segment_bytes + end) <= self.stable
     }
 
-    /// Where the bytes are nearly, and not quite, the trailer of these frames. Nothing else tells a trailer that rotted
-    /// from one that a crash did not let happen, and both cost nothing but a walk.
-    fn rotten_trailer(&self, file: &[u8], examined: &Examined) -> Option<u64> {
-        let (segment_bytes, sector) = (self.geometry.segment_bytes, self.geometry.sector);
-        let rows: Vec<_> = examined.rows().collect();
-        let begin = zone_begin(rows.len() as u64, segment_bytes, sector);
-        let found = file.get(to_usize(begin)..)?;
-        if Trailer::decode(found).is_some() {
-            // Of an earlier segment in this file.
-            return None;
-        }
-        let count = rows.len() as u64;
-        let expected = Trailer {
-            cache_id: examined.header.cache_id,
-            number: examined.header.number,
-            incarnation: 0,
-            data_end: to_u32(to_usize(examined.data_end)),
-            stable: Lsn(0),
-            rows,
-        };
-        let expected = expected.encode(segment_bytes, sector);
-        let fixed = expected.len() - to_usize(FIXED_BYTES);
-        let rows_at = fixed - to_usize(count * ROW_BYTES);
-        // What the frames do not tell: crc, incarnation, stable LSN.
-        let unknown = [8..12, 32..40, 48..56].map(|r| fixed + r.start..fixed + r.end);
-        let differ: Vec<usize> = (rows_at..expected.len())
-            .filter(|at| found[*at] != expected[*at])
-            .filter(|at| !unknown.iter().any(|range| range.contains(at)))
-            .take(ROTTEN_BYTES + 1)
-            .collect();
-        let first = differ.first().copied().unwrap_or(fixed + 8);
-        (differ.len() <= ROTTEN_BYTES).then_some(begin + first as u64)
+    /// The trailer that the frames of a sealed segment ask for, with what its own says besides.
+    #[must_use]
+    pub fn trailer_of_frames(&self, examined: &Examined) -> Option<Patch> {
+        self.patch_trailer(
+            &examined.header,
+            examined.data_end,
+            examined.rows().collect(),
+        )
     }
 
     /// The segment at `index` of the chain, read no further than needed.
@@ -241,51 +253,6 @@ impl Contents<'_> {
     }
 }
 
-/// Kept segments: no place of theirs is told by the log, and what counts in them is what an index points at.
-impl Contents<'_> {
-    /// The frames of the kept segment at `index` that prove themselves, whether or not anything points at them. Memory:
-    /// the segment's bytes and its frames.
-    #[must_use]
-    pub fn kept_frames(&self, index: usize) -> Vec<FrameItem> {
-        let segment = &self.found.kept[index];
-        let file = self.file_bytes(segment, 0..u64::MAX);
-        let walk = SegmentBytes {
-            header: &segment.header,
-            file: &file.bytes,
-            unread: &file.unread,
-            ring: &[],
-            reserved_to: u64::MAX,
-        };
-        let frames = walk.walk().into_iter().filter_map(|item| match item {
-            Item::Frame(frame) => Some(frame),
-            Item::Gap(_) => None,
-        });
-        frames.collect()
-    }
-
-    /// The kept segment at `index`, read no further than needed.
-    #[must_use]
-    pub fn outline_kept(&self, index: usize) -> Outline {
-        let segment = &self.found.kept[index];
-        let outline = |state, rows: usize, data_end| Outline {
-            slot: segment.slot,
-            header: segment.header.clone(),
-            state,
-            rows: rows as u64,
-            data_end,
-        };
-        if let Some(trailer) = self.trailer_of(segment) {
-            let data_end = u64::from(trailer.data_end);
-            return outline(SegmentState::Sealed, trailer.rows.len(), data_end);
-        }
-        let frames = self.kept_frames(index);
-        let end = frames.last().map_or(self.geometry.data_begin(), |frame| {
-            frame.lsn.offset(self.geometry.segment_bytes) + frame.bytes
-        });
-        outline(SegmentState::Unsealed, frames.len(), end)
-    }
-}
-
 /// What a segment is, in short.
 #[derive(Debug, Clone)]
 pub struct Outline {
@@ -299,6 +266,12 @@ pub struct Outline {
     pub rows: u64,
     /// Where its frames end.
     pub data_end: u64,
+}
+
+/// Why the frame at `offset` of a segment's file does not prove itself.
+fn why_not(header: &SegmentHeader, file: &[u8], offset: u64) -> Option<FrameError> {
+    let bytes = file.get(to_usize(offset)..).unwrap_or(&[]);
+    FrameHeader::decode_whole(bytes, header.seed_at(offset), offset).err()
 }
 
 impl Examined {

@@ -31,6 +31,8 @@ mod extent;
 #[cfg(not(loom))]
 mod filling;
 #[cfg(not(loom))]
+mod flipped;
+#[cfg(not(loom))]
 mod flusher;
 pub mod frame;
 #[cfg(not(loom))]
@@ -45,6 +47,8 @@ mod log_file;
 #[cfg(all(test, loom))]
 mod loom_models;
 mod lsn;
+#[cfg(not(loom))]
+mod mending;
 #[cfg(not(loom))]
 mod open;
 #[cfg(not(loom))]
@@ -89,7 +93,7 @@ pub use descriptors::{Descriptors, FoundDescriptor};
 #[cfg(not(loom))]
 pub use error::{Result, WalError};
 #[cfg(not(loom))]
-pub use examine::{Damage, Examined, Outline, SegmentState};
+pub use examine::{Damage, Damaged, Examined, ExaminedKept, Outline, SegmentState};
 #[cfg(not(loom))]
 pub use filling::{filling, may_wait};
 #[cfg(not(loom))]
@@ -97,6 +101,8 @@ pub use geometry::{Geometry, Life};
 #[cfg(not(loom))]
 pub use log::{Log, LogEntry, LogOptions};
 pub use lsn::{ALIGN, Addr, Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
+#[cfg(not(loom))]
+pub use mending::{Patch, Remedy};
 #[cfg(not(loom))]
 pub use open::{TailMemory, read_without_tail};
 #[cfg(not(loom))]

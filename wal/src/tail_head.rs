@@ -200,6 +200,16 @@ impl TailHead {
         [(at_a, a), (at_b, b), (at_c, c), (at_d, d)]
     }
 
+    /// What the copy that begins at `at` of a head holds. `None`: no stable word is known.
+    #[must_use]
+    pub fn encode_copy(&self, at: u64) -> Option<Vec<u8>> {
+        if COPIES_AT.map(|at| at as u64).contains(&at) {
+            return Some(self.identity.encode().to_vec());
+        }
+        let word = stable_word(self.stable?);
+        Some([word.to_le_bytes(), (!word).to_le_bytes()].concat())
+    }
+
     fn stable_words(head: &[u8]) -> [StableCopy; 2] {
         STABLE_AT.map(|at| StableCopy::decode(head, at))
     }

@@ -15,6 +15,7 @@ const ON_A_CACHE: &[&[&str]] = &[
     &["stat", "DIR"],
     &["inspect", "DIR"],
     &["verify", "DIR"],
+    &["repair", "DIR"],
     &["checkpoint", "DIR"],
     &["resize", "DIR", "4MiB"],
     &["warm", "DIR"],

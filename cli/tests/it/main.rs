@@ -13,5 +13,6 @@ mod exporting;
 mod importing;
 mod listing;
 mod looking;
+mod repairing;
 mod settings;
 mod support;

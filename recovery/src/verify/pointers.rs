@@ -12,8 +12,11 @@ impl Check<'_, '_> {
     pub(super) fn frame(&mut self, frame: &FrameItem) {
         match (frame.header.kind, &frame.row) {
             (FrameKind::Extent, _) => self.report.extents += 1,
-            (FrameKind::Ref, Some(row)) => self.reference(frame.lsn, row),
-            (FrameKind::Head, Some(row)) => self.head(frame.lsn, row.bytes),
+            (FrameKind::Ref, Some(row)) => self.reference(frame, row),
+            (FrameKind::Head, Some(row)) => {
+                self.heads.push((frame.lsn, frame.header));
+                self.head(frame.lsn, row.bytes);
+            }
             _ => {}
         }
     }
@@ -23,21 +26,21 @@ impl Check<'_, '_> {
         if read_head(self.contents, at, bytes, bits).is_some() {
             self.report.checkpoints += 1;
         } else {
-            self.problem_at(at, "the head of a checkpoint of another index or format");
+            let what = "the head of a checkpoint of another index or format";
+            self.problem_at(at, what, None);
         }
     }
 
-    fn reference(&mut self, at: Lsn, row: &Row) {
+    fn reference(&mut self, frame: &FrameItem, row: &Row) {
         let extent = row.target.position();
         // With it went the entry.
         if self.is_given_up(extent) {
             return;
         }
         if row.target.is_kept() || !self.proven.has_extent(row) {
-            self.problem_at(
-                at,
-                format!("there is no such value at {extent} as this reference names"),
-            );
+            let what = format!("there is no such value at {extent} as this reference names");
+            let cure = self.giving_up(frame.lsn, &frame.header);
+            self.problem_at(frame.lsn, what, cure);
         }
     }
 
@@ -53,20 +56,20 @@ impl Check<'_, '_> {
     fn part(&mut self, at: Lsn, part: &PartRef) {
         let body = read_part(self.contents, part);
         let Some(found) = body.as_deref().and_then(|body| decode_part(body).ok()) else {
-            self.problem_at(
-                part.lsn,
-                format!("not the part that the checkpoint at {at} names"),
-            );
+            let what = format!("not the part that the checkpoint at {at} names");
+            let head = self.heads.iter().find(|(lsn, _)| *lsn == at).copied();
+            let cure = head.and_then(|(at, header)| self.giving_up(at, &header));
+            self.problem_at(part.lsn, what, cure);
             return;
         };
         let bad = |entry: &Entry| self.points_at_nothing(entry);
         let mut bad = found.entries().filter(bad).map(|e| e.addr.position());
         if let Some(first) = bad.next() {
             let (count, first) = bad.fold((1, first), |(n, low), at| (n + 1, low.min(at)));
-            self.problem_at(
-                first,
-                format!("entries of the newest checkpoint that point at no frame of theirs: {count}, the first one here"),
+            let what = format!(
+                "entries of the newest checkpoint that point at no frame of theirs: {count}, the first one here"
             );
+            self.problem_at(first, what, self.follows());
         }
     }
 

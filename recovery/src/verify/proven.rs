@@ -3,8 +3,10 @@
 //! It is filled while the segments are walked and asked then. A frame that was put in is always found, so nothing sound
 //! is ever called damaged. One that was not put in passes for one that was about once in a million times.
 
+use std::ops::Range;
+
 use bloomfilter::Bloom;
-use perennial_wal::frame::{FrameHeader, FrameKind, HEADER_BYTES};
+use perennial_wal::frame::{FrameHeader, FrameKind, HEADER_BYTES, flags};
 use perennial_wal::segment::Row;
 use perennial_wal::{Event, FrameItem, Lsn, to_usize};
 
@@ -35,6 +37,8 @@ pub(super) struct Proven {
     filter: Bloom<Fact>,
     /// What of a hash is no identity.
     shift: u32,
+    /// Pads that forget: several entries may have lain where one is, and all of them were given up. Few: each was damage.
+    forgotten: Vec<Range<Lsn>>,
 }
 
 impl Proven {
@@ -46,7 +50,11 @@ impl Proven {
         let filter = Bloom::new_with_seed(filter_bytes(facts), to_usize(facts.max(1)), &key)
             .expect("fails for want of a random seed only");
         let shift = 64 - u32::from(identity_bits);
-        Self { filter, shift }
+        Self {
+            filter,
+            shift,
+            forgotten: Vec::new(),
+        }
     }
 
     /// A frame that proved itself.
@@ -60,7 +68,12 @@ impl Proven {
                 let bytes = extent_bytes(header);
                 self.filter.set(&Fact::Extent(lsn, header.hash, bytes));
             }
-            FrameKind::Pad => self.filter.set(&Fact::GivenUp(lsn)),
+            FrameKind::Pad => {
+                self.filter.set(&Fact::GivenUp(lsn));
+                if header.flags & flags::FORGET != 0 {
+                    self.forgotten.push(lsn..Lsn(lsn.0 + frame.bytes));
+                }
+            }
             FrameKind::Ref
             | FrameKind::Mark
             | FrameKind::Part
@@ -74,7 +87,9 @@ impl Proven {
     pub(super) fn has_entry(&self, entry: &Entry) -> bool {
         let at = entry.addr.position();
         let there = |fact| self.filter.check(&fact);
-        there(Fact::Key(at, entry.identity)) || there(Fact::GivenUp(at))
+        there(Fact::Key(at, entry.identity))
+            || there(Fact::GivenUp(at))
+            || self.forgotten.iter().any(|part| part.contains(&at))
     }
 
     /// Whether there is the value that a reference's row names.

@@ -1,8 +1,11 @@
 //! `verify` finds no damage where there is none, finds it where there is, and changes nothing.
 
 mod damage;
+mod every_bit;
 mod kept;
 mod pointers;
+mod repairs;
+mod structures;
 
 use std::path::Path;
 use std::sync::Arc;

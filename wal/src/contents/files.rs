@@ -193,7 +193,7 @@ impl<'a> Contents<'a> {
         self.read_of(segment, read).flatten()
     }
 
-    pub(super) fn ring(&self) -> &'a [u8] {
+    pub(crate) fn ring(&self) -> &'a [u8] {
         if self.tail.same_boot {
             self.tail.ring
         } else {

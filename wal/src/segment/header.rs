@@ -22,7 +22,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// A segment takes at most this many joins; then the log goes on in the next.
 pub const MAX_JOINS: usize = 17;
 /// Bytes of one copy of the header.
-const HEADER_COPY_BYTES: usize = 512;
+pub(crate) const HEADER_COPY_BYTES: usize = 512;
 const FIXED: usize = 76;
 const JOIN_BYTES: usize = 24;
 const _: () = assert!(FIXED + MAX_JOINS * JOIN_BYTES <= HEADER_COPY_BYTES);

@@ -4,6 +4,7 @@ mod header;
 mod store;
 mod trailer;
 
+pub(crate) use header::HEADER_COPY_BYTES;
 pub use header::{FORMAT_VERSION, HeaderFound, Join, MAX_JOINS, SegmentHeader};
 pub(crate) use store::Writer;
 pub use store::{
