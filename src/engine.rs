@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Fs, LockGuard};
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
-use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal, may_wait};
+use perennial_wal::{
+    ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal, WalError, may_wait,
+};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::checkpoint::CheckpointState;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fetch::Flights;
+use crate::health::{Gate, Keeper, Unlogged};
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 use crate::loading::Loading;
@@ -52,7 +55,10 @@ pub(crate) struct Engine {
     pub(crate) horizon: AtomicU64,
     /// Where the log's young part begins: reads of what lies there or behind are no visits.
     pub(crate) young_from: AtomicU64,
-    pub(crate) closed: AtomicBool,
+    pub(crate) gate: Gate,
+    pub(crate) health: Keeper,
+    /// What is kept after the log has failed.
+    pub(crate) unlogged: Unlogged,
     /// Up to here the newest checkpoint knows everything.
     pub(crate) nothing_new_below: AtomicU64,
     /// Hashes of entries that were dropped because their bytes did not prove themselves: they may after a restart.
@@ -90,10 +96,10 @@ impl Engine {
 
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            Err(Error::closed())
-        } else {
+        if self.gate.is_open() {
             Ok(())
+        } else {
+            Err(self.why_not_open())
         }
     }
 
@@ -172,22 +178,26 @@ impl Engine {
     /// Makes room for a reservation that found none. Called outside all locks.
     pub(crate) fn make_room(&self, no_room: NoRoom, class: Class) -> Result<()> {
         may_wait()?;
-        match no_room {
-            NoRoom::Ring => Ok(self.log.make_ring_room()?),
+        self.noting(match no_room {
+            NoRoom::Ring => self.log.make_ring_room().map_err(Error::from),
             NoRoom::Segment => self.make_segment_room(class),
-        }
+        })
     }
 
     /// Returns once everything below `end` is durable.
     pub(crate) fn make_durable(&self, end: Lsn) -> Result<()> {
-        Ok(self.log.make_stable(end)?)
+        self.acknowledged(self.log.make_stable(end))
     }
 
     /// Returns once everything that returned before is durable.
     pub(crate) fn flush(&self) -> Result<()> {
         self.check_open()?;
-        self.log.flush()?;
-        Ok(())
+        self.acknowledged(self.log.flush()).map(drop)
+    }
+
+    fn acknowledged<T>(&self, stable: std::result::Result<T, WalError>) -> Result<T> {
+        self.counters.failed_acks.add(u64::from(stable.is_err()));
+        self.noting(stable.map_err(Error::from))
     }
 
     /// Work that is due, where no thread does it.
@@ -254,7 +264,8 @@ impl Engine {
             hits_tail: reads.hits_tail,
             hits_memory: reads.hits_memory,
             hits_disk: reads.hits_disk,
-            misses: reads.misses,
+            misses: reads.misses.saturating_sub(counted.hits_unlogged),
+            health: self.health(),
             inserts: counted.inserts + plain.entries,
             insert_bytes: counted.insert_bytes + plain.bytes,
             stored_bytes: counted.stored_bytes + plain.bytes,

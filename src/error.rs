@@ -77,6 +77,11 @@ impl Error {
         Self::new(kind_of(&source), format!("{what}: {source}")).with_source(source)
     }
 
+    /// The source, if it is such an error.
+    pub(crate) fn cause<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

@@ -14,6 +14,7 @@ mod error;
 mod evict;
 mod fetch;
 mod heads;
+mod health;
 mod index;
 mod insert_options;
 mod inspect;
@@ -61,6 +62,7 @@ pub use compress::Compression;
 pub use engine::largest_ring_frame;
 pub use error::{Error, ErrorKind, Result};
 pub use evict::{EvictReason, EvictionListener};
+pub use health::{Health, HealthCause, HealthListener, HealthState, OnIoError};
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub use index::BareIndex;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::engine::{Engine, largest_ring_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
+use crate::health::{Gate, Keeper, Unlogged};
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::loading::{Loading, LoadingFrom};
@@ -219,6 +220,7 @@ impl Opening {
         if outcome.forget {
             machine.forget_all();
         }
+        let void = contents.is_void();
         let (oldest, kept) = (machine.oldest(), machine.kept());
         let unloaded = machine.unloaded();
         let pinned = unloaded.as_ref().is_some_and(Unloaded::has_pinned);
@@ -251,7 +253,8 @@ impl Opening {
         free_what_is_not_left(mended.store(), oldest);
         free_kept_that_is_not_left(mended.store(), &kept);
         let evicted = fit(mended.store(), &ledger)?;
-        let tail = if wanted == recorded {
+        // A void log is void by what its own tail says, until there is another: it is moved by the next open.
+        let tail = if wanted == recorded || void {
             old_tail
         } else {
             self.move_tail(wanted, old_tail)?
@@ -336,7 +339,9 @@ impl Opening {
             pace: Pace::default(),
             horizon: AtomicU64::new(0),
             young_from: AtomicU64::new(u64::MAX),
-            closed: AtomicBool::new(false),
+            gate: Gate::default(),
+            health: Keeper::default(),
+            unlogged: Unlogged::new(self.plan.memory_tier_bytes),
             pins: found.pins,
             loading: found.loading,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),

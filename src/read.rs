@@ -161,13 +161,24 @@ impl Engine {
             Err(Outcome::Negative) => {
                 self.sample_miss(hash, Outcome::Negative);
                 self.tell_of_stale_filters();
-                return Ok(None);
+                return Ok(self.read_unlogged(key, want));
             }
             Err(why) => self.sample_miss(hash, why),
         };
         self.index.count(why);
         self.tell_of_stale_filters();
-        Ok(None)
+        Ok(self.read_unlogged(key, want))
+    }
+
+    /// For a key that the index does not have, which was counted.
+    #[inline]
+    fn read_unlogged<W: Want>(&self, key: &[u8], want: &W) -> Option<W::Out> {
+        if !self.unlogged.is_on() {
+            return None;
+        }
+        let out = want.value(self.get_unlogged(key)?)?;
+        self.counters.hits_unlogged.add(1);
+        Some(out)
     }
 
     /// What is wanted and where it was, or how the read ended without it.

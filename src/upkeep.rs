@@ -1,7 +1,7 @@
 //! Keeping segments ready to be written: prepare free ones, reclaim old ones, checkpoint now and then.
 
 use perennial_wal::segment::Reserve;
-use perennial_wal::{Class, Lsn, SegmentId, may_wait, to_usize};
+use perennial_wal::{Class, Lsn, SegmentId, WalError, may_wait, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
@@ -106,17 +106,7 @@ impl Engine {
                 continue;
             }
             if !(reclaimed || self.log.prepare_segment()? || self.give_up_kept(state)?) {
-                let why = self
-                    .log
-                    .store()
-                    .why_no_file()
-                    .map_or(String::new(), |error| format!(": {error}"));
-                return Err(Error::new(
-                    ErrorKind::Full,
-                    format!(
-                        "there is no segment to write to, and none can be reclaimed{why}; make room on the disk or raise capacity_bytes"
-                    ),
-                ));
+                return Err(no_segment(self.log.store().why_no_file()));
             }
         }
         Ok(())
@@ -249,5 +239,21 @@ impl Engine {
             || !perennial_failpoints::planted!("full-log-not-flushed")
                 && self.log.make_stable_if_complete(end)?;
         Ok(flushed.then_some(oldest))
+    }
+}
+
+fn no_segment(why: Option<WalError>) -> Error {
+    let because = why
+        .as_ref()
+        .map_or(String::new(), |error| format!(": {error}"));
+    let error = Error::new(
+        ErrorKind::Full,
+        format!(
+            "there is no segment to write to, and none can be reclaimed{because}; make room on the disk or raise capacity_bytes"
+        ),
+    );
+    match why {
+        Some(why) => error.with_source(why),
+        None => error,
     }
 }

@@ -103,6 +103,7 @@ impl LogCore {
         let complete = state.passed.complete();
         let id = run.base.segment(geometry.segment_bytes);
         let segment = state.open.get_mut(&id).ok_or(WalError::Closed)?;
+        let before = segment.collected();
         self.collect_rows(complete, segment, run)?;
         segment.dirty = true;
         let from = align_down(run.base.0, geometry.sector);
@@ -119,9 +120,9 @@ impl LogCore {
             }
         };
         perennial_failpoints::site!("wal::flusher::write");
-        if to - from <= MAX_BOUNCE {
+        let done = if to - from <= MAX_BOUNCE {
             let bytes = self.padded(complete, Lsn(from), run.end, to - from);
-            write(&bytes, &[])?;
+            write(&bytes, &[])
         } else {
             // The last sector goes out from a copy, and with the same call: one of its own took a ninth of all time that full
             // speed spends writing.
@@ -129,8 +130,13 @@ impl LogCore {
             self.tail()
                 .with_complete(complete, Lsn(from), whole - from, |bytes| {
                     write(bytes, &last)
-                })?;
+                })
+        };
+        if done.is_err() {
+            // Where there is room again it is written again.
+            segment.collect_from(before);
         }
+        done?;
         perennial_failpoints::site!("wal::flusher::written");
         state.unsynced += bytes;
         Ok(())
@@ -283,9 +289,14 @@ impl LogCore {
         };
         perennial_failpoints::site!("wal::flusher::trailer");
         let writer = &segment.writer;
-        trailer.encode_in_pieces(geometry.segment_bytes, geometry.sector, |piece, at| {
-            writer.write(piece, at)
-        })?;
+        let written =
+            trailer.encode_in_pieces(geometry.segment_bytes, geometry.sector, |piece, at| {
+                writer.write(piece, at)
+            });
+        if written.is_err() {
+            segment.rows = trailer.rows;
+        }
+        written?;
         perennial_failpoints::site!("wal::flusher::trailer_written");
         segment.dirty = true;
         segment.trailer_written = true;
