@@ -77,7 +77,7 @@ impl Cache {
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<Inserted> {
-        self.engine().insert(key.as_ref(), value.as_ref(), true)
+        self.engine().insert_durable(key.as_ref(), value.as_ref())
     }
 
     /// Stores a value as [`InsertOptions`] say: for how long, how dearly, checked against the caller's checksum.

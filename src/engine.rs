@@ -25,6 +25,7 @@ use crate::references::References;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
+use crate::times::AllTimes;
 
 /// Keys are at most this long.
 pub(crate) const MAX_KEY_BYTES: usize = 65_535;
@@ -36,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) tier: Tier,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) counters: Counters,
+    pub(crate) times: AllTimes,
     /// Who of the policy wants to hear of reads and inserts.
     pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
@@ -179,20 +181,27 @@ impl Engine {
     pub(crate) fn make_room(&self, no_room: NoRoom, class: Class) -> Result<()> {
         may_wait()?;
         self.noting(match no_room {
-            NoRoom::Ring => self.log.make_ring_room().map_err(Error::from),
-            NoRoom::Segment => self.make_segment_room(class),
+            NoRoom::Ring => self.timed(&self.times.wait_tail, || {
+                self.log.make_ring_room().map_err(Error::from)
+            }),
+            NoRoom::Segment => {
+                self.timed(&self.times.wait_segment, || self.make_segment_room(class))
+            }
         })
     }
 
     /// Returns once everything below `end` is durable.
     pub(crate) fn make_durable(&self, end: Lsn) -> Result<()> {
-        self.acknowledged(self.log.make_stable(end))
+        let waited = || self.log.make_stable(end);
+        self.acknowledged(self.timed(&self.times.wait_commit, waited))
     }
 
     /// Returns once everything that returned before is durable.
     pub(crate) fn flush(&self) -> Result<()> {
         self.check_open()?;
-        self.acknowledged(self.log.flush()).map(drop)
+        let flushed = || self.log.flush();
+        self.acknowledged(self.timed(&self.times.flush, flushed))
+            .map(drop)
     }
 
     fn acknowledged<T>(&self, stable: std::result::Result<T, WalError>) -> Result<T> {
@@ -266,6 +275,7 @@ impl Engine {
             hits_disk: reads.hits_disk,
             misses: reads.misses.saturating_sub(counted.hits_unlogged),
             health: self.health(),
+            times: self.times.told(),
             inserts: counted.inserts + plain.entries,
             insert_bytes: counted.insert_bytes + plain.bytes,
             stored_bytes: counted.stored_bytes + plain.bytes,

@@ -19,6 +19,7 @@ mod index;
 mod insert_options;
 mod inspect;
 mod keys;
+mod latency;
 mod later;
 mod ledger;
 mod loading;
@@ -46,6 +47,7 @@ mod tails;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod tier;
+mod times;
 mod typed;
 mod upkeep;
 mod value;
@@ -71,11 +73,13 @@ pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };
 pub use keys::Keys;
+pub use latency::Latency;
 pub use options::{Eviction, Options, Tail, WhenFull};
 pub use scan::Scan;
 pub use stats::Stats;
 #[cfg(feature = "tokio")]
 pub use tasks::AsyncCache;
+pub use times::Timings;
 pub use typed::TypedCache;
 pub use value::{Entry, Inserted, Rejection, Value};
 pub use verify::{verify, verify_with};

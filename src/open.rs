@@ -31,9 +31,11 @@ use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
 use crate::tier::Tier;
+use crate::times::AllTimes;
 use crate::upkeep::RESERVE;
 
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
+    let _span = tracing::info_span!("open", path = %path.display()).entered();
     let started = fs.monotonic_ns();
     let mut plan = options.plan()?;
     plan.refuse_tail_beside(path)?;
@@ -56,7 +58,31 @@ pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<En
     };
     let mut engine = opening.run()?;
     engine.opened.open_us = (engine.fs.monotonic_ns() - started) / 1000;
+    tell_opened(path, &engine);
     Ok(engine)
+}
+
+/// What was found, in one line; more loudly where something was given up.
+fn tell_opened(path: &Path, engine: &Engine) {
+    let (found, path) = (&engine.opened, path.display());
+    let entries = engine.entries();
+    tracing::info!(
+        %path,
+        entries,
+        from_checkpoint = found.recovered_from_checkpoint,
+        replayed = found.replayed,
+        holes = found.holes,
+        open_us = found.open_us,
+        "the cache is open"
+    );
+    if found.damaged + found.forgotten_all > 0 {
+        tracing::warn!(
+            %path,
+            damaged = found.damaged,
+            forgotten_all = found.forgotten_all,
+            "damage was found; what it may have been about is forgotten"
+        );
+    }
 }
 
 /// Who wrote the identity may have been killed before its name was durable. Without power after that the next file's name
@@ -331,6 +357,7 @@ impl Opening {
             ),
             ledger: found.ledger,
             counters: Counters::default(),
+            times: AllTimes::default(),
             sampler,
             hash_seed: self.identity.hash_seed,
             clock: Clock::new(&*self.fs, outcome.time_seen_s),

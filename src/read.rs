@@ -149,11 +149,13 @@ impl Engine {
         self.check_open()?;
         Self::check_key(key)?;
         let hash = self.hash(key);
+        let began = self.begins(hash);
         // Most misses end here, and quickly.
         let why = match self.index.look_up_counted(hash) {
             Ok(entry) => match self.follow(key, hash, entry, want)? {
                 Ok((out, from)) => {
                     self.index.count(from);
+                    self.ends(began, |times| times.of_read(from));
                     return Ok(Some(out));
                 }
                 Err(why) => why,
@@ -296,7 +298,7 @@ impl Engine {
                 return Look::Found(out, Outcome::Memory);
             }
         }
-        self.look_on_disk(key, entry, want)
+        self.timed(&self.times.get_disk, || self.look_on_disk(key, entry, want))
     }
 
     fn look_on_disk<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::health::{Health, HealthState};
 use crate::sync::{AtomicU64, Ordering};
+use crate::times::Timings;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -26,6 +27,8 @@ macro_rules! counters {
             /// Reads that found nothing.
             pub misses: u64,
             $($(#[$doc])* pub $name: u64,)*
+            /// How long operations took.
+            pub times: Timings,
             /// What state it is in, why, and since when.
             pub health: Health,
             /// Entries in the index. While a large index is still being loaded (`entries_to_load`) some that were replaced or

@@ -61,7 +61,24 @@ impl Engine {
         if later || begins {
             return Ok(());
         }
-        self.checkpoint_when_due(&mut state)
+        self.timed_checkpoint(&mut state)
+    }
+
+    /// Most rounds write none, and are not timed.
+    fn timed_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+        let _span = tracing::debug_span!("checkpoint").entered();
+        let (before, began) = (self.counters.checkpoints.get(), self.fs.monotonic_ns());
+        self.checkpoint_when_due(state)?;
+        if self.counters.checkpoints.get() > before {
+            let took_ns = self.fs.monotonic_ns().saturating_sub(began);
+            self.times.checkpoint.add(took_ns);
+            tracing::info!(
+                bytes = state.bytes,
+                took_us = took_ns / 1000,
+                "a checkpoint was written"
+            );
+        }
+        Ok(())
     }
 
     /// Says where the log's young part begins, as the policy sees it.
@@ -155,7 +172,8 @@ impl Engine {
         };
         perennial_failpoints::site!("upkeep::drop");
         state.busy = true;
-        let reclaimed = self.reclaim(state, from, &segment);
+        let _span = tracing::debug_span!("reclaim", segment = %id, ?from).entered();
+        let reclaimed = self.timed(&self.times.reclaim, || self.reclaim(state, from, &segment));
         state.busy = false;
         reclaimed.map(|()| true)
     }

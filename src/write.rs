@@ -93,6 +93,11 @@ fn no_room() -> Error {
 }
 
 impl Engine {
+    pub(crate) fn insert_durable(&self, key: &[u8], value: &[u8]) -> Result<Inserted> {
+        let times = &self.times.insert_durable;
+        self.timed(times, || self.insert(key, value, true))
+    }
+
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
         let how = How {
             durable,

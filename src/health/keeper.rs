@@ -85,6 +85,18 @@ impl Watch for Watching {
             engine.tell_health();
         }
     }
+
+    fn now_ns(&self) -> u64 {
+        self.0
+            .upgrade()
+            .map_or(0, |engine| engine.fs.monotonic_ns())
+    }
+
+    fn synced(&self, took_ns: u64) {
+        if let Some(engine) = self.0.upgrade() {
+            engine.times.sync.add(took_ns);
+        }
+    }
 }
 
 impl Engine {

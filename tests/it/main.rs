@@ -19,6 +19,7 @@ mod filters;
 mod holes;
 mod inserts_with_options;
 mod it_says_how_it_is;
+mod it_tells_what_it_does;
 mod killed_recovery;
 mod listing_and_clearing;
 mod merges;

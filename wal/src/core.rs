@@ -384,6 +384,10 @@ impl LogCore {
         &self.extents_wait
     }
 
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
     pub(crate) fn commit(&self) -> &Commit<WalError> {
         &self.commit
     }

@@ -21,7 +21,7 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 use crate::rows::row_of;
-use crate::segment::Trailer;
+use crate::segment::{Trailer, Writer};
 use crate::tail::Complete;
 
 /// A run of buffers is written in pieces of at most this many bytes.
@@ -228,7 +228,7 @@ impl LogCore {
         for segment in open.filter(|s| s.dirty) {
             perennial_failpoints::site!("wal::flusher::sync");
             if !perennial_failpoints::planted!("commit-wakes-on-write") {
-                segment.writer.sync()?;
+                self.timed_sync(&segment.writer)?;
             }
             perennial_failpoints::site!("wal::flusher::synced");
             segment.dirty = false;
@@ -239,6 +239,16 @@ impl LogCore {
         // over what the file's next number has there.
         self.write_trailers(state, written)?;
         Ok(self.publish_stable(state, written))
+    }
+
+    fn timed_sync(&self, writer: &Writer) -> Result<()> {
+        let Some(watch) = self.watched().get() else {
+            return writer.sync();
+        };
+        let began = watch.now_ns();
+        writer.sync()?;
+        watch.synced(watch.now_ns().saturating_sub(began));
+        Ok(())
     }
 
     /// Of the segments that have ended and have none yet.
