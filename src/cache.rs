@@ -12,12 +12,13 @@ use perennial_wal::may_wait;
 use crate::accounts::Ledger;
 use crate::engine::Engine;
 use crate::error::{ErrorKind, Result};
+use crate::health::Health;
 use crate::insert_options::InsertOptions;
 use crate::keys::Keys;
 use crate::options::Options;
 use crate::scan::Scan;
 use crate::stats::Stats;
-use crate::sync::{Mutex, Ordering};
+use crate::sync::Mutex;
 use crate::value::{Entry, Inserted, Value};
 use crate::workers::Workers;
 
@@ -49,6 +50,7 @@ impl Cache {
     /// As [`open`](Self::open).
     pub fn open_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let engine = Arc::new(crate::open::open(fs, path.as_ref(), &options)?);
+        engine.watch_the_log();
         let workers = Workers::spawn(&engine)?;
         Ok(Self(Arc::new(Handle {
             engine,
@@ -75,7 +77,7 @@ impl Cache {
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
     ) -> Result<Inserted> {
-        self.engine().insert(key.as_ref(), value.as_ref(), true)
+        self.engine().insert_durable(key.as_ref(), value.as_ref())
     }
 
     /// Stores a value as [`InsertOptions`] say: for how long, how dearly, checked against the caller's checksum.
@@ -350,6 +352,12 @@ impl Cache {
         self.engine().stats()
     }
 
+    /// What state the cache is in, why, and since when. [`stats`](Self::stats) has it, too.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.engine().health()
+    }
+
     /// Makes everything durable, writes a checkpoint and closes, for all clones: later calls answer
     /// [`ErrorKind::Closed`]. Dropping the last clone does the same, but can only log.
     ///
@@ -375,7 +383,7 @@ impl Handle {
         // From within a closure that fills an entry this would wait for that entry.
         may_wait()?;
         let mut workers = self.workers.lock();
-        if self.engine.closed.swap(true, Ordering::AcqRel) {
+        if !self.engine.gate.close() {
             return Ok(());
         }
         workers.stop_upkeep(&self.engine);

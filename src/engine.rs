@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use perennial_failpoints::fs::{Fs, LockGuard};
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
-use perennial_wal::{ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal, may_wait};
+use perennial_wal::{
+    ALIGN, Addr, Class, FrameSpec, LogCore, Lsn, NoRoom, Signal, WalError, may_wait,
+};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::checkpoint::CheckpointState;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::fetch::Flights;
+use crate::health::{Gate, Keeper, Unlogged};
 use crate::index::{Index, size_class};
 use crate::ledger::Ledger;
 use crate::loading::Loading;
@@ -22,6 +25,7 @@ use crate::references::References;
 use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tier::Tier;
+use crate::times::AllTimes;
 
 /// Keys are at most this long.
 pub(crate) const MAX_KEY_BYTES: usize = 65_535;
@@ -33,6 +37,7 @@ pub(crate) struct Engine {
     pub(crate) tier: Tier,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) counters: Counters,
+    pub(crate) times: AllTimes,
     /// Who of the policy wants to hear of reads and inserts.
     pub(crate) sampler: Option<Arc<Duel>>,
     pub(crate) plan: Plan,
@@ -52,7 +57,10 @@ pub(crate) struct Engine {
     pub(crate) horizon: AtomicU64,
     /// Where the log's young part begins: reads of what lies there or behind are no visits.
     pub(crate) young_from: AtomicU64,
-    pub(crate) closed: AtomicBool,
+    pub(crate) gate: Gate,
+    pub(crate) health: Keeper,
+    /// What is kept after the log has failed.
+    pub(crate) unlogged: Unlogged,
     /// Up to here the newest checkpoint knows everything.
     pub(crate) nothing_new_below: AtomicU64,
     /// Hashes of entries that were dropped because their bytes did not prove themselves: they may after a restart.
@@ -90,10 +98,10 @@ impl Engine {
 
     #[inline]
     pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            Err(Error::closed())
-        } else {
+        if self.gate.is_open() {
             Ok(())
+        } else {
+            Err(self.why_not_open())
         }
     }
 
@@ -172,22 +180,33 @@ impl Engine {
     /// Makes room for a reservation that found none. Called outside all locks.
     pub(crate) fn make_room(&self, no_room: NoRoom, class: Class) -> Result<()> {
         may_wait()?;
-        match no_room {
-            NoRoom::Ring => Ok(self.log.make_ring_room()?),
-            NoRoom::Segment => self.make_segment_room(class),
-        }
+        self.noting(match no_room {
+            NoRoom::Ring => self.timed(&self.times.wait_tail, || {
+                self.log.make_ring_room().map_err(Error::from)
+            }),
+            NoRoom::Segment => {
+                self.timed(&self.times.wait_segment, || self.make_segment_room(class))
+            }
+        })
     }
 
     /// Returns once everything below `end` is durable.
     pub(crate) fn make_durable(&self, end: Lsn) -> Result<()> {
-        Ok(self.log.make_stable(end)?)
+        let waited = || self.log.make_stable(end);
+        self.acknowledged(self.timed(&self.times.wait_commit, waited))
     }
 
     /// Returns once everything that returned before is durable.
     pub(crate) fn flush(&self) -> Result<()> {
         self.check_open()?;
-        self.log.flush()?;
-        Ok(())
+        let flushed = || self.log.flush();
+        self.acknowledged(self.timed(&self.times.flush, flushed))
+            .map(drop)
+    }
+
+    fn acknowledged<T>(&self, stable: std::result::Result<T, WalError>) -> Result<T> {
+        self.counters.failed_acks.add(u64::from(stable.is_err()));
+        self.noting(stable.map_err(Error::from))
     }
 
     /// Work that is due, where no thread does it.
@@ -254,7 +273,9 @@ impl Engine {
             hits_tail: reads.hits_tail,
             hits_memory: reads.hits_memory,
             hits_disk: reads.hits_disk,
-            misses: reads.misses,
+            misses: reads.misses.saturating_sub(counted.hits_unlogged),
+            health: self.health(),
+            times: self.times.told(),
             inserts: counted.inserts + plain.entries,
             insert_bytes: counted.insert_bytes + plain.bytes,
             stored_bytes: counted.stored_bytes + plain.bytes,

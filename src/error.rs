@@ -22,7 +22,8 @@ pub enum ErrorKind {
     Io,
     /// The directory's identity is damaged or of a newer format: restore it, or remove the directory.
     Corrupt,
-    /// A write or sync failed earlier: reads go on, nothing more is written. Mend the device and open again.
+    /// A write or sync failed earlier: nothing more is written, and reads go on unless
+    /// [`OnIoError::FailStop`](crate::OnIoError::FailStop) says otherwise. Mend the device and open again.
     Poisoned,
     /// The caller's own closure or [`Origin`](crate::blocks::Origin) failed or panicked: see the source.
     Origin,
@@ -75,6 +76,11 @@ impl Error {
 
     pub(crate) fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
         Self::new(kind_of(&source), format!("{what}: {source}")).with_source(source)
+    }
+
+    /// The source, if it is such an error.
+    pub(crate) fn cause<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.source.as_ref()?.downcast_ref()
     }
 
     /// What to do about it.

@@ -14,10 +14,12 @@ mod error;
 mod evict;
 mod fetch;
 mod heads;
+mod health;
 mod index;
 mod insert_options;
 mod inspect;
 mod keys;
+mod latency;
 mod later;
 mod ledger;
 mod loading;
@@ -46,6 +48,7 @@ mod tails;
 #[cfg(feature = "tokio")]
 mod tasks;
 mod tier;
+mod times;
 mod typed;
 mod upkeep;
 mod value;
@@ -62,6 +65,7 @@ pub use compress::Compression;
 pub use engine::largest_ring_frame;
 pub use error::{Error, ErrorKind, Result};
 pub use evict::{EvictReason, EvictionListener};
+pub use health::{Health, HealthCause, HealthListener, HealthState, OnIoError};
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub use index::BareIndex;
@@ -70,12 +74,14 @@ pub use inspect::{
     CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
 };
 pub use keys::Keys;
+pub use latency::Latency;
 pub use options::{Eviction, Options, Tail, WhenFull};
 pub use repair::{QUARANTINE_NAME, Repair, RepairMode, RepairReport, repair, repair_with};
 pub use scan::Scan;
 pub use stats::Stats;
 #[cfg(feature = "tokio")]
 pub use tasks::AsyncCache;
+pub use times::Timings;
 pub use typed::TypedCache;
 pub use value::{Entry, Inserted, Rejection, Value};
 pub use verify::{verify, verify_with};

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::engine::{Engine, largest_ring_frame};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
+use crate::health::{Gate, Keeper, Unlogged};
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::loading::{Loading, LoadingFrom};
@@ -30,9 +31,11 @@ use crate::stats::{Counters, Stats};
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::tails::{bytes_here, tail_place};
 use crate::tier::Tier;
+use crate::times::AllTimes;
 use crate::upkeep::RESERVE;
 
 pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Engine> {
+    let _span = tracing::info_span!("open", path = %path.display()).entered();
     let started = fs.monotonic_ns();
     let mut plan = options.plan()?;
     plan.refuse_tail_beside(path)?;
@@ -55,7 +58,31 @@ pub(crate) fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<En
     };
     let mut engine = opening.run()?;
     engine.opened.open_us = (engine.fs.monotonic_ns() - started) / 1000;
+    tell_opened(path, &engine);
     Ok(engine)
+}
+
+/// What was found, in one line; more loudly where something was given up.
+fn tell_opened(path: &Path, engine: &Engine) {
+    let (found, path) = (&engine.opened, path.display());
+    let entries = engine.entries();
+    tracing::info!(
+        %path,
+        entries,
+        from_checkpoint = found.recovered_from_checkpoint,
+        replayed = found.replayed,
+        holes = found.holes,
+        open_us = found.open_us,
+        "the cache is open"
+    );
+    if found.damaged + found.forgotten_all > 0 {
+        tracing::warn!(
+            %path,
+            damaged = found.damaged,
+            forgotten_all = found.forgotten_all,
+            "damage was found; what it may have been about is forgotten"
+        );
+    }
 }
 
 /// Who wrote the identity may have been killed before its name was durable. Without power after that the next file's name
@@ -219,6 +246,7 @@ impl Opening {
         if outcome.forget {
             machine.forget_all();
         }
+        let void = contents.is_void();
         let (oldest, kept) = (machine.oldest(), machine.kept());
         let unloaded = machine.unloaded();
         let pinned = unloaded.as_ref().is_some_and(Unloaded::has_pinned);
@@ -251,7 +279,8 @@ impl Opening {
         free_what_is_not_left(mended.store(), oldest);
         free_kept_that_is_not_left(mended.store(), &kept);
         let evicted = fit(mended.store(), &ledger)?;
-        let tail = if wanted == recorded {
+        // A void log is void by what its own tail says, until there is another: it is moved by the next open.
+        let tail = if wanted == recorded || void {
             old_tail
         } else {
             self.move_tail(wanted, old_tail)?
@@ -328,6 +357,7 @@ impl Opening {
             ),
             ledger: found.ledger,
             counters: Counters::default(),
+            times: AllTimes::default(),
             sampler,
             hash_seed: self.identity.hash_seed,
             clock: Clock::new(&*self.fs, outcome.time_seen_s),
@@ -336,7 +366,9 @@ impl Opening {
             pace: Pace::default(),
             horizon: AtomicU64::new(0),
             young_from: AtomicU64::new(u64::MAX),
-            closed: AtomicBool::new(false),
+            gate: Gate::default(),
+            health: Keeper::default(),
+            unlogged: Unlogged::new(self.plan.memory_tier_bytes),
             pins: found.pins,
             loading: found.loading,
             nothing_new_below: AtomicU64::new(if nothing_new { start.0 } else { 0 }),

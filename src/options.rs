@@ -14,6 +14,7 @@ pub use eviction::Eviction;
 pub(crate) use plan::{IDENTITY_BYTES, MIN_SEGMENTS, Plan};
 
 use crate::evict::{EvictionListener, Listener};
+use crate::health::{Ear, HealthListener, OnIoError};
 
 const MIB: u64 = 1 << 20;
 /// Loaded in less than ten milliseconds.
@@ -68,6 +69,8 @@ pub struct Options {
     pinned_percent: u8,
     compression: Compression,
     reclaim_bytes_per_second: Option<u64>,
+    on_io_error: OnIoError,
+    on_health: Option<Ear>,
 }
 
 impl Default for Options {
@@ -96,6 +99,8 @@ impl Default for Options {
             pinned_percent: 25,
             compression: Compression::None,
             reclaim_bytes_per_second: None,
+            on_io_error: OnIoError::ReadOnly,
+            on_health: None,
         }
     }
 }
@@ -280,6 +285,21 @@ impl Options {
     /// bounded by what is inserted. Range: 4 KiB to 1 TiB.
     pub fn reclaim_bytes_per_second(mut self, bytes: u64) -> Self {
         self.reclaim_bytes_per_second = Some(bytes);
+        self
+    }
+
+    /// What the cache does after a write or sync of its log has failed, or a thread of it panicked. A full disk is no such
+    /// failure, nor is a want of handles or memory: these pass. Default: [`OnIoError::ReadOnly`].
+    pub fn on_io_error(mut self, policy: OnIoError) -> Self {
+        self.on_io_error = policy;
+        self
+    }
+
+    /// Who is told of each change of [`Health`](crate::Health). It is called by whichever thread met the cause, with locks of
+    /// the cache held: it should be quick. It may ask the cache for anything; what would have to wait answers
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid). A panic in it is logged, and the cache goes on. Default: nobody.
+    pub fn on_health(mut self, listener: impl HealthListener + 'static) -> Self {
+        self.on_health = Some(Ear(Arc::new(listener)));
         self
     }
 

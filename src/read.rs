@@ -149,11 +149,13 @@ impl Engine {
         self.check_open()?;
         Self::check_key(key)?;
         let hash = self.hash(key);
+        let began = self.begins(hash);
         // Most misses end here, and quickly.
         let why = match self.index.look_up_counted(hash) {
             Ok(entry) => match self.follow(key, hash, entry, want)? {
                 Ok((out, from)) => {
                     self.index.count(from);
+                    self.ends(began, |times| times.of_read(from));
                     return Ok(Some(out));
                 }
                 Err(why) => why,
@@ -161,13 +163,24 @@ impl Engine {
             Err(Outcome::Negative) => {
                 self.sample_miss(hash, Outcome::Negative);
                 self.tell_of_stale_filters();
-                return Ok(None);
+                return Ok(self.read_unlogged(key, want));
             }
             Err(why) => self.sample_miss(hash, why),
         };
         self.index.count(why);
         self.tell_of_stale_filters();
-        Ok(None)
+        Ok(self.read_unlogged(key, want))
+    }
+
+    /// For a key that the index does not have, which was counted.
+    #[inline]
+    fn read_unlogged<W: Want>(&self, key: &[u8], want: &W) -> Option<W::Out> {
+        if !self.unlogged.is_on() {
+            return None;
+        }
+        let out = want.value(self.get_unlogged(key)?)?;
+        self.counters.hits_unlogged.add(1);
+        Some(out)
     }
 
     /// What is wanted and where it was, or how the read ended without it.
@@ -285,7 +298,7 @@ impl Engine {
                 return Look::Found(out, Outcome::Memory);
             }
         }
-        self.look_on_disk(key, entry, want)
+        self.timed(&self.times.get_disk, || self.look_on_disk(key, entry, want))
     }
 
     fn look_on_disk<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {

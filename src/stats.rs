@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use crate::health::{Health, HealthState};
 use crate::sync::{AtomicU64, Ordering};
+use crate::times::Timings;
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -25,6 +27,10 @@ macro_rules! counters {
             /// Reads that found nothing.
             pub misses: u64,
             $($(#[$doc])* pub $name: u64,)*
+            /// How long operations took.
+            pub times: Timings,
+            /// What state it is in, why, and since when.
+            pub health: Health,
             /// Entries in the index. While a large index is still being loaded (`entries_to_load`) some that were replaced or
             /// removed shortly before the open may be counted, and some that were new then not.
             pub entries: u64,
@@ -86,6 +92,12 @@ counters! {
     insert_bytes,
     /// Bytes of these keys and values as they are stored: compressed, where that is on.
     stored_bytes,
+    /// Inserts and removes that are in memory alone, for the log has failed ([`OnIoError::MemoryOnly`](crate::OnIoError::MemoryOnly)).
+    unlogged,
+    /// Reads answered from what is in memory alone.
+    hits_unlogged,
+    /// Durable calls and flushes that returned an error.
+    failed_acks,
     /// Entries not kept.
     rejected,
     /// Removes.
@@ -164,7 +176,7 @@ impl Stats {
     /// Reads that found something, in all places.
     #[must_use]
     pub fn hits(&self) -> u64 {
-        self.hits_tail + self.hits_memory + self.hits_disk
+        self.hits_tail + self.hits_memory + self.hits_disk + self.hits_unlogged
     }
 }
 
@@ -222,6 +234,9 @@ impl fmt::Display for Stats {
             self.damaged_reads,
             self.read_errors
         )?;
+        if self.health.state != HealthState::Healthy {
+            writeln!(f, "{}", self.health)?;
+        }
         write!(
             f,
             "opened in {} us: {} entries from the checkpoint, {} operations replayed, {} holes, {} damaged",

@@ -1,7 +1,7 @@
 //! Keeping segments ready to be written: prepare free ones, reclaim old ones, checkpoint now and then.
 
 use perennial_wal::segment::Reserve;
-use perennial_wal::{Class, Lsn, SegmentId, may_wait, to_usize};
+use perennial_wal::{Class, Lsn, SegmentId, WalError, may_wait, to_usize};
 
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
@@ -61,7 +61,24 @@ impl Engine {
         if later || begins {
             return Ok(());
         }
-        self.checkpoint_when_due(&mut state)
+        self.timed_checkpoint(&mut state)
+    }
+
+    /// Most rounds write none, and are not timed.
+    fn timed_checkpoint(&self, state: &mut CheckpointState) -> Result<()> {
+        let _span = tracing::debug_span!("checkpoint").entered();
+        let (before, began) = (self.counters.checkpoints.get(), self.fs.monotonic_ns());
+        self.checkpoint_when_due(state)?;
+        if self.counters.checkpoints.get() > before {
+            let took_ns = self.fs.monotonic_ns().saturating_sub(began);
+            self.times.checkpoint.add(took_ns);
+            tracing::info!(
+                bytes = state.bytes,
+                took_us = took_ns / 1000,
+                "a checkpoint was written"
+            );
+        }
+        Ok(())
     }
 
     /// Says where the log's young part begins, as the policy sees it.
@@ -106,17 +123,7 @@ impl Engine {
                 continue;
             }
             if !(reclaimed || self.log.prepare_segment()? || self.give_up_kept(state)?) {
-                let why = self
-                    .log
-                    .store()
-                    .why_no_file()
-                    .map_or(String::new(), |error| format!(": {error}"));
-                return Err(Error::new(
-                    ErrorKind::Full,
-                    format!(
-                        "there is no segment to write to, and none can be reclaimed{why}; make room on the disk or raise capacity_bytes"
-                    ),
-                ));
+                return Err(no_segment(self.log.store().why_no_file()));
             }
         }
         Ok(())
@@ -165,7 +172,8 @@ impl Engine {
         };
         perennial_failpoints::site!("upkeep::drop");
         state.busy = true;
-        let reclaimed = self.reclaim(state, from, &segment);
+        let _span = tracing::debug_span!("reclaim", segment = %id, ?from).entered();
+        let reclaimed = self.timed(&self.times.reclaim, || self.reclaim(state, from, &segment));
         state.busy = false;
         reclaimed.map(|()| true)
     }
@@ -249,5 +257,21 @@ impl Engine {
             || !perennial_failpoints::planted!("full-log-not-flushed")
                 && self.log.make_stable_if_complete(end)?;
         Ok(flushed.then_some(oldest))
+    }
+}
+
+fn no_segment(why: Option<WalError>) -> Error {
+    let because = why
+        .as_ref()
+        .map_or(String::new(), |error| format!(": {error}"));
+    let error = Error::new(
+        ErrorKind::Full,
+        format!(
+            "there is no segment to write to, and none can be reclaimed{because}; make room on the disk or raise capacity_bytes"
+        ),
+    );
+    match why {
+        Some(why) => error.with_source(why),
+        None => error,
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use perennial_wal::Background;
+use perennial_wal::{Background, PoisonsInPanic};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::sync::{JoinHandle, Ordering};
+use crate::sync::JoinHandle;
 
 /// Running threads: one writes the log, one does the upkeep.
 #[derive(Debug, Default)]
@@ -27,6 +27,7 @@ impl Workers {
         let flusher = Background::spawn(&engine.log, engine.plan.flush_every).map_err(failed)?;
         let shared = Arc::clone(engine);
         let upkeep = crate::sync::spawn("perennial-upkeep", move || {
+            let _poisons = PoisonsInPanic(&shared.log, "the thread that does the upkeep");
             let mut tail_locked = false;
             while shared.signal.next(None) {
                 perennial_failpoints::site!("workers::upkeep");
@@ -53,7 +54,7 @@ impl Workers {
                 engine.signal.wake();
             }
             Err(error) => {
-                engine.closed.store(true, Ordering::Release);
+                engine.gate.close();
                 engine.log.stop(perennial_wal::WalError::Closed);
                 workers.join_flusher();
                 workers.join_loader();

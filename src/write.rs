@@ -93,18 +93,26 @@ fn no_room() -> Error {
 }
 
 impl Engine {
+    pub(crate) fn insert_durable(&self, key: &[u8], value: &[u8]) -> Result<Inserted> {
+        let times = &self.times.insert_durable;
+        self.timed(times, || self.insert(key, value, true))
+    }
+
     pub(crate) fn insert(&self, key: &[u8], value: &[u8], durable: bool) -> Result<Inserted> {
-        if let Some(end) = self.insert_plainly(key, value)? {
-            if durable {
-                self.make_durable(end)?;
-            }
-            return Ok(Inserted::Stored);
-        }
         let how = How {
             durable,
             ..How::default()
         };
-        self.insert_how(key, value, how)
+        match self.insert_plainly(key, value) {
+            Ok(Some(end)) => {
+                if durable {
+                    self.make_durable(end)?;
+                }
+                Ok(Inserted::Stored)
+            }
+            Ok(None) => self.insert_how(key, value, how),
+            Err(why) => self.insert_unlogged(why, key, value, how),
+        }
     }
 
     pub(crate) fn insert_with(
@@ -134,6 +142,11 @@ impl Engine {
     }
 
     pub(crate) fn insert_how(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
+        self.insert_logged(key, value, how)
+            .or_else(|why| self.insert_unlogged(why, key, value, how))
+    }
+
+    fn insert_logged(&self, key: &[u8], value: &[u8], how: How<'_>) -> Result<Inserted> {
         let (hash, _) = self.check_put(key, value.len())?;
         let at_once = self.is_at_once(how);
         if how.priority != Priority::Pinned && !self.admits(hash, value.len()) {
@@ -251,7 +264,10 @@ impl Engine {
         self.check_open()?;
         Self::check_key(key)?;
         let hash = self.hash(key);
-        let (end, _) = self.remove_hash(key, hash)?;
+        let end = match self.remove_hash(key, hash) {
+            Ok((end, _)) => end,
+            Err(why) => return self.remove_unlogged(why, key, durable),
+        };
         self.counters.removes.add(1);
         if durable {
             self.make_durable(end)

@@ -51,6 +51,8 @@ pub const fn judge_checkpoint(facts: CheckpointFacts) -> CheckpointVerdict {
 /// What is known of the log as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogFacts {
+    /// The life that wrote it went on without it, in memory alone, and was killed in this boot.
+    pub void: bool,
     /// Something attests a newer segment than any that was found.
     pub end_missing: bool,
     /// A checkpoint can be used.
@@ -76,6 +78,8 @@ pub enum LogVerdict {
 #[must_use]
 pub const fn judge_log(facts: LogFacts) -> LogVerdict {
     match facts {
+        // What that life removed or stored since is in no file.
+        LogFacts { void: true, .. } => LogVerdict::Nothing,
         // The header of the newest segment rotted, or its file was removed.
         LogFacts {
             end_missing: true, ..
@@ -153,16 +157,19 @@ mod tests {
 
     #[test]
     fn without_its_end_nothing_of_the_log_counts() {
-        for [end_missing, checkpoint, broken] in facts() {
+        for ([end_missing, checkpoint, broken], void) in
+            facts().flat_map(|facts| [(facts, false), (facts, true)])
+        {
             let verdict = judge_log(LogFacts {
+                void,
                 end_missing,
                 checkpoint,
                 broken,
             });
-            assert_eq!(verdict == LogVerdict::Nothing, end_missing);
+            assert_eq!(verdict == LogVerdict::Nothing, end_missing || void);
             assert_eq!(
                 verdict == LogVerdict::FromCheckpoint,
-                checkpoint && !end_missing
+                checkpoint && !end_missing && !void
             );
         }
     }

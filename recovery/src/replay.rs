@@ -152,13 +152,15 @@ impl<S: Sorter> Replay<'_, '_, S> {
     fn run(mut self, machine: &mut impl Machine<Sorter = S>) -> Outcome {
         let mut outcome = Outcome::default();
         let end_missing = self.contents.found.end_missing;
-        let found = if end_missing {
+        let void = self.contents.is_void();
+        let found = if end_missing || void {
             None
         } else {
             self.find_checkpoint(machine, &mut outcome)
         };
         let broken = self.contents.found.broken;
         match judge_log(LogFacts {
+            void,
             end_missing,
             checkpoint: found.is_some(),
             broken,

@@ -43,10 +43,11 @@ pub use crate::blocks::ensure::Progress;
 pub use crate::blocks::options::BlockOptions;
 pub use crate::blocks::origin::{Head, Opened, Origin, OriginError, OriginResult, Version};
 pub use crate::blocks::request::{Priority, ReadOptions, Revalidate};
-pub use crate::blocks::stats::{BlockStats, Latency, ObjectStats};
+pub use crate::blocks::stats::{BlockStats, ObjectStats};
 #[cfg(feature = "tokio")]
 pub use crate::blocks::tasks::{AsyncBlockCache, AsyncOrigin};
 pub use crate::blocks::wait::Cancel;
+pub use crate::latency::Latency;
 
 use crate::blocks::below::Below;
 use crate::blocks::options::Plan;

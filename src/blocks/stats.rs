@@ -2,13 +2,8 @@
 
 use std::fmt;
 
-use hdrhistogram::Histogram;
-
+use crate::latency::{Latency, Times};
 use crate::stats::Counter;
-use crate::sync::Mutex;
-
-/// The longest time that is told apart: an hour.
-const LONGEST_NS: u64 = 3_600_000_000_000;
 
 macro_rules! block_counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -180,65 +175,6 @@ impl ObjectStats {
 #[expect(clippy::cast_precision_loss, reason = "a ratio, to some digits")]
 fn ratio(part: u64, whole: u64) -> f64 {
     part as f64 / whole.max(1) as f64
-}
-
-/// How long something took, in nanoseconds, to two digits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Latency {
-    /// How often.
-    pub count: u64,
-    /// Half took no longer.
-    pub p50_ns: u64,
-    /// 99 of 100 took no longer.
-    pub p99_ns: u64,
-    /// 999 of 1000 took no longer.
-    pub p999_ns: u64,
-    /// The longest.
-    pub max_ns: u64,
-}
-
-impl fmt::Display for Latency {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let us = |ns: u64| ns.div_ceil(1000);
-        write!(
-            f,
-            "{} us at the median, {} at 99 %, {} at most ({} times)",
-            us(self.p50_ns),
-            us(self.p99_ns),
-            us(self.max_ns),
-            self.count
-        )
-    }
-}
-
-/// Times of one kind.
-#[derive(Debug)]
-pub(super) struct Times(Mutex<Histogram<u64>>);
-
-impl Default for Times {
-    fn default() -> Self {
-        #[expect(clippy::expect_used, reason = "the bounds are constants")]
-        let histogram = Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("good bounds");
-        Self(Mutex::new(histogram))
-    }
-}
-
-impl Times {
-    pub(super) fn add(&self, ns: u64) {
-        self.0.lock().saturating_record(ns.max(1));
-    }
-
-    pub(super) fn told(&self) -> Latency {
-        let times = self.0.lock();
-        Latency {
-            count: times.len(),
-            p50_ns: times.value_at_quantile(0.5),
-            p99_ns: times.value_at_quantile(0.99),
-            p999_ns: times.value_at_quantile(0.999),
-            max_ns: times.max(),
-        }
-    }
 }
 
 /// All of them.

@@ -7,7 +7,6 @@ use perennial_wal::frame::FrameKind;
 use crate::checkpoint::CheckpointState;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::sync::Ordering;
 use crate::write::Only;
 
 impl Engine {
@@ -15,7 +14,7 @@ impl Engine {
     pub(crate) fn load_in_the_background(&self) {
         for number in 0..self.index.shards() {
             perennial_failpoints::site!("loading::whole::background");
-            if self.closed.load(Ordering::Acquire) {
+            if !self.gate.is_open() {
                 return;
             }
             self.index.touch_shard(number);

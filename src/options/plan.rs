@@ -12,6 +12,7 @@ use crate::admission::Admission;
 use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::evict::Listener;
+use crate::health::{Ear, OnIoError};
 use crate::index::IndexGeometry;
 use crate::pace;
 use crate::reclaim::{Clock, Fifo, Policy, S3Merge, S3Options};
@@ -87,6 +88,8 @@ impl Options {
             pinned_percent: self.pinned_percent,
             compression: self.compression,
             reclaim_bytes_per_second: self.reclaim_bytes_per_second,
+            on_io_error: self.on_io_error,
+            on_health: self.on_health.clone(),
         };
         plan.check()?;
         Ok(plan)
@@ -173,6 +176,8 @@ pub(crate) struct Plan {
     pub(crate) pinned_percent: u8,
     pub(crate) compression: Compression,
     pub(crate) reclaim_bytes_per_second: Option<u64>,
+    pub(crate) on_io_error: OnIoError,
+    pub(crate) on_health: Option<Ear>,
 }
 
 impl Plan {

@@ -84,8 +84,9 @@ impl Engine {
         if !self.index.is_loaded_for(hash) {
             return Ok(InMemory::OnDisk);
         }
+        let want = Unless(want);
         let why = match self.index.look_up_counted(hash) {
-            Ok(entry) => match self.follow(key, hash, entry, &Unless(want))? {
+            Ok(entry) => match self.follow(key, hash, entry, &want)? {
                 Ok((Some(out), from)) => {
                     self.index.count(from);
                     return Ok(InMemory::Found(out));
@@ -96,12 +97,17 @@ impl Engine {
             Err(Outcome::Negative) => {
                 self.sample_miss(hash, Outcome::Negative);
                 self.tell_of_stale_filters();
-                return Ok(InMemory::Absent);
+                return Ok(self.in_memory_unlogged(key, &want));
             }
             Err(why) => self.sample_miss(hash, why),
         };
         self.index.count(why);
         self.tell_of_stale_filters();
-        Ok(InMemory::Absent)
+        Ok(self.in_memory_unlogged(key, &want))
+    }
+
+    fn in_memory_unlogged<W: Want>(&self, key: &[u8], want: &Unless<W>) -> InMemory<W::Out> {
+        let found = self.read_unlogged(key, want).flatten();
+        found.map_or(InMemory::Absent, InMemory::Found)
     }
 }

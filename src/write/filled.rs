@@ -24,7 +24,7 @@ impl Engine {
         if !self.admits(hash, len) {
             return self.reject(key, Rejection::NotAdmitted, false, false);
         }
-        if !self.goes_through_the_ring(&spec) {
+        if !self.goes_through_the_ring(&spec) || self.unlogged.is_on() {
             return self.insert_large_with(key, len, fill);
         }
         let placing = Placing {
@@ -84,7 +84,7 @@ impl Engine {
             }
         }
         // As where a place is reserved first: the closure is not asked in vain.
-        if let Some(why) = self.log.failed() {
+        if let Some(why) = self.log.failed().filter(|_| !self.unlogged.is_on()) {
             return Err(why.into());
         }
         let mut value = vec![0; len];

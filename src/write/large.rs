@@ -62,7 +62,7 @@ impl Engine {
             match self.log.append_extent(spec, key, value) {
                 Ok(extent) => return Ok(Some(extent)),
                 Err(Refused::NoRoom(_)) if at_once => return Ok(None),
-                Err(refused) => self.answer(refused, Class::Put)?,
+                Err(refused) => self.noting(self.answer(refused, Class::Put))?,
             }
         }
     }

@@ -26,9 +26,13 @@ impl Engine {
             return Ok(None);
         }
         let hash = self.hash(key);
+        let began = self.begins(hash);
         loop {
             match self.try_insert_plainly(hash, key, value) {
-                Ok(end) => return Ok(Some(end)),
+                Ok(end) => {
+                    self.ends(began, |times| Some(&times.insert));
+                    return Ok(Some(end));
+                }
                 Err(refused) => self.answer(refused, Class::Put)?,
             }
         }

@@ -6,6 +6,17 @@ use std::time::Duration;
 use crate::core::LogCore;
 use crate::sync::{JoinHandle, spawn};
 
+/// Poisons the log if the thread that has it panics: nobody waits for what will not come, and nobody is told that it did.
+pub struct PoisonsInPanic<'a>(pub &'a LogCore, pub &'static str);
+
+impl Drop for PoisonsInPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.poison_for_panic(self.1);
+        }
+    }
+}
+
 /// The running background thread; [`join`](Self::join) it after the log was closed.
 #[derive(Debug)]
 pub struct Background(Option<JoinHandle<()>>);
@@ -18,6 +29,7 @@ impl Background {
     pub fn spawn(log: &Arc<LogCore>, flush_every: Option<Duration>) -> std::io::Result<Self> {
         let log = Arc::clone(log);
         let body = move || {
+            let _poisons = PoisonsInPanic(&log, "the thread that writes the log");
             while log.buffers().handover().background.next(flush_every) {
                 perennial_failpoints::site!("wal::background::step");
                 let stepped = if flush_every.is_some() {
@@ -25,8 +37,8 @@ impl Background {
                 } else {
                     log.flush_step()
                 };
-                // The log has told its waiters; there is nothing left to write.
-                if stepped.is_err() {
+                // Where it failed for good it has told its waiters, and there is nothing left to write.
+                if stepped.is_err() && log.failed().is_some() {
                     return;
                 }
             }

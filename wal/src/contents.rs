@@ -96,6 +96,15 @@ pub struct Contents<'a> {
 pub struct Walked(Vec<(usize, Vec<Item>)>);
 
 impl<'a> Contents<'a> {
+    /// True where the life that died in this boot had gone on without its log (PROTOCOL hole 32): what it removed or stored
+    /// since is in no file, so nothing in one counts. After lost power nothing of that life had been promised since, and the
+    /// log stands.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        let head = self.tail.head.as_ref();
+        self.tail.same_boot && head.is_some_and(|head| head.void)
+    }
+
     /// Reads the headers, walks the segments at the end that have no trailer, and judges their gaps.
     ///
     /// # Errors

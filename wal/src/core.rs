@@ -15,6 +15,7 @@ use crate::reservation::{FrameSpec, Reservation};
 use crate::segment::{KeptWriter, Row, SegmentStore};
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::tail::{Complete, Tail, TailRead};
+use crate::watch::Watched;
 
 /// A lock-free log over recycled segment files.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ pub struct LogCore {
     start: Lsn,
     /// Reservations are refused: the log failed or was closed.
     stopped: AtomicBool,
+    watched: Watched,
 }
 
 /// Why a reservation was refused.
@@ -80,6 +82,7 @@ impl LogCore {
             extents_wait: Mutex::new(()),
             start: start.start,
             stopped: AtomicBool::new(false),
+            watched: Watched::default(),
         })
     }
 
@@ -154,7 +157,7 @@ impl LogCore {
             if self.tail.window_end() == before {
                 let flushed = self.write_filled(&mut state, Some(Lsn(u64::MAX)));
                 let synced = flushed.and_then(|()| self.sync_written(&mut state));
-                Some(self.poison_on_error(synced)?)
+                Some(self.poison_unless_full(synced)?)
             } else {
                 None
             }
@@ -227,7 +230,7 @@ impl LogCore {
             // As late as this: whoever comes before it is in this commit.
             self.commit.closes(self.buffers.seal_below(&self.tail, lsn));
             let flushed = self.write_filled(&mut state, Some(lsn));
-            self.poison_on_error(flushed.and_then(|()| {
+            self.poison_unless_full(flushed.and_then(|()| {
                 self.write_ahead(&mut state);
                 self.sync_written(&mut state)
             }))
@@ -286,7 +289,7 @@ impl LogCore {
         let written = self.write_filled(&mut state, None);
         let due = state.unsynced >= self.tail.ring_bytes() / 4 || state.has_ended();
         let synced = written.and_then(|()| due.then(|| self.sync_written(&mut state)).transpose());
-        let covered = self.poison_on_error(synced)?;
+        let covered = self.poison_unless_full(synced)?;
         drop(state);
         drop(covered);
         self.tail.drive();
@@ -379,6 +382,10 @@ impl LogCore {
 
     pub(crate) fn extents_wait(&self) -> &Mutex<()> {
         &self.extents_wait
+    }
+
+    pub(crate) fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     pub(crate) fn commit(&self) -> &Commit<WalError> {

@@ -24,6 +24,9 @@ pub enum WalError {
         "the log is poisoned since an I/O error ({0}); close it, mend the device and open it again"
     )]
     Poisoned(Arc<str>),
+    /// A thread that worked for the log panicked: our own bug.
+    #[error("{0} panicked; see the log for where, and report it")]
+    Panicked(&'static str),
     /// There is no free segment for more frames of this class.
     #[error("the log is full: no free segment")]
     Full,
@@ -76,6 +79,19 @@ impl WalError {
             return false;
         };
         matches!(source.raw_os_error(), Some(ENOMEM | ENFILE | EMFILE))
+    }
+
+    /// True where the disk or a quota was full: it says nothing of any bytes, and another try may succeed.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
+
+    /// True where a write found no room. What it was to write is in memory of ours still and can be written again in the same
+    /// place: nothing was given up, unlike by a sync that failed.
+    pub(crate) fn can_be_written_again(&self) -> bool {
+        matches!(self, Self::Io { op: "write", .. }) && self.is_no_space()
     }
 
     /// True for a shortage that came while a file was opened or made: it has no new header, and is as free as before.

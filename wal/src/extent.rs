@@ -50,7 +50,7 @@ impl LogCore {
         let lsn = place.place.lsn;
         perennial_failpoints::site!("wal::extent::reserved");
         let written = self.write_extent(lsn, header, key, value);
-        self.poison_on_error(written).map_err(Refused::Stopped)?;
+        self.poison_unless_full(written).map_err(Refused::Stopped)?;
         perennial_failpoints::site!("wal::extent::written");
         place.written = true;
         Ok(ExtentRef {
@@ -96,7 +96,7 @@ impl LogCore {
     }
 }
 
-/// The reserved place of an extent. Dropped before it is written, by a panic, it becomes a `Pad` over the same bytes: half
+/// The reserved place of an extent. Dropped before it is written, by a panic or for want of room on the disk, it becomes a `Pad` over the same bytes: half
 /// an extent is nothing that anybody asked for, and below the stable LSN it would be damage. In any case nobody waits
 /// for it any more.
 struct ExtentPlace<'a> {

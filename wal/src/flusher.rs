@@ -21,7 +21,7 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameHeader;
 use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_u32, to_usize};
 use crate::rows::row_of;
-use crate::segment::Trailer;
+use crate::segment::{Trailer, Writer};
 use crate::tail::Complete;
 
 /// A run of buffers is written in pieces of at most this many bytes.
@@ -103,6 +103,7 @@ impl LogCore {
         let complete = state.passed.complete();
         let id = run.base.segment(geometry.segment_bytes);
         let segment = state.open.get_mut(&id).ok_or(WalError::Closed)?;
+        let before = segment.collected();
         self.collect_rows(complete, segment, run)?;
         segment.dirty = true;
         let from = align_down(run.base.0, geometry.sector);
@@ -119,9 +120,9 @@ impl LogCore {
             }
         };
         perennial_failpoints::site!("wal::flusher::write");
-        if to - from <= MAX_BOUNCE {
+        let done = if to - from <= MAX_BOUNCE {
             let bytes = self.padded(complete, Lsn(from), run.end, to - from);
-            write(&bytes, &[])?;
+            write(&bytes, &[])
         } else {
             // The last sector goes out from a copy, and with the same call: one of its own took a ninth of all time that full
             // speed spends writing.
@@ -129,8 +130,13 @@ impl LogCore {
             self.tail()
                 .with_complete(complete, Lsn(from), whole - from, |bytes| {
                     write(bytes, &last)
-                })?;
+                })
+        };
+        if done.is_err() {
+            // Where there is room again it is written again.
+            segment.collect_from(before);
         }
+        done?;
         perennial_failpoints::site!("wal::flusher::written");
         state.unsynced += bytes;
         Ok(())
@@ -222,7 +228,7 @@ impl LogCore {
         for segment in open.filter(|s| s.dirty) {
             perennial_failpoints::site!("wal::flusher::sync");
             if !perennial_failpoints::planted!("commit-wakes-on-write") {
-                segment.writer.sync()?;
+                self.timed_sync(&segment.writer)?;
             }
             perennial_failpoints::site!("wal::flusher::synced");
             segment.dirty = false;
@@ -233,6 +239,16 @@ impl LogCore {
         // over what the file's next number has there.
         self.write_trailers(state, written)?;
         Ok(self.publish_stable(state, written))
+    }
+
+    fn timed_sync(&self, writer: &Writer) -> Result<()> {
+        let Some(watch) = self.watched().get() else {
+            return writer.sync();
+        };
+        let began = watch.now_ns();
+        writer.sync()?;
+        watch.synced(watch.now_ns().saturating_sub(began));
+        Ok(())
     }
 
     /// Of the segments that have ended and have none yet.
@@ -283,9 +299,14 @@ impl LogCore {
         };
         perennial_failpoints::site!("wal::flusher::trailer");
         let writer = &segment.writer;
-        trailer.encode_in_pieces(geometry.segment_bytes, geometry.sector, |piece, at| {
-            writer.write(piece, at)
-        })?;
+        let written =
+            trailer.encode_in_pieces(geometry.segment_bytes, geometry.sector, |piece, at| {
+                writer.write(piece, at)
+            });
+        if written.is_err() {
+            segment.rows = trailer.rows;
+        }
+        written?;
         perennial_failpoints::site!("wal::flusher::trailer_written");
         segment.dirty = true;
         segment.trailer_written = true;

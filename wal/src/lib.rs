@@ -80,11 +80,13 @@ mod tail_head;
 mod verdict;
 #[cfg(not(loom))]
 mod walk;
+#[cfg(not(loom))]
+mod watch;
 
 #[cfg(not(loom))]
 pub use crate::core::{LogCore, Refused};
 #[cfg(not(loom))]
-pub use background::Background;
+pub use background::{Background, PoisonsInPanic};
 #[cfg(not(loom))]
 pub use buffer::{Class, NoRoom};
 #[cfg(not(loom))]
@@ -125,6 +127,8 @@ pub use tail_head::{TAIL_HEAD_BYTES, TailHead, TailIdentity};
 pub use verdict::{GapFacts, GapVerdict, judge_gap};
 #[cfg(not(loom))]
 pub use walk::{FrameItem, GapItem, Item, SegmentBytes};
+#[cfg(not(loom))]
+pub use watch::Watch;
 
 /// Long loops of tests take one step in so many under an interpreter, which is a thousand times as slow.
 #[cfg(test)]

@@ -21,7 +21,8 @@ use crate::frame::{FrameHeader, HEADER_BYTES, Seed, u64_at};
 use crate::lsn::{ALIGN, Lsn, to_usize};
 use crate::sync::{AtomicU64, EpochU64, Ordering, fence};
 use crate::tail_head::{
-    DESCRIPTORS, DESCRIPTORS_AT, STABLE_AT, TAIL_HEAD_BYTES, TailHead, TailIdentity, stable_word,
+    DESCRIPTORS, DESCRIPTORS_AT, STABLE_AT, TAIL_HEAD_BYTES, TailHead, TailIdentity, VOID_AT,
+    stable_word, void_word,
 };
 
 /// An io buffer's place in the tail head: the header word and the base.
@@ -223,6 +224,15 @@ impl Tail {
             self.u64_at(at).store(word, Ordering::Release);
             self.u64_at(at + 8).store(!word, Ordering::Release);
         }
+    }
+
+    /// Says that the life `incarnation` goes on without its log. Before this returns a killed process leaves it said.
+    pub(crate) fn publish_void(&self, incarnation: u64) {
+        for at in VOID_AT {
+            self.u64_at(at)
+                .store(void_word(incarnation), Ordering::Release);
+        }
+        fence(Ordering::SeqCst);
     }
 
     /// The end of the window: reservations end at or before.

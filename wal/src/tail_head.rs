@@ -1,12 +1,13 @@
 //! The first 4096 bytes of the tail file: whose tail it is, how far the log is stable, and the buffers' header words.
 //!
 //! ```text
-//!  byte    0 | identity, copy A (96 bytes)   | 256 | stable word | its complement
+//!  byte    0 | identity, copy A (96 bytes)   | 256 | stable word | its complement | void word
 //!        512 | 128 descriptors: | header word u64 | base u64 | ...
-//!       2560 | identity, copy B               | 2816 | stable word | its complement, again
+//!       2560 | identity, copy B               | 2816 | stable word | its complement | void word, again
 //!  identity: | magic u64 | version u32 | crc u32 | cache id | tail id | incarnation | ring bytes | boot id (16) | 0 ...
 //!  stable word: | 8 bits: check | 56 bits: stable LSN in 16-byte units |
 //!  base:        | LSN of the buffer's first byte; bit 0: it is an extent |
+//!  void word:   | "PRNLVOID" xor the incarnation: that life went on without its log; else anything |
 //! ```
 //! All four are stored one after the other after each sync, so the larger good word is true and at most one commit old.
 //! The copies are in sectors of their own: a flipped bit or a lost sector costs nothing. A word counts with its complement
@@ -26,6 +27,9 @@ pub(crate) const DESCRIPTORS: usize = 128;
 pub(crate) const EXTENT_UNIT: u64 = 512;
 pub(crate) const STABLE_AT: [usize; 2] = [256, 2816];
 pub(crate) const DESCRIPTORS_AT: usize = 512;
+/// Beside the stable words.
+pub(crate) const VOID_AT: [usize; 2] = [272, 2832];
+const VOID: u64 = u64::from_le_bytes(*b"PRNLVOID");
 const COPY_BYTES: usize = 96;
 const COPIES_AT: [usize; 2] = [0, 2560];
 const UNITS: u64 = (1 << 56) - 1;
@@ -114,6 +118,13 @@ pub(crate) fn stable_word(lsn: Lsn) -> u64 {
     units | u64::from(check_of(units)) << 56
 }
 
+/// What the life `incarnation` leaves in its tail when it goes on without its log. No other life takes it for its own, so
+/// nobody has to wipe it off.
+#[must_use]
+pub(crate) const fn void_word(incarnation: u64) -> u64 {
+    VOID ^ incarnation
+}
+
 /// What a copy of the stable word says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StableCopy {
@@ -166,6 +177,8 @@ pub struct TailHead {
     pub identity: TailIdentity,
     /// The larger stable LSN that proves itself.
     pub stable: Option<Lsn>,
+    /// The life that wrote it went on without its log. Either word says so: to forget is never wrong.
+    pub void: bool,
     /// The buffers' words and bases.
     pub descriptors: Descriptors,
 }
@@ -180,9 +193,11 @@ impl TailHead {
         }
         let words = Self::stable_words(head).map(StableCopy::good);
         let stable = words.into_iter().flatten().max();
+        let void = void_word(identity.incarnation);
         Some(Self {
             identity,
             stable,
+            void: VOID_AT.iter().any(|at| u64_at(head, *at) == void),
             descriptors: Descriptors::decode(head),
         })
     }
@@ -300,6 +315,20 @@ mod tests {
             assert_eq!(stable(&bad), Some(Lsn(4096)), "bit {bit}");
             assert_eq!(as_stored(&bad), [false, true], "bit {bit}");
         }
+    }
+
+    #[test]
+    fn a_life_is_void_by_its_own_word_alone() {
+        let void = |at: usize, incarnation| {
+            let mut head = with_stable([stable_word(Lsn(4096)); 2]);
+            head[at..at + 8].copy_from_slice(&void_word(incarnation).to_le_bytes());
+            TailHead::decode(&head).expect("a good identity").void
+        };
+        for at in VOID_AT {
+            assert!(void(at, identity().incarnation));
+            assert!(!void(at, identity().incarnation + 1), "an earlier life's");
+        }
+        assert!(!TailHead::decode(&with_stable([0; 2])).unwrap().void);
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use super::LogCore;
 use crate::error::{Result, WalError};
+use crate::filling::filling;
 use crate::lsn::Lsn;
 use crate::sync::Ordering;
+use crate::watch::Watch;
 
 impl LogCore {
     /// Stops the log: everything is made stable, a mark says so, and whoever waits or comes later is told.
@@ -84,10 +86,53 @@ impl LogCore {
             if perennial_failpoints::planted!("poison-not-seen") {
                 return error;
             }
-            tracing::error!(%error, "the log is poisoned");
-            let poisoned = WalError::Poisoned(error.to_string().into());
-            self.stop(poisoned.clone());
-            poisoned
+            self.poison(error)
         })
+    }
+
+    /// The same for writes of the ring's bytes, which are there until they are stable: where there was only no room on the disk,
+    /// the next call writes them.
+    pub(crate) fn poison_unless_full<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Err(error) if error.can_be_written_again() => Err(error),
+            result => self.poison_on_error(result),
+        }
+    }
+
+    /// Poisons the log, and returns what everybody is told from now on.
+    fn poison(&self, error: WalError) -> WalError {
+        tracing::error!(%error, "the log is poisoned");
+        let watch = self.watched.get();
+        if let Some(watch) = watch {
+            filling(|| watch.fails(self, &error));
+        }
+        let poisoned = WalError::Poisoned(error.to_string().into());
+        self.stop(poisoned.clone());
+        if let Some(watch) = watch {
+            filling(|| watch.failed());
+        }
+        poisoned
+    }
+
+    /// A thread that worked for the log has panicked: what it had half done nobody knows.
+    pub fn poison_for_panic(&self, thread: &'static str) {
+        if self.failed().is_none() {
+            self.poison(WalError::Panicked(thread));
+        }
+    }
+
+    /// Has `watch` told of the log's failure. The first one stays.
+    pub fn watch(&self, watch: Box<dyn Watch>) {
+        self.watched.by(watch);
+    }
+
+    /// Notes in the tail that this life goes on without its log: the next one in this boot forgets what is in it. False: there is
+    /// no mapped tail, and nothing is noted.
+    #[must_use]
+    pub fn go_on_without(&self) -> bool {
+        if self.tail.is_mapped() {
+            self.tail.publish_void(self.life().incarnation);
+        }
+        self.tail.is_mapped()
     }
 }

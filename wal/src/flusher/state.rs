@@ -48,6 +48,17 @@ impl OpenSegment {
             trailer_written: false,
         }
     }
+
+    /// What was collected for the trailer so far.
+    pub(super) fn collected(&self) -> (usize, Option<u64>) {
+        (self.rows.len(), self.data_end)
+    }
+
+    /// Forgets what was collected since.
+    pub(super) fn collect_from(&mut self, (rows, data_end): (usize, Option<u64>)) {
+        self.rows.truncate(rows);
+        self.data_end = data_end;
+    }
 }
 
 impl FlushState {

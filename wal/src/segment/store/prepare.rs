@@ -88,6 +88,7 @@ impl SegmentStore {
             return if shortage { Err(error) } else { Ok(None) };
         }
         inner.short.remove(&slot);
+        inner.no_file = None;
         if new {
             inner.next_slot = slot + 1;
             inner.files += 1;
