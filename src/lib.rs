@@ -29,6 +29,7 @@ mod packing;
 mod pins;
 mod prefix;
 mod read;
+mod read_only;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod reclaim;
@@ -70,6 +71,7 @@ pub use inspect::{
 };
 pub use keys::Keys;
 pub use options::{Eviction, Options, Tail, WhenFull};
+pub use read_only::{ReadOnlyCache, ReadOnlyKeys, ReadOnlyStats};
 pub use scan::Scan;
 pub use stats::Stats;
 #[cfg(feature = "tokio")]
