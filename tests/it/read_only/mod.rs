@@ -155,8 +155,8 @@ impl Story {
         let shown: Vec<_> = (0..KEYS)
             .map(|n| (key(n), snapshot.get(key(n)).unwrap()))
             .collect();
-        if snapshot.stats().recycled > 0 {
-            // It was cleared since.
+        if snapshot.stats().recycled + self.cache.stats().evicted > 0 {
+            // It was cleared since, or there was less room than was thought.
             return;
         }
         let is_of = |at: u64| {

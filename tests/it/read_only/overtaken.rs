@@ -89,11 +89,14 @@ fn live(story: Story, seed: u64, pace: Pace, seen: &mut Seen) {
         // What it shows first it shows, or it misses: to the end of the log's turn.
         let first: Vec<_> = (0..KEYS).map(|n| snapshot.get(key(n)).unwrap()).collect();
         seen.shown += moving.story.lock().unwrap().check(&snapshot, flushed);
-        if moving.story.lock().unwrap().roomy {
+        let roomy = moving.story.lock().unwrap().roomy;
+        if roomy {
             let story = moving.story.lock().unwrap();
             story.check_that_all_is_shown(&snapshot, flushed);
         }
-        moving.go_on(seed * 100 + round, Pace { one_in: 2, ..pace });
+        // What evicts comes round to the segments that are read.
+        let one_in = if roomy { pace.one_in } else { 2 };
+        moving.go_on(seed * 100 + round, Pace { one_in, ..pace });
         for _ in 0..6 {
             for (n, first) in (0..KEYS).zip(&first) {
                 let later = snapshot.get(key(n)).unwrap();
