@@ -16,6 +16,7 @@ use crate::health::Health;
 use crate::insert_options::InsertOptions;
 use crate::keys::Keys;
 use crate::options::Options;
+use crate::read_only::ReadOnlyCache;
 use crate::scan::Scan;
 use crate::stats::Stats;
 use crate::sync::Mutex;
@@ -56,6 +57,15 @@ impl Cache {
             engine,
             workers: Mutex::new(workers),
         })))
+    }
+
+    /// Opens the cache in the directory `path` to read only, beside the process that has it open or without one: nothing is
+    /// locked, made or written. See [`ReadOnlyCache`] for what it shows.
+    ///
+    /// # Errors
+    /// As [`inspect`](crate::inspect()), and [`ErrorKind::Busy`] where the log was overtaken by whoever writes it, again and again.
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<ReadOnlyCache> {
+        ReadOnlyCache::open_with(Arc::new(StdFs), path)
     }
 
     /// Stores a value. Readable at once, and from the moment this returns it survives the end of the process; it survives

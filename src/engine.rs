@@ -87,13 +87,7 @@ impl Engine {
     /// The hash of a key: the low half of xxh3-128 under the cache's secret seed.
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        // No bug: the rarest luck there is, for the one that needs it.
-        if perennial_failpoints::planted!("all-keys-collide") {
-            return 7;
-        }
-        let hash = xxh3_128_with_seed(key, self.hash_seed);
-        let [low @ .., _, _, _, _, _, _, _, _] = hash.to_le_bytes();
-        u64::from_le_bytes(low)
+        hash_of(key, self.hash_seed)
     }
 
     #[inline]
@@ -296,6 +290,18 @@ impl Engine {
             ..counted
         }
     }
+}
+
+/// The hash of a key under the seed of its cache.
+#[inline]
+pub(crate) fn hash_of(key: &[u8], seed: u64) -> u64 {
+    // No bug: the rarest luck there is, for the one that needs it.
+    if perennial_failpoints::planted!("all-keys-collide") {
+        return 7;
+    }
+    let hash = xxh3_128_with_seed(key, seed);
+    let [low @ .., _, _, _, _, _, _, _, _] = hash.to_le_bytes();
+    u64::from_le_bytes(low)
 }
 
 /// The largest frame that a cache sends through io buffers that take frames of so many bytes.

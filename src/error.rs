@@ -14,7 +14,8 @@ pub enum ErrorKind {
     Invalid,
     /// Another process has the directory open: close that one, or choose another directory.
     Locked,
-    /// There was no room, not even to remove the older version, and the call may not wait: try again. Nothing happened.
+    /// There was no room, not even to remove the older version, and the call may not wait; or what was to be read was overtaken by
+    /// who writes it. Try again. Nothing happened.
     Busy,
     /// The disk is full, or the cache too small for the entry: make room.
     Full,

@@ -151,6 +151,6 @@ impl Engine {
     }
 }
 
-fn head_bytes(class: u8) -> u64 {
+pub(crate) fn head_bytes(class: u8) -> u64 {
     u64::from(size_class::class_bound(class)).min(HEAD_BYTES)
 }

@@ -31,6 +31,7 @@ mod packing;
 mod pins;
 mod prefix;
 mod read;
+mod read_only;
 #[cfg(feature = "model")]
 #[doc(hidden)]
 pub mod reclaim;
@@ -76,6 +77,7 @@ pub use inspect::{
 pub use keys::Keys;
 pub use latency::Latency;
 pub use options::{Eviction, Options, Tail, WhenFull};
+pub use read_only::{ReadOnlyCache, ReadOnlyKeys, ReadOnlyStats};
 pub use repair::{QUARANTINE_NAME, Repair, RepairMode, RepairReport, repair, repair_with};
 pub use scan::Scan;
 pub use stats::Stats;

@@ -26,7 +26,8 @@ use crate::value::{Entry as Copied, Value};
 
 #[cfg(feature = "tokio")]
 pub(crate) use in_memory::InMemory;
-use want::{WantEntry, WantInto, WantKey, WantRange, WantValue, is_value_of};
+pub(crate) use want::is_value_of;
+use want::{WantEntry, WantInto, WantKey, WantRange, WantValue};
 
 /// Looks that a read may take at a key whose entry keeps changing under it.
 const LOOKS: usize = 64;

@@ -11,6 +11,7 @@ use std::ops::{Bound, RangeBounds};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::keys::Keys;
+use crate::read_only::ReadOnlyCache;
 
 /// Bytes of keys that a pass keeps, with what a set of them takes for each.
 const RUN_BYTES: usize = 8 << 20;
@@ -21,7 +22,7 @@ type Key = Box<[u8]>;
 
 /// The keys of a range, in their order; see [`Cache::scan`](crate::Cache::scan).
 pub struct Scan<'a> {
-    engine: &'a Engine,
+    of: Of<'a>,
     /// What is still to come.
     from: Bound<Key>,
     to: Bound<Key>,
@@ -29,6 +30,44 @@ pub struct Scan<'a> {
     run_bytes: usize,
     /// No pass comes any more.
     last: bool,
+}
+
+/// Whose keys.
+#[derive(Clone, Copy)]
+pub(crate) enum Of<'a> {
+    Open(&'a Engine),
+    ReadOnly(&'a ReadOnlyCache),
+}
+
+impl<'a> Of<'a> {
+    /// In no order.
+    fn keys(self) -> Box<dyn Iterator<Item = Result<Key>> + 'a> {
+        match self {
+            Self::Open(engine) => Box::new(Keys(engine.list())),
+            Self::ReadOnly(cache) => Box::new(cache.keys().map(Ok)),
+        }
+    }
+
+    pub(crate) fn scan<K: AsRef<[u8]>>(self, range: &impl RangeBounds<K>) -> Scan<'a> {
+        let own = |bound: Bound<&K>| bound.map(|key| Key::from(key.as_ref()));
+        self.scan_between(own(range.start_bound()), own(range.end_bound()))
+    }
+
+    pub(crate) fn scan_prefix(self, prefix: &[u8]) -> Scan<'a> {
+        let end = behind_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        self.scan_between(Bound::Included(prefix.into()), end)
+    }
+
+    fn scan_between(self, from: Bound<Key>, to: Bound<Key>) -> Scan<'a> {
+        Scan {
+            of: self,
+            from,
+            to,
+            run: BTreeSet::new().into_iter(),
+            run_bytes: RUN_BYTES,
+            last: false,
+        }
+    }
 }
 
 /// The smallest keys that a pass has seen.
@@ -64,24 +103,11 @@ fn cost(key: &Key) -> usize {
 
 impl Engine {
     pub(crate) fn scan<K: AsRef<[u8]>>(&self, range: &impl RangeBounds<K>) -> Scan<'_> {
-        let own = |bound: Bound<&K>| bound.map(|key| Key::from(key.as_ref()));
-        self.scan_between(own(range.start_bound()), own(range.end_bound()))
+        Of::Open(self).scan(range)
     }
 
     pub(crate) fn scan_prefix(&self, prefix: &[u8]) -> Scan<'_> {
-        let end = behind_prefix(prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        self.scan_between(Bound::Included(prefix.into()), end)
-    }
-
-    fn scan_between(&self, from: Bound<Key>, to: Bound<Key>) -> Scan<'_> {
-        Scan {
-            engine: self,
-            from,
-            to,
-            run: BTreeSet::new().into_iter(),
-            run_bytes: RUN_BYTES,
-            last: false,
-        }
+        Of::Open(self).scan_prefix(prefix)
     }
 }
 
@@ -106,7 +132,7 @@ impl Scan<'_> {
     fn pass(&mut self) -> Result<()> {
         perennial_failpoints::site!("scan::pass");
         let mut run = Run::default();
-        for key in Keys(self.engine.list()) {
+        for key in self.of.keys() {
             let key = key?;
             if (self.from.as_ref(), self.to.as_ref()).contains(&key) {
                 run.add(key, self.run_bytes);

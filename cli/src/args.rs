@@ -58,7 +58,7 @@ pub(crate) struct Verbosity {
 pub(crate) enum Command {
     /// Make a new cache.
     Create(Create),
-    /// Print the value of a key, as it is.
+    /// Print the value of a key, as it is; works while another process has the cache open.
     Get(Get),
     /// Store a value.
     ///
@@ -68,12 +68,12 @@ pub(crate) enum Command {
     ///
     /// When it ends, what it removed stays removed after a power cut.
     Del(Del),
-    /// List the keys.
+    /// List the keys; works while another process has the cache open.
     ///
     /// They are shown so that each is one line and none is lost: \\ \n \t \r, and \x with two digits for what is no UTF-8 or
     /// cannot be seen. With --escaped all commands read that form.
     Keys(Keys),
-    /// Show a cache in a few lines; works while another process has it open.
+    /// Show a cache in a few lines, once or again and again; works while another process has it open.
     Stat(Stat),
     /// Show every segment file of a cache; works while another process has it open.
     Inspect(Inspect),
@@ -96,7 +96,7 @@ pub(crate) enum Command {
     /// That is what stays of it when the command ends; the memory tier belongs to a process, and goes with it. To the
     /// eviction policy these are no reads.
     Warm(Warm),
-    /// Write the live entries as one stream, under a checksum.
+    /// Write the live entries as one stream, under a checksum; works while another process has the cache open.
     ///
     /// Keys, values, priorities and ends. docs/export.md has its format.
     Export(Export),

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use perennial::{Cache, Stats};
+use perennial::{ReadOnlyCache, ReadOnlyStats};
 use serde::Serialize;
 
 use crate::call::Call;
@@ -58,13 +58,12 @@ pub(crate) fn run(args: &Export, call: &Call<'_>) -> Result<Exit, Failure> {
     if output.is_none() && io::stdout().is_terminal() {
         return Err(Failure::Terminal);
     }
-    let cache = args.target.open(call)?;
+    let cache = args.target.open_read_only(call)?;
     let exported = match output {
         Some(path) => to_file(&cache, path, call)?,
         None => to_stdout(&cache, call)?,
     };
     let stats = cache.stats();
-    cache.close()?;
     if output.is_some() {
         output::either(args.json, &exported)?;
     }
@@ -72,12 +71,12 @@ pub(crate) fn run(args: &Export, call: &Call<'_>) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-fn to_stdout(cache: &Cache, call: &Call<'_>) -> Result<Exported, Failure> {
+fn to_stdout(cache: &ReadOnlyCache, call: &Call<'_>) -> Result<Exported, Failure> {
     // Who goes away before the end has half a stream: an error, unlike for a list of keys.
     write_to(cache, io::stdout().lock(), call, &Failure::Output)
 }
 
-fn to_file(cache: &Cache, path: &Path, call: &Call<'_>) -> Result<Exported, Failure> {
+fn to_file(cache: &ReadOnlyCache, path: &Path, call: &Call<'_>) -> Result<Exported, Failure> {
     // Without the name of a temporary file, which nobody knows.
     let failed = |error: io::Error| Failure::file(path, plain(error));
     let mut destination = Destination::open(path).map_err(failed)?;
@@ -87,7 +86,7 @@ fn to_file(cache: &Cache, path: &Path, call: &Call<'_>) -> Result<Exported, Fail
 }
 
 fn write_to(
-    cache: &Cache,
+    cache: &ReadOnlyCache,
     to: impl Write,
     call: &Call<'_>,
     failed: &dyn Fn(io::Error) -> Failure,
@@ -95,8 +94,7 @@ fn write_to(
     let progress = call.counter("exporting");
     let mut writer = Writer::new(BufWriter::with_capacity(1 << 20, to)).map_err(failed)?;
     for key in cache.keys() {
-        let key = key?;
-        // One that is not there any more has ended, or is damaged and counted.
+        // One that is not there any more has ended, was reclaimed, or is damaged and counted.
         if let Some(entry) = cache.entry(&key)? {
             writer.add(&key, &entry).map_err(failed)?;
             progress.add(1);
@@ -115,7 +113,7 @@ fn plain(error: io::Error) -> io::Error {
 }
 
 /// The stream is whole, but the cache was not.
-fn nothing_is_left_out(stats: &Stats) -> Result<(), Failure> {
+fn nothing_is_left_out(stats: &ReadOnlyStats) -> Result<(), Failure> {
     let damaged = stats.damaged_reads;
     match (damaged + stats.read_errors, stats.codec_misses) {
         (0, 0) => Ok(()),

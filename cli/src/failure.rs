@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     CacheOfSomebody(PathBuf),
     #[error("{} is not empty: the demo makes a cache of its own, give it an empty or absent directory", .0.display())]
     NotEmpty(PathBuf),
-    #[error("{} is on a file system that is read-only, and who opens a cache writes to it, to read as well; copy it to another, or look with stat, inspect and verify", .0.display())]
+    #[error("{} is on a file system that is read-only, and this command writes; copy it to another, or read with get, keys, export, warm, stat, inspect and verify", .0.display())]
     ReadOnly(PathBuf),
 
     // What was asked for is not there, or not to be had.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::str::FromStr;
 
-use perennial::{Cache, Value};
+use perennial::{ReadOnlyCache, Value};
 use serde::Serialize;
 
 use crate::call::Call;
@@ -59,19 +59,18 @@ struct Found {
 
 pub(crate) fn run(args: &Get, call: &Call<'_>) -> Result<Exit, Failure> {
     let key = args.form.bytes(&args.key)?;
-    let cache = args.target.open(call)?;
+    let cache = args.target.open_read_only(call)?;
     let value = match &args.range {
         Some(Bytes(range)) => cache.get_range(&key, range.clone())?,
         None => cache.get(&key)?,
     };
     let value = value.ok_or_else(|| why_not(&cache, &key))?;
-    cache.close()?;
     show(args, &key, &value)?;
     Ok(Exit::Fine)
 }
 
 /// Why the only read of this cache was a miss.
-pub(crate) fn why_not(cache: &Cache, key: &[u8]) -> Failure {
+fn why_not(cache: &ReadOnlyCache, key: &[u8]) -> Failure {
     let (stats, key) = (cache.stats(), shown(key));
     if stats.damaged_reads > 0 {
         Failure::Damaged(key)

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 
-use perennial::Cache;
+use perennial::ReadOnlyCache;
 
 use crate::call::Call;
 use crate::exit::Exit;
@@ -37,7 +37,7 @@ type Listed = Result<Box<[u8]>, perennial::Error>;
 
 pub(crate) fn run(args: &Keys, call: &Call<'_>) -> Result<Exit, Failure> {
     let prefix = args.form.bytes(&args.prefix)?;
-    let cache = args.target.open(call)?;
+    let cache = args.target.open_read_only(call)?;
     let limit = args
         .limit
         .map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
@@ -50,7 +50,6 @@ pub(crate) fn run(args: &Keys, call: &Call<'_>) -> Result<Exit, Failure> {
         lines(keys)?;
     }
     drop(progress);
-    cache.close()?;
     Ok(Exit::Fine)
 }
 
@@ -63,12 +62,16 @@ fn progress(call: &Call<'_>) -> Progress {
     }
 }
 
-fn listed(cache: &Cache, prefix: Vec<u8>, sort: bool) -> Box<dyn Iterator<Item = Listed> + '_> {
+fn listed(
+    cache: &ReadOnlyCache,
+    prefix: Vec<u8>,
+    sort: bool,
+) -> Box<dyn Iterator<Item = Listed> + '_> {
     if sort {
         return Box::new(cache.scan_prefix(prefix));
     }
-    let wanted = move |key: &Listed| key.as_ref().map_or(true, |key| key.starts_with(&prefix));
-    Box::new(cache.keys().filter(wanted))
+    let keys = cache.keys().filter(move |key| key.starts_with(&prefix));
+    Box::new(keys.map(Ok))
 }
 
 fn lines(keys: impl Iterator<Item = Listed>) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use perennial::{Cache, Options, Stats, Tail};
+use perennial::{Cache, Options, ReadOnlyCache, Stats, Tail};
 use perennial_recovery::TailKind;
 
 use crate::call::Call;
@@ -35,6 +35,26 @@ impl Target {
     /// Opens the cache; where there is none, none is made.
     pub(crate) fn open(&self, call: &Call<'_>) -> Result<Cache, Failure> {
         self.open_as(call, |_, options| options)
+    }
+
+    /// For a command that only reads: beside the process that has it open, and where nothing may be written. Settings are checked
+    /// all the same.
+    pub(crate) fn open_read_only(&self, call: &Call<'_>) -> Result<ReadOnlyCache, Failure> {
+        let place = Place::look(&self.cache)?;
+        let config = call.config(&self.flags, &NewFlags::default(), Some(&self.cache))?;
+        if let Some(said) = config.capacity_said() {
+            must_suit_the_tail(&place, said.value, || said.source.name_of("capacity"))?;
+        }
+        let cache = Cache::open_read_only(&self.cache)?;
+        let stats = cache.stats();
+        tracing::info!(
+            entries = stats.entries,
+            end = stats.end,
+            open_us = stats.open_us,
+            "opened to read only"
+        );
+        tell_of_damage(stats.damaged, stats.forgotten_all);
+        Ok(cache)
     }
 
     /// For a command that stores values. No other needs the codec, which this command may have been built without.
@@ -77,10 +97,14 @@ fn tell(stats: &Stats) {
         open_us = stats.open_us,
         "opened"
     );
-    if stats.damaged + stats.forgotten_all > 0 {
+    tell_of_damage(stats.damaged, stats.forgotten_all);
+}
+
+fn tell_of_damage(damaged: u64, forgotten_all: u64) {
+    if damaged + forgotten_all > 0 {
         tracing::warn!(
-            damaged = stats.damaged,
-            all = stats.forgotten_all > 0,
+            damaged,
+            all = forgotten_all > 0,
             "damage was found, and what it held is forgotten"
         );
     }

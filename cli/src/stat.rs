@@ -1,5 +1,7 @@
 //! `perennial stat`: a cache in a few lines, also while another process has it open.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,12 +16,15 @@ use crate::open::{self, Target};
 use crate::output;
 use crate::place::Place;
 use crate::size::ByteSize;
+use watch::Watch;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Stat {
     #[command(flatten)]
     target: Target,
-    /// Print one JSON document.
+    #[command(flatten)]
+    watch: Watch,
+    /// Print one JSON document; with --watch one a line.
     #[arg(long)]
     json: bool,
 }
@@ -37,18 +42,27 @@ struct Summary {
     frames: u64,
     frame_bytes: u64,
     tail_bytes: u64,
+    /// Up to where the log is on stable storage: a position in bytes.
+    stable: u64,
     /// Entries in the newest checkpoint; what came behind it is not counted.
     checkpoint_entries: Option<u64>,
 }
 
 pub(crate) fn run(args: &Stat, call: &Call<'_>) -> Result<Exit, Failure> {
+    if args.watch.is_wanted() {
+        return watch::run(args, call);
+    }
+    output::either(args.json, &look(args, call)?)?;
+    Ok(Exit::Fine)
+}
+
+fn look(args: &Stat, call: &Call<'_>) -> Result<Summary, Failure> {
     let path = &args.target.cache;
     let place = Place::look(path)?;
     let config = call.config(&args.target.flags, &NewFlags::default(), Some(path))?;
     let inspection = perennial::inspect(path)?;
     let capacity = open::capacity(&config, &place);
-    output::either(args.json, &Summary::of(&inspection, &place, capacity.value))?;
-    Ok(Exit::Fine)
+    Ok(Summary::of(&inspection, &place, capacity.value))
 }
 
 impl Summary {
@@ -67,6 +81,7 @@ impl Summary {
             frames: segments.iter().map(|segment| segment.frames).sum(),
             frame_bytes: segments.iter().map(|segment| segment.bytes).sum(),
             tail_bytes: inspection.tail.ring_bytes,
+            stable: inspection.tail.stable,
             checkpoint_entries: inspection.checkpoint.as_ref().map(|c| c.entries),
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Warm {
 struct Warmed {
     entries: u64,
     bytes: u64,
-    /// Entries of the cache that were not read, because of the limit or because they are damaged.
+    /// Entries of the cache that were not read, because of the limit, or because they are damaged or were reclaimed meanwhile.
     left: u64,
     /// Of these, those that cannot be read, because of damage or of the device.
     unreadable: u64,
@@ -50,7 +50,7 @@ impl fmt::Display for Warmed {
 }
 
 pub(crate) fn run(args: &Warm, call: &Call<'_>) -> Result<Exit, Failure> {
-    let cache = args.target.open(call)?;
+    let cache = args.target.open_read_only(call)?;
     let limit_bytes = args.bytes.map_or(u64::MAX, |bytes| bytes.0);
     let progress = call.counter("warming");
     let mut warmed = Warmed::default();
@@ -58,8 +58,6 @@ pub(crate) fn run(args: &Warm, call: &Call<'_>) -> Result<Exit, Failure> {
         if warmed.bytes >= limit_bytes {
             break;
         }
-        let key = key?;
-        // No read for the eviction policy: nobody wanted these.
         if let Some(entry) = cache.entry(&key)? {
             warmed.entries += 1;
             warmed.bytes += (key.len() + entry.value.len()) as u64;
@@ -73,7 +71,6 @@ pub(crate) fn run(args: &Warm, call: &Call<'_>) -> Result<Exit, Failure> {
     // One that is damaged may count no more.
     let left = stats.entries.saturating_sub(warmed.entries);
     warmed.left = left.max(warmed.unreadable);
-    cache.close()?;
     output::either(args.json, &warmed)?;
     match warmed.unreadable {
         0 => Ok(Exit::Fine),

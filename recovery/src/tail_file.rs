@@ -74,7 +74,30 @@ impl TailFile {
             head: self.head.clone(),
             same_boot: self.same_boot,
             ring: &self.ring,
+            moving: false,
         }
+    }
+
+    /// The same of a life that goes on.
+    #[must_use]
+    pub fn evidence_of_the_living(&self) -> TailEvidence<'_> {
+        TailEvidence {
+            moving: true,
+            ..self.evidence()
+        }
+    }
+
+    /// False when the log was written to between this reading of its tail and that one: whoever reserves, completes or syncs
+    /// anything stores into the head, and nothing in it goes back. Of a tail in process memory nobody can tell.
+    #[must_use]
+    pub fn is_as_in(&self, other: &Self) -> bool {
+        self.head_bytes == other.head_bytes
+    }
+
+    /// The ring's bytes; none where they do not count.
+    #[must_use]
+    pub fn into_ring(self) -> Vec<u8> {
+        self.ring
     }
 
     /// Bytes that were read.

@@ -28,7 +28,7 @@ pub(super) struct WantEntry;
 pub(super) struct WantRange(pub(super) Range<u64>);
 
 /// True for a frame that holds a value of this key.
-pub(super) fn is_value_of(header: &FrameHeader, frame: &[u8], key: &[u8]) -> bool {
+pub(crate) fn is_value_of(header: &FrameHeader, frame: &[u8], key: &[u8]) -> bool {
     matches!(header.kind, FrameKind::Put | FrameKind::Extent)
         && (header.key(frame) == key || perennial_failpoints::planted!("key-not-compared"))
 }

@@ -25,6 +25,7 @@ mod panics;
 mod pipe;
 mod process;
 mod random;
+mod read_only;
 mod witness;
 mod worker;
 
@@ -55,6 +56,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("killed_close", killed_close::scenario),
     ("panicking_threads", panics::scenario),
     ("killed_scan", blocks::scenario),
+    ("read_only", read_only::scenario),
 ];
 
 const CHILDREN: &[(&str, process::Task)] = &[
@@ -65,6 +67,7 @@ const CHILDREN: &[(&str, process::Task)] = &[
     ("hold", locks::child),
     ("panics", panics::child),
     ("scan", blocks::child),
+    ("read_only", read_only::child),
 ];
 
 /// The command line; flags of the usual test harness are accepted and mean nothing here.

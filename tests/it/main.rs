@@ -30,6 +30,7 @@ mod opens_side_by_side;
 mod options_and_limits;
 mod priorities;
 mod read_back;
+mod read_only;
 mod reclaim_keeps_to_its_budget;
 mod resizing;
 mod rot_is_a_miss;

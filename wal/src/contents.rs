@@ -226,6 +226,18 @@ impl<'a> Contents<'a> {
             .collect()
     }
 
+    /// Where the log ends: what counts lies below.
+    #[must_use]
+    pub fn end(&self) -> Lsn {
+        let segment_bytes = self.geometry.segment_bytes;
+        let number = |index: usize| self.found.chain.get(index).map(|s| s.header.number);
+        if let Some(open) = self.ends.last() {
+            return number(open.index).map_or(Lsn(0), |id| Lsn::new(id, open.end, segment_bytes));
+        }
+        let newest = self.found.chain.len().checked_sub(1).and_then(number);
+        newest.map_or(Lsn(0), |id| Lsn((id.0 + 1) * segment_bytes))
+    }
+
     /// What was judged so far.
     #[must_use]
     pub fn verdicts(&self) -> Verdicts {

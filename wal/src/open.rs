@@ -56,6 +56,7 @@ impl TailMemory {
             head,
             same_boot,
             ring: self.0.found_ring(),
+            moving: false,
         }
     }
 }

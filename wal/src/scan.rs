@@ -36,6 +36,16 @@ pub struct TailEvidence<'a> {
     pub same_boot: bool,
     /// The ring's bytes.
     pub ring: &'a [u8],
+    /// A process goes on writing while the log is read. Above the stable LSN, as it was before anything was read, it ends at
+    /// the first place where nothing proves itself: whether a writer is there nobody can tell, nor what a later mark says of it.
+    pub moving: bool,
+}
+
+impl TailEvidence<'_> {
+    /// True when its descriptors say which writers there were: of this boot, and nobody goes on.
+    pub(crate) const fn stands_still(&self) -> bool {
+        self.same_boot && !self.moving
+    }
 }
 
 /// The segment files of a directory.
@@ -284,7 +294,7 @@ fn read_headers(
 /// For fewer headers than this, a thread is not worth its while.
 const LEAST_AT_ONCE: usize = 8;
 
-fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderRead {
+pub(crate) fn read_header(dir: &dyn Dir, name: &str, geometry: Geometry) -> HeaderRead {
     let failed = |source| {
         let path = dir.path().join(name).display().to_string();
         WalError::io("read the header of", path, 0, source)

@@ -60,12 +60,48 @@ fn looking_needs_no_lock_and_changes_nothing() {
         scene.ok(&[command, "cache"]);
         scene.json(&[command, "cache", "--json"]);
     }
+    assert_eq!(scene.ok(&["get", "cache", "k"]), b"v");
+    assert_eq!(scene.text(&["keys", "cache"]), "k\n");
+    assert_eq!(scene.json(&["warm", "cache", "--json"])["entries"], 1);
+    scene.ok(&["export", "cache", "--output", "exported"]);
     assert_eq!(picture(&scene.path("cache")), before);
+    open.remove(b"k").unwrap();
+    scene.fails(&["get", "cache", "k"], 10, "not in the cache");
     scene.fails(&["verify", "cache"], 11, "open in another process");
     open.close().unwrap();
     let before = picture(&scene.path("cache"));
     scene.ok(&["verify", "cache"]);
     assert_eq!(picture(&scene.path("cache")), before);
+}
+
+#[test]
+fn stat_watches_a_cache_that_is_open() {
+    let scene = Scene::with_cache();
+    let open = Cache::open(scene.path("cache"), Options::new().capacity_bytes(4 << 20)).unwrap();
+    let rounds = [
+        "stat", "cache", "--watch", "--every", "1ms", "--rounds", "3",
+    ];
+    let lines = scene.text(&rounds);
+    assert_eq!(lines.lines().count(), 3, "{lines}");
+    let (first, others) = lines.split_once('\n').unwrap();
+    assert!(!first.contains("/s") && others.matches("/s; ").count() == 2);
+    open.insert(b"k", vec![7; 5000]).unwrap();
+    open.flush().unwrap();
+    let documents = scene.text(&[&rounds[..], &["--json"]].concat());
+    let documents: Vec<serde_json::Value> = documents
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(documents.len(), 3);
+    assert!(number(&documents[0]["stable"]) > 5000);
+    assert!(documents[0]["logged_bytes_per_s"].is_null());
+    assert!(documents[2]["logged_bytes_per_s"].is_u64());
+    for args in [["--every", "0s"], ["--rounds", "0"], ["--every", "1"]] {
+        let ended = scene.run(&[&["stat", "cache", "--watch"][..], &args].concat());
+        assert_eq!(ended.status, 2, "{args:?}");
+    }
+    assert_eq!(scene.run(&["stat", "cache", "--rounds", "3"]).status, 2);
+    open.close().unwrap();
 }
 
 #[test]
@@ -234,7 +270,7 @@ fn a_file_that_makes_no_sense_is_said_before_a_resize() {
 
 /// In a user namespace of its own, where that is allowed; else there is no such file system to be had.
 #[test]
-fn a_file_system_that_is_read_only_is_verified() {
+fn a_file_system_that_is_read_only_is_read_and_verified() {
     let scene = Scene::with_cache();
     scene.ok(&["put", "cache", "k", "v"]);
     let before = picture(&scene.path("cache"));
@@ -257,8 +293,18 @@ fn a_file_system_that_is_read_only_is_verified() {
     for command in ["stat", "inspect"] {
         assert_eq!(run(&[command, "cache"]).status, 0);
     }
-    for args in [&["get", "cache", "k"][..], &["export", "cache"]] {
-        run(args).failed(1, "read-only, and who opens a cache writes to it");
+    let reads = [
+        &["get", "cache", "k"][..],
+        &["keys", "cache"],
+        &["export", "cache"],
+        &["warm", "cache"],
+    ];
+    for args in reads {
+        let ended = run(args);
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{args:?}");
+    }
+    for args in [&["put", "cache", "k", "w"][..], &["checkpoint", "cache"]] {
+        run(args).failed(1, "read-only, and this command writes");
     }
     assert_eq!(picture(&scene.path("cache")), before);
 }

@@ -11,9 +11,9 @@ use super::window::Window;
 use crate::aligned::AlignedBuf;
 use crate::error::WalError;
 use crate::frame::{FrameHeader, HEADER_BYTES};
-use crate::lsn::{Lsn, align_down, align_up, to_usize};
-use crate::scan::{ChainSegment, is_medias};
-use crate::segment::{Row, Trailer, file_name};
+use crate::lsn::{Lsn, SegmentId, align_down, align_up, to_usize};
+use crate::scan::{ChainSegment, is_medias, read_header};
+use crate::segment::{HeaderFound, Row, Trailer, file_name};
 use crate::table::{TableBuffer, TableFile};
 use crate::walk::{Item, SegmentBytes, walk};
 
@@ -153,6 +153,24 @@ impl<'a> Contents<'a> {
         unread
     }
 
+    /// True while each segment that counts, from `from` on, still lies in the file that it was found in. Its header is written
+    /// before anything else of the next one, so all that was read of them until now was theirs.
+    #[must_use]
+    pub fn still_there(&self, from: SegmentId) -> bool {
+        let counts = &self.found.chain[..self.segments().len()];
+        let mut read = counts.iter().filter(|s| s.header.number >= from);
+        read.all(|segment| {
+            let name = file_name(segment.slot);
+            matches!(
+                read_header(self.dir, &name, self.geometry),
+                Ok((HeaderFound::Good(now), _))
+                    if now.cache_id == segment.header.cache_id
+                        && now.number == segment.header.number
+                        && now.kept.is_none()
+            )
+        })
+    }
+
     pub(crate) fn trailer_of(&self, segment: &ChainSegment) -> Option<Trailer> {
         self.with_table(segment, |table| {
             table.trailer(&segment.header, self.geometry, &mut TableBuffer::default())
@@ -203,9 +221,14 @@ impl<'a> Contents<'a> {
 
     pub(super) fn walk(&self, segment: &ChainSegment) -> Vec<Item> {
         // What was reserved behind it is not stable either, and a frame there is in the ring.
-        let read_to = self.reserved_to(segment).saturating_add(BEHIND);
-        let mut window = Window::new(self, segment, read_to);
         let reserved_to = self.reserved_to(segment);
+        let read_to = if self.tail.moving {
+            // What a header attests by now may lie behind all that the tail knew.
+            u64::MAX
+        } else {
+            reserved_to.saturating_add(BEHIND)
+        };
+        let mut window = Window::new(self, segment, read_to);
         std::thread::scope(|scope| {
             window.read_ahead(scope, 0);
             walk(&segment.header, self.ring(), reserved_to, window)
@@ -224,14 +247,16 @@ impl<'a> Contents<'a> {
     }
 
     /// The offset in a segment from which on the dead process had reserved nothing, as its tail attests: a recycled file
-    /// is not read for frames that cannot be there. All of it, where there is no tail of this boot.
+    /// is not read for frames that cannot be there. All of it, where there is no tail of this boot. Where a process goes on
+    /// the log ends at the first gap above what is attested, so what lies behind one does not matter.
     fn reserved_to(&self, segment: &ChainSegment) -> u64 {
         let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
         let reserved = head.and_then(|head| {
             let end = head.descriptors.reserved_end(Lsn(u64::MAX))?;
             Some(end.max(head.stable.unwrap_or_default()))
         });
-        let Some(end) = reserved else {
+        let attested = self.tail.moving.then(|| self.attested());
+        let Some(end) = attested.or(reserved) else {
             return u64::MAX;
         };
         let begin = Lsn::new(segment.header.number, 0, self.geometry.segment_bytes);

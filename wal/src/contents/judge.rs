@@ -26,7 +26,6 @@ impl Contents<'_> {
     /// the join of a life, which was made after everything before it had been synced.
     pub(super) fn known_stable(&self, walked: &[(usize, Vec<Item>)]) -> Lsn {
         let segment_bytes = self.geometry.segment_bytes;
-        let headers = self.found.chain.iter().map(|s| s.header.stable);
         let joins = self.found.chain.iter().filter_map(|s| {
             let last = s.header.joins.last()?;
             (s.header.joins.len() > 1)
@@ -38,6 +37,8 @@ impl Contents<'_> {
             .filter_map(|item| match item {
                 Item::Frame(frame)
                     if frame.header.kind == FrameKind::Mark
+                        // It may attest what was not there yet when that was read.
+                        && !self.tail.moving
                         && !perennial_failpoints::planted!("marks-attest-nothing") =>
                 {
                     Some(frame.header.mark_stable())
@@ -45,14 +46,15 @@ impl Contents<'_> {
                 _ => None,
             });
         let trailer = self.newest_trailer.as_ref().map(|t| t.stable);
+        let others = joins.chain(marks).chain(trailer).max();
+        self.attested().max(others.unwrap_or_default())
+    }
+
+    /// The highest that headers and the tail attest: known before anything else of the log was read.
+    pub(super) fn attested(&self) -> Lsn {
+        let headers = self.found.chain.iter().map(|s| s.header.stable);
         let tail = self.tail.head.as_ref().and_then(|head| head.stable);
-        headers
-            .chain(joins)
-            .chain(marks)
-            .chain(trailer)
-            .chain(tail)
-            .max()
-            .unwrap_or_default()
+        headers.chain(tail).max().unwrap_or_default()
     }
 
     /// Drops gaps that are only the unwritten rest behind the last frame.
@@ -75,12 +77,13 @@ impl Contents<'_> {
 
     /// True when the media does not give what lies there, and no ring says that nothing was reserved.
     fn is_lost(&self, gap: &GapItem) -> bool {
-        gap.unreadable && !self.tail.same_boot
+        gap.unreadable && !self.tail.stands_still()
     }
 
     /// True when no writer can have left the gap, as the descriptors of this boot say, or as they no longer say.
     fn was_complete(&self, gap: &GapItem) -> bool {
-        let head = self.tail.head.as_ref().filter(|_| self.tail.same_boot);
+        let head = self.tail.head.as_ref();
+        let head = head.filter(|_| self.tail.stands_still());
         head.is_some_and(|head| {
             // Behind what was reserved of a segment there is nothing to be missed.
             let next = gap.lsn.segment(self.geometry.segment_bytes).0 + 1;
@@ -95,7 +98,7 @@ impl Contents<'_> {
     pub(super) fn facts(&self, gap: &GapItem) -> GapFacts {
         GapFacts {
             below_stable: gap.lsn < self.stable,
-            same_boot: self.tail.same_boot,
+            same_boot: self.tail.stands_still(),
             buffer_complete: self.was_complete(gap),
             key_known: gap.key.is_some(),
             unreadable: gap.unreadable,

@@ -235,6 +235,7 @@ fn tail(stable: u64, base: u64, units: u64, same_boot: bool) -> TailEvidence<'st
         head: TailHead::decode(&head),
         same_boot,
         ring: &[],
+        moving: false,
     }
 }
 
