@@ -223,7 +223,7 @@ impl Engine {
                 Ok(_) => break Outcome::Vain,
                 Err(why) => break why,
             };
-            match self.look(key, &entry, want) {
+            match self.look(key, hash, &entry, want) {
                 Look::Found(out, from) if !W::was_read(&out) => return Ok(Ok((out, from))),
                 Look::Found(out, from) => {
                     if entry.visited < 3 && self.counts_as_visit(entry.addr) {
@@ -264,7 +264,7 @@ impl Engine {
         Ok(Err(self.sample_miss(hash, why)))
     }
 
-    fn look<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {
+    fn look<W: Want>(&self, key: &[u8], hash: u64, entry: &Entry, want: &W) -> Look<W::Out> {
         if !entry.addr.is_kept() && !self.is_extent(entry.size_class) {
             // What is to be decoded is copied first: nobody else gets the ring's bytes meanwhile.
             let mut coded = None;
@@ -299,7 +299,7 @@ impl Engine {
                 return Look::Found(out, Outcome::Memory);
             }
         }
-        self.timed(&self.times.get_disk, || self.look_on_disk(key, entry, want))
+        self.timed_look(hash, || self.look_on_disk(key, entry, want))
     }
 
     fn look_on_disk<W: Want>(&self, key: &[u8], entry: &Entry, want: &W) -> Look<W::Out> {

@@ -1,7 +1,8 @@
 //! How long the cache's operations take.
 //!
 //! A read of a clock costs as much as a read from memory does. So what takes less than a microsecond is timed for one
-//! key in [`SAMPLED`], by its hash: to the others that is a comparison. What waits for a device is timed each time.
+//! key in [`SAMPLED`], by its hash: to the others that is a comparison. Reads from segments, which may be in the page cache,
+//! are timed for one in [`SAMPLED_IN_SEGMENTS`]; what waits for a device, each time.
 
 use crate::engine::Engine;
 use crate::index::Outcome;
@@ -9,6 +10,8 @@ use crate::latency::{Latency, Times};
 
 /// One key in so many has its reads from memory and its plain inserts timed.
 const SAMPLED: u64 = 1024;
+/// One key in so many has its reads from segments timed.
+const SAMPLED_IN_SEGMENTS: u64 = 16;
 
 macro_rules! times {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -40,7 +43,7 @@ times! {
     get_tail,
     /// Reads answered from the memory tier, likewise.
     get_memory,
-    /// Looks into segments, found or not. A read may take more than one.
+    /// Looks into segments, found or not, of one key in 16. A read may take more than one.
     get_disk,
     /// Plain inserts without their wait for the disk, of one key in 1024: without options, up to 32 KiB.
     insert,
@@ -82,6 +85,15 @@ impl Engine {
         if let Some(times) = times {
             times.add(self.fs.monotonic_ns().saturating_sub(began));
         }
+    }
+
+    /// Looks into a segment for this key.
+    #[inline]
+    pub(crate) fn timed_look<T>(&self, hash: u64, look: impl Fn() -> T) -> T {
+        if hash.is_multiple_of(SAMPLED_IN_SEGMENTS) {
+            return self.timed(&self.times.get_disk, look);
+        }
+        look()
     }
 
     /// Does what takes longer than to look at a clock.

@@ -146,5 +146,6 @@ fn what_takes_its_time_is_timed() {
         assert!(latency.count > 0, "{name}");
     }
     assert!(times.get_tail.count < stats.hits_tail / 100, "a sample");
-    assert!(times.get_disk.count >= stats.hits_disk);
+    let every_sixteenth = stats.hits_disk / 32..stats.hits_disk / 8;
+    assert!(every_sixteenth.contains(&times.get_disk.count));
 }
