@@ -11,8 +11,9 @@ use crate::scenarios::TRAILER_WITHOUT_MARK;
 /// write one. Where the log goes on behind a trailer that is on no disk, and power is lost again, all is given up.
 #[test]
 pub(crate) fn hole_15_a_trailer_is_written_again_whatever_the_tail_says() -> Result<(), String> {
-    // Where a checkpoint's head takes more or less than today, another of them ends the segment just there.
-    [984, 1000, 1016].into_iter().try_for_each(with_a_value_of)
+    // One of them ends the segment just there. Which one moves with whatever the log takes: when it was 1064 and three around
+    // 1000 were tried, the mutant got away.
+    (952..=1144).step_by(16).try_for_each(with_a_value_of)
 }
 
 fn with_a_value_of(bytes: u16) -> Result<(), String> {
