@@ -15,6 +15,8 @@ pub(crate) struct Look {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) identity: Identity,
     pub(crate) tail: TailFile,
+    /// The directory's own is among the locks.
+    locked: bool,
     locks: Vec<Box<dyn LockGuard>>,
 }
 
@@ -29,6 +31,7 @@ impl Look {
         if lock {
             locks.extend(take_lock(&*dir, identity::LOCK_NAME)?);
         }
+        let locked = !locks.is_empty();
         let Some(identity) = identity::read(&*dir)? else {
             refuse_strangers(&*dir)?;
             return Err(Error::invalid(format!("{shown} holds no cache")));
@@ -48,20 +51,22 @@ impl Look {
             dir,
             identity,
             tail,
+            locked,
             locks,
         })
     }
 
-    /// Makes the lock's file where there is none: for who is going to write.
-    pub(crate) fn lock(&mut self) -> Result<()> {
-        if !self.locks.is_empty() {
-            return Ok(());
+    /// Makes the lock's file where there is none: for who is going to write. True: it was not locked before.
+    pub(crate) fn lock(&mut self) -> Result<bool> {
+        if self.locked {
+            return Ok(false);
         }
         let shown = self.dir.path().display();
         let lock = self.dir.try_lock(identity::LOCK_NAME);
         let lock = lock.map_err(|e| Error::io(format!("cannot lock {shown}"), e))?;
         self.locks.push(lock.ok_or_else(|| locked(&*self.dir))?);
-        Ok(())
+        self.locked = true;
+        Ok(true)
     }
 
     /// Reads identity and tail again: something was written.

@@ -119,7 +119,10 @@ pub fn repair_with(
             verified: checked.report,
         });
     }
-    look.lock()?;
+    if look.lock()? {
+        // Until now somebody may have had it open.
+        look.read_again(&*fs)?;
+    }
     let mut quarantine = Quarantine::default();
     let mut done = Vec::new();
     let mut checked = check(&look)?;
@@ -186,7 +189,8 @@ fn place(fs: &dyn Fs, look: &Look, path: &Path) -> Result<(Arc<dyn Dir>, String)
     match path.parent() {
         Some(parent) if parent != look.dir.path() => {
             let shown = parent.display();
-            let dir = fs.open_dir(parent);
+            // As an open does: a tail's directory may be of a file system that a restart empties.
+            let dir = fs.create_dir_all(parent).and_then(|()| fs.open_dir(parent));
             let dir = dir.map_err(|e| Error::io(format!("cannot open {shown}"), e))?;
             Ok((dir, name))
         }

@@ -55,7 +55,7 @@ impl Options {
             };
         let segment_bytes = match self.segment_bytes {
             Some(bytes) => bytes,
-            None => default_segment_bytes(capacity.saturating_sub(fixed)),
+            None => default_segment_bytes(capacity, capacity.saturating_sub(fixed)),
         };
         if !Geometry::is_segment_size(segment_bytes) {
             let why = format!(
@@ -127,10 +127,10 @@ impl Options {
     }
 }
 
-/// The largest power of two that gives enough segments. At an open up to one of them is read frame by frame, and written
+/// The largest power of two that gives enough segments in so many bytes of the capacity. At an open up to one of them is read frame by frame, and written
 /// again: half as much where that is what takes longest, and there are not yet many headers to read.
-fn default_segment_bytes(bytes: u64) -> u64 {
-    let most = if bytes < LARGE_CACHE { 32 } else { 64 };
+fn default_segment_bytes(capacity: u64, bytes: u64) -> u64 {
+    let most = if capacity < LARGE_CACHE { 32 } else { 64 };
     let each = (bytes / DEFAULT_SEGMENTS).clamp(8 * KIB, most * MIB);
     1 << each.ilog2()
 }

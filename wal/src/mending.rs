@@ -11,6 +11,7 @@
 //! In place: positions stay, and with them what points at undamaged frames. The last three are what a recovery does
 //! with the same bytes (`docs/recovery.md`, the tables), so nothing shows afterwards that did not before.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::contents::Contents;
@@ -152,9 +153,10 @@ impl Contents<'_> {
             (None, None) => vec![(at, Some((FrameKind::Pad, flags::FORGET, 0)))],
         };
         let remedy = remedy_of(&frames);
-        // Nothing comes behind: a header is enough, as for a recovery.
+        // Nothing comes behind: a header is enough, as for a recovery, where nothing was stable.
         let end = if place.gap.trailing && place.rows.is_none() {
-            at + HEADER_BYTES
+            let stable = self.stable.0.saturating_sub(place.gap.lsn.0);
+            (at + stable).min(place.limit).max(at + HEADER_BYTES)
         } else {
             let end = place.gap.end.0 - place.gap.lsn.0 + at;
             end.min(place.limit)
@@ -313,9 +315,13 @@ fn remedy_of(frames: &[(u64, StandIn)]) -> Remedy {
     }
 }
 
-/// Rows of a trailer whose frames are not there, which lay in this gap.
+/// Rows of a trailer whose frames are not there, which lay in this gap. What a repair that did not come to its end put there has a row of its
+/// own, which the trailer has not: taken for the next frame that the trailer names, it hid all rows behind it, and what they had
+/// replaced showed again.
 pub(crate) fn rows_lost_in(gap: &GapItem, rows: &[Row], frames: &[FrameItem]) -> Vec<Row> {
-    let mut frames = frames.iter().filter(|frame| frame.row.is_some()).peekable();
+    let known: HashSet<&Row> = rows.iter().collect();
+    let in_rows = |frame: &&FrameItem| frame.row.is_some_and(|row| known.contains(&row));
+    let mut frames = frames.iter().filter(in_rows).peekable();
     let mut before = Lsn(0);
     let mut lost = Vec::new();
     for row in rows {

@@ -14,8 +14,9 @@ pub(crate) fn read_head(
     identity_bits: u8,
 ) -> Option<Head> {
     let (header, frame) = contents.frame(at, bytes)?;
-    let head = Head::decode(header.value(&frame)).ok()?;
-    (header.kind == FrameKind::Head && head.identity_bits == identity_bits).then_some(head)
+    let ours = header.kind == FrameKind::Head;
+    let head = ours.then(|| Head::decode(header.value(&frame)).ok())??;
+    (head.identity_bits == identity_bits).then_some(head)
 }
 
 /// The eviction policy's state, if every piece proves itself. Without it the policy begins anew: nothing else needs it.

@@ -2,7 +2,10 @@
 
 mod damage;
 mod every_bit;
+mod interrupted;
 mod kept;
+mod mended_heads;
+mod odd_places;
 mod pointers;
 mod repairs;
 mod structures;

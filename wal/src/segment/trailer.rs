@@ -22,7 +22,7 @@ pub const ROW_BYTES: u64 = 24;
 pub const FIXED_BYTES: u64 = 64;
 
 /// What a trailer says of one frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {
     /// The key's hash.
     pub hash: u64,
