@@ -9,12 +9,14 @@
 use std::collections::BTreeMap;
 
 use perennial_wal::frame::{FrameKind, HEADER_BYTES};
-use perennial_wal::segment::{FIXED_BYTES, ROW_BYTES, Row, Segment};
-use perennial_wal::{ALIGN, EXTENT_REF_BYTES, SegmentId, align_up};
+use perennial_wal::segment::{FIXED_BYTES, ROW_BYTES, Row, SegmentHeader};
+use perennial_wal::{ALIGN, EXTENT_REF_BYTES, Geometry, SegmentId, align_up};
 use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::fetch::Flights;
+use crate::index::Index;
 
 /// What every byte of a cache's files is used for. The sum of all parts is the size of all files in the directory, as
 /// `du --apparent-size` counts them; `du` alone rounds the few small ones up to blocks.
@@ -23,6 +25,8 @@ use crate::error::Result;
 pub struct Ledger {
     /// The segments that are in use: the log's, oldest first, then the kept ones.
     pub segments: Vec<SegmentLedger>,
+    /// How large the entries are that a `get` finds: those of each power of two of bytes, where there are any, smallest first.
+    pub sizes: Vec<SizeCount>,
     /// Bytes of segment files in which nothing counts.
     pub free_file_bytes: u64,
     /// Bytes of all other files: tail, identity, lock, and what is not this cache's.
@@ -41,6 +45,8 @@ pub struct SegmentLedger {
     pub entries: u64,
     /// Bytes of these.
     pub live_bytes: u64,
+    /// Of these, bytes of entries that were read since they were stored or moved, as far as the eviction policy remembers.
+    pub read_bytes: u64,
     /// Bytes of entries that were replaced, removed, moved or evicted.
     pub dead_bytes: u64,
     /// Bytes of headers, tables, removes, checkpoints and whatever else the cache writes for itself.
@@ -49,6 +55,19 @@ pub struct SegmentLedger {
     pub padding_bytes: u64,
     /// Bytes that are still to be written.
     pub free_bytes: u64,
+}
+
+/// Entries of about one size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SizeCount {
+    /// Their frame's header, key and value, as it is stored, take so many bytes at least, a power of two, and less than twice as
+    /// many.
+    pub from_bytes: u64,
+    /// How many there are.
+    pub entries: u64,
+    /// What they take together, in bytes.
+    pub bytes: u64,
 }
 
 impl SegmentLedger {
@@ -72,6 +91,7 @@ impl Ledger {
             kept: false,
             entries: sum.entries + one.entries,
             live_bytes: sum.live_bytes + one.live_bytes,
+            read_bytes: sum.read_bytes + one.read_bytes,
             dead_bytes: sum.dead_bytes + one.dead_bytes,
             metadata_bytes: sum.metadata_bytes + one.metadata_bytes,
             padding_bytes: sum.padding_bytes + one.padding_bytes,
@@ -88,81 +108,111 @@ impl Ledger {
     }
 }
 
-/// References of large values, by the segments of these.
-type References = BTreeMap<SegmentId, Vec<Row>>;
-
 impl Engine {
     /// What [`Cache::ledger`](crate::Cache::ledger) says. Nothing is reclaimed meanwhile.
     pub(crate) fn ledger_of_bytes(&self) -> Result<Ledger> {
         self.check_open()?;
         let _state = self.lock_upkeep()?;
         let store = self.log.store();
-        // From the newest to the oldest: the references of large values lie behind these, or beside them.
-        let mut references = References::default();
-        let log = store.live();
-        let log = log.iter().rev();
-        let log = log.map(|segment| self.account_of(segment, &mut references));
-        let mut segments = log.collect::<Result<Vec<_>>>()?;
-        segments.reverse();
-        for segment in store.kept() {
-            segments.push(self.account_of(&segment, &mut references)?);
+        let geometry = self.log.geometry();
+        let written = self.log.stable_lsn().segment(geometry.segment_bytes);
+        let mut accounts = Accounts::new(geometry, &self.index, written);
+        for segment in store.live().iter().rev().chain(&store.kept()) {
+            accounts.take(&segment.header, &store.rows(segment)?);
         }
-        let used = segments.len() as u64 * self.log.geometry().segment_bytes;
-        Ok(Ledger {
-            segments,
-            free_file_bytes: store.file_bytes().saturating_sub(used),
-            other_bytes: self.other_bytes,
-        })
+        Ok(accounts.ledger(store.file_bytes(), self.other_bytes))
+    }
+}
+
+/// A ledger in the making. Segments come from the newest to the oldest, for the references of large values lie behind these
+/// or beside them, and then the kept ones.
+pub(crate) struct Accounts<'a> {
+    geometry: Geometry,
+    index: &'a Index<Flights>,
+    /// Segments of the log before this one are full.
+    written: SegmentId,
+    /// References of large values, by the segments of these.
+    references: BTreeMap<SegmentId, Vec<Row>>,
+    /// By their first byte.
+    sizes: BTreeMap<u64, SizeCount>,
+    segments: Vec<SegmentLedger>,
+}
+
+impl<'a> Accounts<'a> {
+    pub(crate) fn new(geometry: Geometry, index: &'a Index<Flights>, written: SegmentId) -> Self {
+        Self {
+            geometry,
+            index,
+            written,
+            references: BTreeMap::new(),
+            sizes: BTreeMap::new(),
+            segments: Vec::new(),
+        }
     }
 
-    fn account_of(&self, segment: &Segment, references: &mut References) -> Result<SegmentLedger> {
-        let geometry = self.log.geometry();
-        let (number, kept) = (segment.header.number, segment.header.kept.is_some());
+    /// The next segment, with what its table says.
+    pub(crate) fn take(&mut self, header: &SegmentHeader, rows: &[Row]) {
+        let segment_bytes = self.geometry.segment_bytes;
+        let (number, kept) = (header.number, header.kept.is_some());
         let mut account = SegmentLedger {
             number: number.0,
             kept,
-            metadata_bytes: geometry.data_begin(),
+            metadata_bytes: self.geometry.data_begin() + rows.iter().map(own_bytes).sum::<u64>(),
             ..SegmentLedger::default()
         };
-        let rows = self.log.store().rows(segment)?;
-        for row in &rows {
-            account.metadata_bytes += own_bytes(row);
-        }
-        let behind = references.remove(&number).unwrap_or_default();
+        let behind = self.references.remove(&number).unwrap_or_default();
         for row in rows.iter().chain(&behind) {
-            let target = row.target.position().segment(geometry.segment_bytes);
+            let target = row.target.position().segment(segment_bytes);
             if row.kind == FrameKind::Ref && target != number {
-                references.entry(target).or_default().push(*row);
+                self.references.entry(target).or_default().push(*row);
             } else if target == number && is_entry(row) {
-                let found = self.index.get(row.hash);
-                let live = found.is_some_and(|found| found.addr == row.target);
-                account.count(row, live);
+                self.count(row, &mut account);
             }
         }
-        let written = self.log.stable_lsn().segment(geometry.segment_bytes);
-        let full = kept || number < written;
+        let full = kept || number < self.written;
         if full {
             account.metadata_bytes += rows.len() as u64 * ROW_BYTES + FIXED_BYTES;
         }
-        let rest = geometry.segment_bytes.saturating_sub(account.total_bytes());
+        let rest = segment_bytes.saturating_sub(account.total_bytes());
         *if full {
             &mut account.padding_bytes
         } else {
             &mut account.free_bytes
         } = rest;
-        Ok(account)
+        self.segments.push(account);
     }
-}
 
-impl SegmentLedger {
-    fn count(&mut self, row: &Row, live: bool) {
+    fn count(&mut self, row: &Row, account: &mut SegmentLedger) {
         let bytes = u64::from(row.bytes);
-        self.entries += u64::from(live);
-        *if live {
-            &mut self.live_bytes
-        } else {
-            &mut self.dead_bytes
-        } += bytes;
+        let found = self.index.get(row.hash);
+        let Some(entry) = found.filter(|found| found.addr == row.target) else {
+            account.dead_bytes += bytes;
+            return;
+        };
+        account.entries += 1;
+        account.live_bytes += bytes;
+        account.read_bytes += if entry.visited > 0 { bytes } else { 0 };
+        let from_bytes = 1 << bytes.max(1).ilog2();
+        let size = self.sizes.entry(from_bytes).or_insert(SizeCount {
+            from_bytes,
+            ..SizeCount::default()
+        });
+        size.entries += 1;
+        size.bytes += bytes;
+    }
+
+    /// All segments, where the files of segments take so many bytes, and others so many.
+    pub(crate) fn ledger(mut self, file_bytes: u64, other_bytes: u64) -> Ledger {
+        let used = self.segments.len() as u64 * self.geometry.segment_bytes;
+        // The log's come first, newest first.
+        let log = self.segments.iter().take_while(|one| !one.kept).count();
+        self.segments[..log].reverse();
+        Ledger {
+            segments: self.segments,
+            sizes: self.sizes.into_values().collect(),
+            free_file_bytes: file_bytes.saturating_sub(used),
+            other_bytes,
+        }
     }
 }
 

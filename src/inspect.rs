@@ -1,5 +1,10 @@
 //! What a cache directory consists of, also while a process has it open.
 
+mod bodies;
+mod cursor;
+mod frame;
+mod frames;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +17,10 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::look::Look;
+
+pub use cursor::FrameField;
+pub use frame::{ShownFrame, inspect_frame};
+pub use frames::{FrameSummary, SegmentFrames, inspect_frames};
 
 /// What a cache directory consists of. A cache that is open changes while it is looked at, so the parts of this need
 /// not be of one moment.
@@ -28,6 +37,11 @@ pub struct Inspection {
     pub identity_bits: u8,
     /// The segment files: the log's, oldest first, then the kept ones, then the free ones.
     pub segments: Vec<SegmentSummary>,
+    /// Which lives of the log wrote in its segments, oldest first. An open after a clean close in the same boot goes on as the life
+    /// before, so each but the first is an open after a kill, or in another boot.
+    pub lives: Vec<Life>,
+    /// Where the log ends: a position in bytes.
+    pub end: u64,
     /// The newest checkpoint.
     pub checkpoint: Option<CheckpointSummary>,
     /// The tail.
@@ -71,6 +85,16 @@ pub enum FileState {
     Free,
     /// Looks like a segment and is not this cache's.
     Foreign,
+}
+
+/// A life of the log, from an open to a kill or the end of a boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Life {
+    /// Its first position in the log, in bytes; of the first one, the first that is left.
+    pub begin: u64,
+    /// Its random number, in hexadecimal.
+    pub incarnation: String,
 }
 
 /// A checkpoint of the index.
@@ -132,6 +156,8 @@ pub fn inspect_with(fs: Arc<dyn Fs>, path: impl AsRef<Path>) -> Result<Inspectio
         sector: u64::from(identity.sector),
         identity_bits: identity.identity_bits,
         segments: segments(&contents),
+        lives: lives(&contents),
+        end: contents.end().0,
         checkpoint,
         tail: TailSummary {
             mapped,
@@ -166,6 +192,24 @@ fn segments(contents: &Contents<'_>) -> Vec<SegmentSummary> {
         ..SegmentSummary::from(contents.outline_kept(index))
     });
     chain.chain(kept).chain(free).chain(foreign).collect()
+}
+
+fn lives(contents: &Contents<'_>) -> Vec<Life> {
+    let counts = contents.segments().len();
+    let mut before = None;
+    let mut lives = Vec::new();
+    for header in contents.found.chain[..counts].iter().map(|s| &s.header) {
+        for join in &header.joins {
+            if before.replace(join.incarnation) != Some(join.incarnation) {
+                let segment_bytes = u64::from(header.segment_bytes);
+                lives.push(Life {
+                    begin: header.number.0 * segment_bytes + u64::from(join.begin),
+                    incarnation: format!("{:016x}", join.incarnation),
+                });
+            }
+        }
+    }
+    lives
 }
 
 impl From<Outline> for SegmentSummary {

@@ -57,7 +57,7 @@ mod verify;
 mod workers;
 mod write;
 
-pub use accounts::{Ledger, SegmentLedger};
+pub use accounts::{Ledger, SegmentLedger, SizeCount};
 pub use admission::{Admission, AdmittedByAll, Offer, ValueSize, WriteBudget};
 pub use cache::Cache;
 pub use compress::Compression;
@@ -72,7 +72,8 @@ pub use health::{Health, HealthCause, HealthListener, HealthState, OnIoError};
 pub use index::BareIndex;
 pub use insert_options::{InsertOptions, Priority};
 pub use inspect::{
-    CheckpointSummary, FileState, Inspection, SegmentSummary, TailSummary, inspect, inspect_with,
+    CheckpointSummary, FileState, FrameField, FrameSummary, Inspection, Life, SegmentFrames,
+    SegmentSummary, ShownFrame, TailSummary, inspect, inspect_frame, inspect_frames, inspect_with,
 };
 pub use keys::Keys;
 pub use latency::Latency;

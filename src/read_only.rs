@@ -8,6 +8,7 @@
 
 mod files;
 mod keys;
+mod ledger;
 mod open;
 mod stats;
 

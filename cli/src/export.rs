@@ -106,7 +106,7 @@ fn write_to(
 }
 
 /// The system's error, without the path that was put around it.
-fn plain(error: io::Error) -> io::Error {
+pub(crate) fn plain(error: io::Error) -> io::Error {
     let inner = error.source().and_then(|inner| inner.downcast_ref());
     let code = inner.and_then(io::Error::raw_os_error);
     code.map_or(error, io::Error::from_raw_os_error)

@@ -65,6 +65,14 @@ pub(crate) enum Failure {
         tail: String,
         most: String,
     },
+    #[error("{} is no page of `perennial inspect`, and no place for one; name another file", .0.display())]
+    NoPage(PathBuf),
+    #[error("{}, line {line}: {what}; give it the JSON of `Cache::stats()`, or of `stat --watch --json`, a line each time", path.display())]
+    NoStats {
+        path: PathBuf,
+        line: usize,
+        what: String,
+    },
     #[error("every key begins with an empty prefix; --all removes everything")]
     EmptyPrefix,
     #[error("the stream is no text: send it to a file or another command, or name a file")]

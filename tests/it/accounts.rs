@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use perennial::{Cache, Eviction, Options};
+use perennial::{Cache, Eviction, Ledger, Options, ReadOnlyCache};
 use perennial_failpoints::lab::value;
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
@@ -107,6 +107,53 @@ fn minimal_23_ledger_equals_du() {
             };
         }
     }
+}
+
+/// What both sides know of each segment that counts: those that are only prepared are free files to a reader.
+fn entries_of(ledger: &Ledger) -> Vec<(u64, bool, [u64; 4])> {
+    let used = ledger.segments.iter().filter(|one| one.entries > 0);
+    used.map(|one| {
+        let bytes = [one.entries, one.live_bytes, one.read_bytes, one.dead_bytes];
+        (one.number, one.kept, bytes)
+    })
+    .collect()
+}
+
+/// Who only reads comes to the same ledger as who has the cache open: live and dead at once, what was read with a checkpoint.
+#[test]
+fn a_reader_s_ledger_is_the_writer_s() {
+    let (mut kept, mut read) = (0, 0);
+    for seed in 0..12 {
+        let mut rng = Rng(seed);
+        let eviction = POLICIES[usize::try_from(seed % 3).unwrap()];
+        let machine = SimFs::new(seed);
+        let opened = options(128 + 32 * rng.below(4), eviction);
+        let cache = Cache::open_with(Arc::new(machine.clone()), DIR, opened).unwrap();
+        for turn in 0..20 {
+            for _ in 0..40 {
+                play(&cache, &mut rng).unwrap();
+            }
+            // One that is new, so that there is something for a checkpoint.
+            cache.insert(b"new", [7; 10]).unwrap();
+            cache.checkpoint().unwrap();
+            cache.flush().unwrap();
+            let at = format!("seed {seed}, turn {turn}");
+            let writer = cache.ledger().unwrap();
+            let reader = ReadOnlyCache::open_with(Arc::new(machine.clone()), DIR).unwrap();
+            let reader = reader.ledger().unwrap();
+            assert_eq!(entries_of(&reader), entries_of(&writer), "{at}");
+            assert_eq!(reader.sizes, writer.sizes, "{at}");
+            assert_eq!(reader.total_bytes(), writer.total_bytes(), "{at}");
+            kept += reader.segments.iter().filter(|one| one.kept).count();
+            read += reader.of_all_segments().read_bytes;
+            let counted: u64 = reader.sizes.iter().map(|size| size.entries).sum();
+            assert_eq!(counted, cache.stats().entries, "{at}");
+        }
+    }
+    assert!(
+        kept > 0 && read > 0,
+        "{kept} kept segments, {read} bytes read"
+    );
 }
 
 /// Files that cannot be made, made whole or removed are counted as far as they are there.

@@ -77,6 +77,18 @@ impl Contents<'_> {
         align_up(end, self.geometry.sector)
     }
 
+    /// A row for each frame of the kept segment at `index`, in the order in which they lie there. What does not prove itself
+    /// has none.
+    #[must_use]
+    pub fn rows_kept(&self, index: usize) -> Vec<Row> {
+        let segment = &self.found.kept[index];
+        if let Some(trailer) = self.trailer_of(segment) {
+            return trailer.rows;
+        }
+        let (frames, _) = walk_kept(segment, &self.file_bytes(segment, 0..u64::MAX));
+        frames.iter().map(kept_row).collect()
+    }
+
     /// The kept segment at `index`, read no further than needed.
     #[must_use]
     pub fn outline_kept(&self, index: usize) -> Outline {
