@@ -1,5 +1,10 @@
 //! Ends that were lost, directories that are gone, locks that nobody has.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "directories that are looked at without the cache"
+)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
