@@ -82,6 +82,9 @@ pub(crate) fn on_each_disk(_: &Pipe, arguments: &[String]) -> Result<(), String>
             }
         }
     }
+    if all.is_empty() {
+        all.push("skipped: no disk could be mounted".into());
+    }
     println!("{}", all.join("; "));
     Ok(())
 }
