@@ -1,5 +1,6 @@
 //! Directories on a real file system.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -11,6 +12,10 @@ pub(crate) struct Scratch(TempDir);
 impl Scratch {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// Where the cache goes; does not exist yet.
@@ -35,6 +40,14 @@ pub(crate) fn bytes_in(path: &Path) -> u64 {
     };
     entries
         .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .sum()
+}
+
+/// What all files in a directory take of their file system, in bytes.
+pub(crate) fn taken_by(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).unwrap();
+    entries
+        .map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512)
         .sum()
 }
 

@@ -17,7 +17,9 @@
 
 mod blocks;
 mod directory;
+mod disk;
 mod every_call;
+mod full_disk;
 mod kill_loop;
 mod killed_close;
 mod locks;
@@ -57,6 +59,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("panicking_threads", panics::scenario),
     ("killed_scan", blocks::scenario),
     ("read_only", read_only::scenario),
+    ("minimal_25_enospc_then_space", full_disk::scenario),
 ];
 
 const CHILDREN: &[(&str, process::Task)] = &[
@@ -68,6 +71,8 @@ const CHILDREN: &[(&str, process::Task)] = &[
     ("panics", panics::child),
     ("scan", blocks::child),
     ("read_only", read_only::child),
+    ("full_disks", full_disk::on_each_disk),
+    ("full_disk", full_disk::life::child),
 ];
 
 /// The command line; flags of the usual test harness are accepted and mean nothing here.

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Returned = 4,
     /// It returned without having changed anything.
     Void = 5,
+    /// It failed, and may have taken effect or not.
+    Refused = 6,
 }
 
 /// A key belongs to one thread, so the order of its operations is the order of its messages.
@@ -84,6 +86,7 @@ impl Message {
             Kind::Begun,
             Kind::Returned,
             Kind::Void,
+            Kind::Refused,
         ];
         let op = u64::from_le_bytes(bytes[8..].try_into().unwrap());
         Some(Self {

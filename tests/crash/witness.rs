@@ -53,6 +53,10 @@ impl Witness {
                 self.returned += 1;
             }
             Kind::Void => drop(self.under_way.remove(&message.key)),
+            Kind::Refused => {
+                self.under_way.remove(&message.key);
+                self.oracle.issued(&key, message.op);
+            }
         }
         Ok(())
     }

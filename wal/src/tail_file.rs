@@ -46,9 +46,10 @@ fn open_or_make(dir: &dyn Dir, name: &str, len: u64) -> std::io::Result<Arc<dyn 
 
 fn give_full_size(dir: &dyn Dir, file: &dyn File, len: u64) -> std::io::Result<()> {
     let had = file.len()?;
+    perennial_failpoints::site!("wal::tail_file::allocate");
+    // One of full size, too: a copy may have left its zeros out.
+    file.allocate(len)?;
     if had < len {
-        perennial_failpoints::site!("wal::tail_file::allocate");
-        file.allocate(len)?;
         let zeros = vec![0; to_usize((len - had).min(1 << 20))];
         let mut at = had;
         while at < len {

@@ -329,6 +329,28 @@ fn hole_26_the_tail_is_written_in_full_before_it_is_mapped() {
     drop(cache);
 }
 
+/// One that is there has its size, and may be a copy that left its zeros out.
+#[test]
+fn hole_26_a_tail_that_is_there_is_given_its_room_again() {
+    let machine = SimFs::new(13);
+    open(&machine, roomy()).close().unwrap();
+    let given: Arc<Mutex<(u64, bool)>> = Arc::default();
+    let seen = Arc::clone(&given);
+    let plan = Plan::new(move |call| {
+        let mut seen = seen.lock().unwrap();
+        match call.kind {
+            CallKind::Allocate if call.name.starts_with("tail-") && !seen.1 => seen.0 += call.len,
+            CallKind::Map => seen.1 = true,
+            _ => {}
+        }
+        Action::Pass
+    });
+    let fs = FaultFs::new(Arc::new(machine), plan);
+    let cache = Cache::open_with(Arc::new(fs), DIR, roomy()).unwrap();
+    assert_eq!(noted(&given), ((16 << 10) + 4096, true));
+    drop(cache);
+}
+
 #[test]
 fn hole_29_segments_are_read_without_read_ahead() {
     let advised: Arc<Mutex<Vec<String>>> = Arc::default();
