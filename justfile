@@ -153,6 +153,14 @@ churn *ARGS:
 soak-blocks reads="1000000":
     PERENNIAL_BLOCK_READS={{ reads }} cargo test --release --features tokio --test blocks -- storm --nocapture --test-threads=1
 
+# One cache on a real disk, with faults, restarts, kills and resizes, behind a million reads of `soak-blocks`: docs/testing.md. Five minutes
+# and the compiling; at least a minute of it is the cache's. `PERENNIAL_SEED=n just soak` draws others.
+# Everything at once, for so many seconds.
+soak seconds="300":
+    cargo test --release --features tokio --test blocks --test soak --no-run
+    began=$SECONDS; just soak-blocks; left=$(({{ seconds }} - (SECONDS - began))); \
+    PERENNIAL_SOAK_S=$((left > 60 ? left : 60)) cargo test --release --features tokio --test soak -- --nocapture
+
 # Object stores behind real servers, moto and s3s-fs, which a script installs: docs/object-store.md. What is not there is left out, loudly.
 s3 *ARGS:
     @.ci/setup-s3 || true

@@ -153,6 +153,23 @@ fn a_table_that_cannot_be_read_does_not_stop_the_log() {
     }
 }
 
+/// A large value is written straight to its segment, and opens it for that: before it has a place there.
+#[test]
+fn a_large_insert_without_a_handle_is_refused_and_stops_nothing() {
+    for errno in [EMFILE, ENFILE, ENOMEM] {
+        let (cache, fs) = full(small::options());
+        fs.set_plan(fails(CallKind::Open, errno));
+        let refused = cache.insert("large", [8; 1_500]).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Io, "{refused}");
+        assert!(cache.health().passes(), "{}", cache.health());
+        fs.set_plan(Plan::none());
+        cache.insert("large", [9; 1_500]).unwrap();
+        cache.flush().unwrap();
+        let found = cache.get("large").unwrap();
+        assert_eq!(found.as_deref(), Some(&[9; 1_500][..]));
+    }
+}
+
 /// What is pinned in a segment that the media does not give at all is lost with it. It is counted, and its room is free again.
 #[test]
 fn a_pinned_entry_that_no_row_tells_of_is_counted_as_lost() {

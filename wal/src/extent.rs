@@ -8,7 +8,7 @@ use crate::buffer::Place;
 use crate::core::{LogCore, Refused};
 use crate::error::{Result, WalError};
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, write_chunk_table};
-use crate::lsn::{Lsn, align_up, to_u32, to_usize};
+use crate::lsn::{SegmentId, align_up, to_u32, to_usize};
 use crate::reservation::FrameSpec;
 use crate::rows::ExtentRef;
 use crate::segment::Writer;
@@ -41,58 +41,38 @@ impl LogCore {
                 max: geometry.max_frame(),
             }));
         }
+        // Before anything is reserved: without a handle nothing has happened yet.
+        let opened = self.open_for_extents().map_err(Refused::Stopped)?;
         let mut place = ExtentPlace {
             log: self,
             place: self.try_reserve_extent(bytes)?,
+            opened,
             bytes,
             written: false,
         };
-        let lsn = place.place.lsn;
         perennial_failpoints::site!("wal::extent::reserved");
-        let written = self.write_extent(lsn, header, key, value);
-        self.poison_unless_full(written).map_err(Refused::Stopped)?;
+        let written = match place.write(header, key, value) {
+            // Another segment than the one that was opened, and no handle for it: the place is given up, and that may find one.
+            Err(error) if error.changed_nothing() => Err(error),
+            written => self.poison_unless_full(written),
+        };
+        written.map_err(Refused::Stopped)?;
         perennial_failpoints::site!("wal::extent::written");
         place.written = true;
         Ok(ExtentRef {
-            lsn,
+            lsn: place.place.lsn,
             bytes: to_u32(to_usize(HEADER_BYTES + header.body_bytes())),
         })
     }
 
-    fn extent_writer(&self, lsn: Lsn) -> Result<Writer> {
-        let id = lsn.segment(self.geometry().segment_bytes);
-        let segment = self.store().get(id).ok_or(WalError::Closed)?;
-        self.store().writer(segment.slot)
-    }
-
-    fn write_extent(
-        &self,
-        lsn: Lsn,
-        mut header: FrameHeader,
-        key: &[u8],
-        value: &[u8],
-    ) -> Result<()> {
-        let mut table = vec![0; to_usize(header.table_bytes())];
-        write_chunk_table(&mut table, value);
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(key);
-        crc.update(if table.is_empty() { value } else { &table });
-        header.body_crc = crc.finalize();
-        let head = self.encode_header(&header, lsn);
-        let writer = self.extent_writer(lsn)?;
-        let warm = self.store().keeps_warm(header.frame_bytes(1));
-        let write = |bytes: &[u8], offset| {
-            if warm {
-                writer.write_warm(bytes, &[], offset)
-            } else {
-                writer.write(bytes, offset)
-            }
+    /// The segment where the log ends, which is nearly always the one that the next extent comes to.
+    fn open_for_extents(&self) -> Result<Option<(SegmentId, Writer)>> {
+        let id = self.reserved_end().segment(self.geometry().segment_bytes);
+        let Some(segment) = self.store().get(id) else {
+            return Ok(None);
         };
-        let mut pieces = Pieces::new(lsn.offset(self.geometry().segment_bytes));
-        for part in [&head[..], key, &table, value] {
-            pieces.push(part, write)?;
-        }
-        pieces.finish(to_usize(self.geometry().sector), write)
+        let writer = self.store().writer(segment.slot)?;
+        Ok(Some((id, writer)))
     }
 }
 
@@ -102,19 +82,58 @@ impl LogCore {
 struct ExtentPlace<'a> {
     log: &'a LogCore,
     place: Place,
+    opened: Option<(SegmentId, Writer)>,
     bytes: u64,
     written: bool,
 }
 
 impl ExtentPlace<'_> {
-    fn give_up(&self) -> Result<()> {
+    /// What writes to its segment.
+    fn writer(&mut self) -> Result<&Writer> {
+        let id = self.place.lsn.segment(self.log.geometry().segment_bytes);
+        let opened = match self.opened.take().filter(|(of, _)| *of == id) {
+            Some(opened) => opened,
+            None => {
+                let segment = self.log.store().get(id).ok_or(WalError::Closed)?;
+                (id, self.log.store().writer(segment.slot)?)
+            }
+        };
+        Ok(&self.opened.insert(opened).1)
+    }
+
+    fn write(&mut self, mut header: FrameHeader, key: &[u8], value: &[u8]) -> Result<()> {
+        let (log, lsn) = (self.log, self.place.lsn);
+        let mut table = vec![0; to_usize(header.table_bytes())];
+        write_chunk_table(&mut table, value);
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(key);
+        crc.update(if table.is_empty() { value } else { &table });
+        header.body_crc = crc.finalize();
+        let head = log.encode_header(&header, lsn);
+        let writer = self.writer()?;
+        let warm = log.store().keeps_warm(header.frame_bytes(1));
+        let write = |bytes: &[u8], offset| {
+            if warm {
+                writer.write_warm(bytes, &[], offset)
+            } else {
+                writer.write(bytes, offset)
+            }
+        };
+        let mut pieces = Pieces::new(lsn.offset(log.geometry().segment_bytes));
+        for part in [&head[..], key, &table, value] {
+            pieces.push(part, write)?;
+        }
+        pieces.finish(to_usize(log.geometry().sector), write)
+    }
+
+    fn give_up(&mut self) -> Result<()> {
         let Place { lsn, .. } = self.place;
         let filler = to_u32(to_usize(self.bytes - HEADER_BYTES));
         let header = FrameHeader::filler(FrameKind::Pad, 0, 0, filler);
         let geometry = self.log.geometry();
         let mut sector = AlignedBuf::zeroed(to_usize(geometry.sector));
         sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.log.encode_header(&header, lsn));
-        let writer = self.log.extent_writer(lsn)?;
+        let writer = self.writer()?;
         perennial_failpoints::site!("wal::extent::give_up");
         writer.write(&sector, lsn.offset(geometry.segment_bytes))
     }
@@ -125,7 +144,8 @@ impl Drop for ExtentPlace<'_> {
         // After an error the log is poisoned: nothing of this becomes stable, so recovery will find a hole.
         if !self.written && self.log.failed().is_none() {
             // What cannot be given up poisons the log, which is all there is to do about it here.
-            let _ = self.log.poison_on_error(self.give_up());
+            let given_up = self.give_up();
+            let _ = self.log.poison_on_error(given_up);
         }
         perennial_failpoints::site!("wal::extent::done");
         self.log.writer_done(self.place.seq);
