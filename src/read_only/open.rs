@@ -201,12 +201,12 @@ fn segments(
         .collect()
 }
 
-/// True where nothing was found that may come of a header or a frame that was read half written.
+/// True where nothing was found that may come of a header or a frame that was read half written, or not written yet: a checkpoint
+/// behind a header that is missing counts, and what it says of the segments before is not there.
 fn is_sound(contents: &Contents<'_>, outcome: &Outcome) -> bool {
     let verdicts = contents.verdicts();
-    let whole = outcome.checkpoint.is_some() || !contents.found.broken;
     let damaged = verdicts.damaged_keys + verdicts.damaged_unknown;
-    whole && damaged == 0 && !outcome.forget && contents.found.damaged.is_empty()
+    !contents.found.broken && damaged == 0 && !outcome.forget && contents.found.damaged.is_empty()
 }
 
 fn opened(

@@ -156,7 +156,8 @@ impl Contents<'_> {
         // Nothing comes behind: a header is enough, as for a recovery, where nothing was stable.
         let end = if place.gap.trailing && place.rows.is_none() {
             let stable = self.stable.0.saturating_sub(place.gap.lsn.0);
-            (at + stable).min(place.limit).max(at + HEADER_BYTES)
+            let rest = place.limit.min(self.geometry.segment_bytes);
+            at.saturating_add(stable).min(rest).max(at + HEADER_BYTES)
         } else {
             let end = place.gap.end.0 - place.gap.lsn.0 + at;
             end.min(place.limit)
