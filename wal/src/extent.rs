@@ -3,6 +3,8 @@
 //! The extent comes first, without a key in the index; then a small `Ref` frame that names it is reserved under the
 //! key's lock: order and visibility are decided there (PROTOCOL hole 24). An extent nobody refers to is dead space.
 
+use std::collections::BTreeMap;
+
 use crate::aligned::AlignedBuf;
 use crate::buffer::Place;
 use crate::core::{LogCore, Refused};
@@ -12,6 +14,7 @@ use crate::lsn::{Lsn, align_up, to_u32, to_usize};
 use crate::reservation::FrameSpec;
 use crate::rows::ExtentRef;
 use crate::segment::Writer;
+use crate::sync::Mutex;
 
 /// An extent is written in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
@@ -96,9 +99,9 @@ impl LogCore {
     }
 }
 
-/// The reserved place of an extent. Dropped before it is written, by a panic or for want of room on the disk, it becomes a `Pad` over the same bytes: half
-/// an extent is nothing that anybody asked for, and below the stable LSN it would be damage. In any case nobody waits
-/// for it any more.
+/// The reserved place of an extent. Dropped before it is written, by a panic or for want of room on the disk, it becomes a
+/// `Pad` over the same bytes: half an extent is nothing that anybody asked for, and below the stable LSN it would be damage.
+/// In any case nobody waits for it for ever.
 struct ExtentPlace<'a> {
     log: &'a LogCore,
     place: Place,
@@ -106,26 +109,76 @@ struct ExtentPlace<'a> {
     written: bool,
 }
 
-impl ExtentPlace<'_> {
-    fn give_up(&self) -> Result<()> {
-        let Place { lsn, .. } = self.place;
-        let filler = to_u32(to_usize(self.bytes - HEADER_BYTES));
+/// Places of extents for whose `Pad` there was no room on the disk either, by their buffers. Until they have it those have a
+/// writer, so that a killed process leaves a hole, and whoever writes the log comes no further.
+#[derive(Debug, Default)]
+pub(crate) struct Owed(Mutex<BTreeMap<u64, (Lsn, u64)>>);
+
+impl Owed {
+    fn get(&self, seq: u64) -> Option<(Lsn, u64)> {
+        self.0.lock().get(&seq).copied()
+    }
+
+    pub(crate) fn is_owed(&self, seq: u64) -> bool {
+        self.0.lock().contains_key(&seq)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+impl LogCore {
+    fn write_pad(&self, lsn: Lsn, bytes: u64) -> Result<()> {
+        let filler = to_u32(to_usize(bytes - HEADER_BYTES));
         let header = FrameHeader::filler(FrameKind::Pad, 0, 0, filler);
-        let geometry = self.log.geometry();
+        let geometry = self.geometry();
         let mut sector = AlignedBuf::zeroed(to_usize(geometry.sector));
-        sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.log.encode_header(&header, lsn));
-        let writer = self.log.extent_writer(lsn)?;
+        sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.encode_header(&header, lsn));
+        let writer = self.extent_writer(lsn)?;
         perennial_failpoints::site!("wal::extent::give_up");
         writer.write(&sector, lsn.offset(geometry.segment_bytes))
+    }
+
+    /// Gives up the extent in buffer `seq` if that is owed. Only called by who holds the flush state.
+    ///
+    /// # Errors
+    /// When it cannot be written: it is owed still.
+    pub(crate) fn give_up_owed(&self, seq: u64) -> Result<bool> {
+        let Some((lsn, bytes)) = self.owed().get(seq) else {
+            return Ok(false);
+        };
+        self.write_pad(lsn, bytes)?;
+        self.owed().0.lock().remove(&seq);
+        self.writer_done(seq);
+        Ok(true)
+    }
+}
+
+impl ExtentPlace<'_> {
+    /// True: it is owed, for there is no room.
+    fn give_up(&self) -> bool {
+        let Place { lsn, seq, .. } = self.place;
+        let given_up = self.log.write_pad(lsn, self.bytes);
+        // What cannot be given up poisons the log, which is all there is to do about it here.
+        let Err(error) = self.log.poison_unless_full(given_up) else {
+            return false;
+        };
+        let owed = error.can_be_written_again();
+        if owed {
+            self.log.owed().0.lock().insert(seq, (lsn, self.bytes));
+            // Who waits for its writer is to try instead.
+            self.log.buffers().handover().tell();
+        }
+        owed
     }
 }
 
 impl Drop for ExtentPlace<'_> {
     fn drop(&mut self) {
         // After an error the log is poisoned: nothing of this becomes stable, so recovery will find a hole.
-        if !self.written && self.log.failed().is_none() {
-            // What cannot be given up poisons the log, which is all there is to do about it here.
-            let _ = self.log.poison_on_error(self.give_up());
+        if !self.written && self.log.failed().is_none() && self.give_up() {
+            return;
         }
         perennial_failpoints::site!("wal::extent::done");
         self.log.writer_done(self.place.seq);
