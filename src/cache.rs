@@ -393,7 +393,7 @@ impl Handle {
         // From within a closure that fills an entry this would wait for that entry.
         may_wait()?;
         let mut workers = self.workers.lock();
-        if !self.engine.gate.close() {
+        if !self.engine.close_gate() {
             return Ok(());
         }
         workers.stop_upkeep(&self.engine);

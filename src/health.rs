@@ -27,8 +27,9 @@ pub enum OnIoError {
     /// Reads go on; whatever would write answers [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned).
     #[default]
     ReadOnly,
-    /// Reads go on, and plain inserts and removes, too, in memory of the memory tier's size. The next open in this boot begins
-    /// empty. Without a mapped tail, or without a memory tier, it is [`ReadOnly`](Self::ReadOnly).
+    /// Reads go on, and plain inserts and removes, too, in memory of the memory tier's size. Once there was one, the next open
+    /// in this boot begins empty. Without a mapped tail, without a memory tier, or where the system does not say which boot it is
+    /// ([`Fs::boot_id`](perennial_failpoints::fs::Fs::boot_id)), it is [`ReadOnly`](Self::ReadOnly).
     MemoryOnly,
     /// Every call but [`stats`](crate::Cache::stats), [`health`](crate::Cache::health) and [`close`](crate::Cache::close)
     /// answers [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned), reads among them.

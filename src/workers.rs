@@ -54,7 +54,7 @@ impl Workers {
                 engine.signal.wake();
             }
             Err(error) => {
-                engine.gate.close();
+                engine.close_gate();
                 engine.log.stop(perennial_wal::WalError::Closed);
                 workers.join_flusher();
                 workers.join_loader();

@@ -129,8 +129,8 @@ impl Engine {
     fn log_fails(&self, log: &LogCore, why: &WalError) {
         let state = match self.plan.on_io_error {
             OnIoError::FailStop => HealthState::Failed,
-            // What is removed from now on must not come back: noted before anything is.
-            OnIoError::MemoryOnly if self.unlogged.has_room() && log.go_on_without() => {
+            // What is removed then must not come back: without a way to note that, nothing is.
+            OnIoError::MemoryOnly if self.unlogged.has_room() && log.can_go_on_without() => {
                 HealthState::MemoryOnly
             }
             OnIoError::MemoryOnly | OnIoError::ReadOnly => HealthState::ReadOnly,

@@ -5,7 +5,8 @@
 //!   read:           index ─► nothing there ─► here
 //! ```
 //! So the order is decided where it always is, and an older version shows nowhere, also when the newer one had to make
-//! room. What a killed process leaves is forgotten by the next open (hole 32 in `docs/recovery.md`).
+//! room. Before the first of them changes anything, the log's tail says so, and the next open forgets what the log has (hole
+//! 32 in `docs/recovery.md`). Until then nothing is in memory alone, and the log stands.
 
 use std::hash::RandomState;
 use std::sync::OnceLock;
@@ -17,6 +18,7 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fetch::Flights;
 use crate::index::ShardGuard;
+use crate::sync::Mutex;
 use crate::value::{Inserted, Rejection, Value};
 use crate::write::How;
 
@@ -45,13 +47,18 @@ impl Weighter<Box<[u8]>, Held> for Weight {
 pub(crate) struct Unlogged {
     values: OnceLock<Values>,
     bytes: u64,
+    /// The tail says that the log is not all there is. Held while it is made to, and while the cache is closed.
+    noted: Mutex<bool>,
 }
 
 impl Unlogged {
     /// For at most so many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
-        let values = OnceLock::new();
-        Self { values, bytes }
+        Self {
+            values: OnceLock::new(),
+            bytes,
+            noted: Mutex::new(false),
+        }
     }
 
     pub(crate) fn has_room(&self) -> bool {
@@ -96,6 +103,7 @@ impl Engine {
         if superseded(&mut shard) {
             return Ok(Inserted::Rejected(Rejection::Superseded));
         }
+        self.note_unlogged()?;
         self.forget_logged(&mut shard, key, hash);
         let held = Held {
             expiry: how.expiry,
@@ -125,6 +133,7 @@ impl Engine {
         };
         let hash = self.hash(key);
         let mut shard = self.index.lock(hash);
+        self.note_unlogged()?;
         self.forget_logged(&mut shard, key, hash);
         values.remove(key);
         drop(shard);
@@ -140,6 +149,25 @@ impl Engine {
         let held = values.get(key)?;
         let ended = held.expiry != 0 && self.now_s() >= u64::from(held.expiry);
         (!ended).then_some(held.value)
+    }
+
+    /// True for who closes the gate. Whoever comes later notes nothing in the tail, which may be the next life's by then.
+    pub(crate) fn close_gate(&self) -> bool {
+        let _noted = self.unlogged.noted.lock();
+        self.gate.close()
+    }
+
+    /// Before anything is in memory alone the tail says so, or the next open could bring back what it replaced.
+    fn note_unlogged(&self) -> Result<()> {
+        let mut noted = self.unlogged.noted.lock();
+        if self.gate.is_closed() {
+            return Err(Error::closed());
+        }
+        if !*noted {
+            self.log.go_on_without();
+            *noted = true;
+        }
+        Ok(())
     }
 
     fn instead_of_the_log(&self, why: &Error) -> Option<&Values> {

@@ -1,5 +1,7 @@
 //! What state the cache is in, what each call answers in it, and how service comes back (DESIGN promise 7).
 
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -7,6 +9,7 @@ use perennial::{
     Cache, Error, ErrorKind, Health, HealthCause, HealthState, InsertOptions, Inserted, OnIoError,
     Options, Result, Tail,
 };
+use perennial_failpoints::fs::{Dir, Fs};
 use perennial_failpoints::{Action, CallKind, FaultFs, Plan, SimFs};
 
 use crate::small::{self, DIR};
@@ -207,6 +210,163 @@ fn without_a_mapped_tail_or_a_memory_tier_it_is_read_only() {
         assert_eq!(world.cache.health().state, HealthState::ReadOnly);
         assert!(all(&world.kinds_of_writes(), Some(ErrorKind::Poisoned)));
     }
+}
+
+/// Not even to read or to be refused costs anything: the log stands until something is in memory alone.
+#[test]
+fn a_failure_alone_voids_nothing_of_the_log() {
+    for policy in POLICIES {
+        let options = || small::options().on_io_error(policy);
+        let World { sim, fs, cache } = world(options());
+        cache.insert_durable("durable", "1").unwrap();
+        cache.insert("plain", "2").unwrap();
+        fs.set_plan(fails(CallKind::SyncData, EIO));
+        assert!(cache.flush().is_err() && cache.insert_durable("new", "3").is_err());
+        let read = cache.get("plain");
+        assert!(policy == OnIoError::FailStop || read.unwrap().is_some());
+        let killed = sim.process_crash();
+        assert!(cache.close().is_err());
+        for fs in [killed, sim] {
+            let again = small::open(&fs, options()).unwrap();
+            let there = ["durable", "plain"].map(|key| again.contains(key).unwrap());
+            assert_eq!(there, [true, true], "{policy:?}");
+            assert_eq!(again.stats().forgotten_all, 0);
+        }
+    }
+}
+
+#[test]
+fn a_close_that_fails_voids_nothing_that_was_acknowledged() {
+    for policy in POLICIES {
+        let options = || small::options().on_io_error(policy);
+        let World { sim, fs, cache } = world(options());
+        cache.insert_durable("durable", "1").unwrap();
+        cache.insert("plain", "2").unwrap();
+        fs.set_plan(fails(CallKind::SyncData, EIO));
+        assert!(cache.close().is_err());
+        let again = small::open(&sim, options()).unwrap();
+        let there = ["durable", "plain"].map(|key| again.contains(key).unwrap());
+        assert_eq!(there, [true, true], "{policy:?}");
+    }
+}
+
+/// The first insert or remove in memory is enough, whichever it is, and one that memory has no room for, too.
+#[test]
+fn the_first_call_in_memory_voids_the_log() {
+    let options = || small::options().on_io_error(OnIoError::MemoryOnly);
+    let first_calls: [fn(&Cache) -> Result<()>; 3] = [
+        |cache| cache.insert("before", "newer").map(drop),
+        |cache| cache.remove("before"),
+        |cache| cache.insert("before", vec![7; 5_000]).map(drop),
+    ];
+    for first in first_calls {
+        let World { sim, cache, .. } = World::failed(options());
+        first(&cache).unwrap();
+        let again = small::open(&sim.process_crash(), options()).unwrap();
+        assert_eq!(again.get("before").unwrap(), None);
+        assert_eq!(again.stats().forgotten_all, 1);
+    }
+}
+
+/// A system that does not say which boot it is.
+#[derive(Debug)]
+struct WithoutABoot(SimFs);
+
+impl Fs for WithoutABoot {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.0.create_dir_all(path)
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<Arc<dyn Dir>> {
+        self.0.open_dir(path)
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        self.0.free_bytes(path)
+    }
+
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        None
+    }
+
+    fn random_u64(&self) -> u64 {
+        self.0.random_u64()
+    }
+
+    fn unix_time_ms(&self) -> u64 {
+        self.0.unix_time_ms()
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.0.monotonic_ns()
+    }
+}
+
+/// Nobody would believe the tail that anything was removed.
+#[test]
+fn without_a_boots_identity_nothing_is_removed_that_would_come_back() {
+    let options = || small::options().on_io_error(OnIoError::MemoryOnly);
+    let sim = SimFs::new(1);
+    let system = Arc::new(WithoutABoot(sim.clone()));
+    let fs = FaultFs::new(system, Plan::none());
+    let cache = Cache::open_with(Arc::new(fs.clone()), DIR, options()).unwrap();
+    cache.insert_durable("before", "1").unwrap();
+    fs.set_plan(fails(CallKind::SyncData, EIO));
+    assert!(cache.insert_durable("gone", "2").is_err());
+    assert_eq!(cache.health().state, HealthState::ReadOnly);
+    let removed = cache.remove("before").map_err(|error| error.kind());
+    assert_eq!(removed, Err(ErrorKind::Poisoned));
+    let killed = Arc::new(WithoutABoot(sim.process_crash()));
+    let again = Cache::open_with(killed, DIR, options()).unwrap();
+    assert_eq!(again.get("before").unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+/// A large value goes past the ring: its place stays owed, and whoever writes the log next gives it up.
+#[test]
+fn a_large_value_without_room_on_the_disk_poisons_nothing() {
+    let World { sim, fs, cache } = world(small::options());
+    cache.insert_durable("before", "1").unwrap();
+    fs.set_plan(fails(CallKind::Write, ENOSPC));
+    let refused = cache.insert("large", vec![7; 1_200]).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full, "{refused}");
+    cache.insert("beside", "2").unwrap();
+    let refused = cache.flush().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Full, "{refused}");
+    let health = cache.health();
+    assert!(health.passes() && health.cause == Some(HealthCause::NoSpace));
+    let killed = sim.process_crash();
+    fs.set_plan(Plan::none());
+    cache.insert("large", vec![8; 1_200]).unwrap();
+    cache.insert_durable("after", "3").unwrap();
+    assert_eq!(cache.health().state, HealthState::Healthy);
+    let unpowered = sim.power_loss(1);
+    for n in 0..400_u32 {
+        cache.insert(n.to_le_bytes(), [9; 400]).unwrap();
+    }
+    cache.close().unwrap();
+    for (fs, after) in [(killed, false), (unpowered, true)] {
+        let again = small::open(&fs, small::options()).unwrap();
+        let there = ["before", "beside", "after"].map(|key| again.contains(key).unwrap());
+        assert_eq!(there, [true, true, after]);
+        let large = again.get("large").unwrap();
+        assert_eq!(large.is_some(), after);
+        assert!(large.is_none_or(|value| *value == [8; 1_200]));
+        assert_eq!(again.stats().forgotten_all, 0);
+    }
+}
+
+/// Room that comes back is used though nobody flushes: a log full of what nobody may give up would end nowhere.
+#[test]
+fn a_place_that_is_owed_holds_no_reclaim_up() {
+    let World { fs, cache, .. } = world(small::options());
+    for n in 0..400_u32 {
+        fs.set_plan(fails(CallKind::Write, ENOSPC));
+        assert!(cache.insert("large", vec![7; 3_000]).is_err());
+        fs.set_plan(Plan::none());
+        cache.insert(n.to_le_bytes(), vec![9; 3_000]).unwrap();
+    }
+    assert_eq!(cache.health().state, HealthState::Healthy);
+    cache.close().unwrap();
 }
 
 /// Inserts until one is refused.

@@ -168,10 +168,12 @@ impl<E: Clone> Commit<E> {
         covered
     }
 
-    /// Nothing will be stable any more, and why. The first reason stays.
-    pub(crate) fn fail(&self, why: E) {
+    /// Nothing will be stable any more, and why. The first reason stays. `stop` comes before anybody can see that, and whoever
+    /// sees what it did finds the reason.
+    pub(crate) fn fail(&self, why: E, stop: impl FnOnce()) {
         let mut state = self.state.lock();
         state.failed.get_or_insert(why);
+        stop();
         for (_, sleeper) in state.asleep.drain(..) {
             sleeper.wake(Call::Failed);
         }

@@ -6,6 +6,7 @@ mod stopping;
 use crate::buffer::{Buffers, Class, NoRoom, Place};
 use crate::commit::Commit;
 use crate::error::{Result, WalError};
+use crate::extent::Owed;
 use crate::filling::may_wait;
 use crate::flusher::FlushState;
 use crate::frame::{FrameHeader, HEADER_BYTES};
@@ -27,6 +28,7 @@ pub struct LogCore {
     flush: Mutex<FlushState>,
     /// Held while zeros are written ahead of what is reserved; whoever reserves an extent passes by before it writes (I16).
     extents_wait: Mutex<()>,
+    owed: Owed,
     /// Where this life began to append.
     start: Lsn,
     /// Reservations are refused: the log failed or was closed.
@@ -80,6 +82,7 @@ impl LogCore {
             commit: Commit::new(start.start),
             flush: Mutex::new(flush),
             extents_wait: Mutex::new(()),
+            owed: Owed::default(),
             start: start.start,
             stopped: AtomicBool::new(false),
             watched: Watched::default(),
@@ -244,6 +247,11 @@ impl LogCore {
     pub fn make_stable_if_complete(&self, lsn: Lsn) -> Result<bool> {
         // Sealed, nobody else can begin below; who has begun by then is seen.
         self.buffers.seal_below(&self.tail, lsn);
+        // No writer ends what is owed.
+        if !self.owed.is_empty() {
+            may_wait()?;
+            self.flush_step()?;
+        }
         if self.stable_lsn() < lsn && !self.buffers.is_complete_below(&self.tail, lsn) {
             return Ok(false);
         }
@@ -384,6 +392,10 @@ impl LogCore {
         &self.extents_wait
     }
 
+    pub(crate) fn owed(&self) -> &Owed {
+        &self.owed
+    }
+
     pub(crate) fn watched(&self) -> &Watched {
         &self.watched
     }
@@ -411,12 +423,12 @@ impl LogCore {
         self.buffers.complete(&self.tail, seq);
     }
 
-    /// Waits until buffer `seq`, which is sealed, has no writer.
+    /// Waits until buffer `seq`, which is sealed, has no writer, or one that gave up ([`Owed`]).
     pub(crate) fn wait_done(&self, seq: u64) {
         self.buffers.handover().wait_until(|| {
             self.buffers
                 .filled(&self.tail, seq)
-                .is_none_or(|filled| filled.done)
+                .is_none_or(|filled| filled.done || self.owed.is_owed(seq))
         });
     }
 }

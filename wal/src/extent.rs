@@ -3,15 +3,18 @@
 //! The extent comes first, without a key in the index; then a small `Ref` frame that names it is reserved under the
 //! key's lock: order and visibility are decided there (PROTOCOL hole 24). An extent nobody refers to is dead space.
 
+use std::collections::BTreeMap;
+
 use crate::aligned::AlignedBuf;
 use crate::buffer::Place;
 use crate::core::{LogCore, Refused};
 use crate::error::{Result, WalError};
 use crate::frame::{FrameHeader, FrameKind, HEADER_BYTES, write_chunk_table};
-use crate::lsn::{SegmentId, align_up, to_u32, to_usize};
+use crate::lsn::{Lsn, SegmentId, align_up, to_u32, to_usize};
 use crate::reservation::FrameSpec;
 use crate::rows::ExtentRef;
 use crate::segment::Writer;
+use crate::sync::Mutex;
 
 /// An extent is written in pieces of this many bytes.
 const PIECE: usize = 1 << 20;
@@ -76,9 +79,9 @@ impl LogCore {
     }
 }
 
-/// The reserved place of an extent. Dropped before it is written, by a panic or for want of room on the disk, it becomes a `Pad` over the same bytes: half
-/// an extent is nothing that anybody asked for, and below the stable LSN it would be damage. In any case nobody waits
-/// for it any more.
+/// The reserved place of an extent. Dropped before it is written, by a panic or for want of room on the disk, it becomes a
+/// `Pad` over the same bytes: half an extent is nothing that anybody asked for, and below the stable LSN it would be damage.
+/// In any case nobody waits for it for ever.
 struct ExtentPlace<'a> {
     log: &'a LogCore,
     place: Place,
@@ -93,10 +96,7 @@ impl ExtentPlace<'_> {
         let id = self.place.lsn.segment(self.log.geometry().segment_bytes);
         let opened = match self.opened.take().filter(|(of, _)| *of == id) {
             Some(opened) => opened,
-            None => {
-                let segment = self.log.store().get(id).ok_or(WalError::Closed)?;
-                (id, self.log.store().writer(segment.slot)?)
-            }
+            None => (id, self.log.extent_writer(self.place.lsn)?),
         };
         Ok(&self.opened.insert(opened).1)
     }
@@ -125,27 +125,86 @@ impl ExtentPlace<'_> {
         }
         pieces.finish(to_usize(log.geometry().sector), write)
     }
+}
 
-    fn give_up(&mut self) -> Result<()> {
-        let Place { lsn, .. } = self.place;
-        let filler = to_u32(to_usize(self.bytes - HEADER_BYTES));
+/// Places of extents for whose `Pad` there was no room on the disk either, by their buffers. Until they have it those have a
+/// writer, so that a killed process leaves a hole, and whoever writes the log comes no further.
+#[derive(Debug, Default)]
+pub(crate) struct Owed(Mutex<BTreeMap<u64, (Lsn, u64)>>);
+
+impl Owed {
+    fn get(&self, seq: u64) -> Option<(Lsn, u64)> {
+        self.0.lock().get(&seq).copied()
+    }
+
+    pub(crate) fn is_owed(&self, seq: u64) -> bool {
+        self.0.lock().contains_key(&seq)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+impl LogCore {
+    fn extent_writer(&self, lsn: Lsn) -> Result<Writer> {
+        let id = lsn.segment(self.geometry().segment_bytes);
+        let segment = self.store().get(id).ok_or(WalError::Closed)?;
+        self.store().writer(segment.slot)
+    }
+
+    fn write_pad(&self, writer: &Writer, lsn: Lsn, bytes: u64) -> Result<()> {
+        let filler = to_u32(to_usize(bytes - HEADER_BYTES));
         let header = FrameHeader::filler(FrameKind::Pad, 0, 0, filler);
-        let geometry = self.log.geometry();
+        let geometry = self.geometry();
         let mut sector = AlignedBuf::zeroed(to_usize(geometry.sector));
-        sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.log.encode_header(&header, lsn));
-        let writer = self.writer()?;
+        sector[..to_usize(HEADER_BYTES)].copy_from_slice(&self.encode_header(&header, lsn));
         perennial_failpoints::site!("wal::extent::give_up");
         writer.write(&sector, lsn.offset(geometry.segment_bytes))
+    }
+
+    /// Gives up the extent in buffer `seq` if that is owed. Only called by who holds the flush state.
+    ///
+    /// # Errors
+    /// When it cannot be written: it is owed still.
+    pub(crate) fn give_up_owed(&self, seq: u64) -> Result<bool> {
+        let Some((lsn, bytes)) = self.owed().get(seq) else {
+            return Ok(false);
+        };
+        self.write_pad(&self.extent_writer(lsn)?, lsn, bytes)?;
+        self.owed().0.lock().remove(&seq);
+        self.writer_done(seq);
+        Ok(true)
+    }
+}
+
+impl ExtentPlace<'_> {
+    /// True: it is owed, for there is no room.
+    fn give_up(&mut self) -> bool {
+        let (log, bytes) = (self.log, self.bytes);
+        let Place { lsn, seq, .. } = self.place;
+        let given_up = self
+            .writer()
+            .and_then(|writer| log.write_pad(writer, lsn, bytes));
+        // What cannot be given up poisons the log, which is all there is to do about it here.
+        let Err(error) = self.log.poison_unless_full(given_up) else {
+            return false;
+        };
+        let owed = error.can_be_written_again();
+        if owed {
+            self.log.owed().0.lock().insert(seq, (lsn, self.bytes));
+            // Who waits for its writer is to try instead.
+            self.log.buffers().handover().tell();
+        }
+        owed
     }
 }
 
 impl Drop for ExtentPlace<'_> {
     fn drop(&mut self) {
         // After an error the log is poisoned: nothing of this becomes stable, so recovery will find a hole.
-        if !self.written && self.log.failed().is_none() {
-            // What cannot be given up poisons the log, which is all there is to do about it here.
-            let given_up = self.give_up();
-            let _ = self.log.poison_on_error(given_up);
+        if !self.written && self.log.failed().is_none() && self.give_up() {
+            return;
         }
         perennial_failpoints::site!("wal::extent::done");
         self.log.writer_done(self.place.seq);

@@ -44,6 +44,9 @@ impl LogCore {
     pub(crate) fn write_filled(&self, state: &mut FlushState, through: Option<Lsn>) -> Result<()> {
         while let Some(filled) = self.buffers().filled(self.tail(), state.next_seq) {
             if !filled.done {
+                if filled.extent && self.give_up_owed(state.next_seq)? {
+                    continue;
+                }
                 if through.is_none_or(|through| filled.base >= through) {
                     break;
                 }

@@ -78,6 +78,8 @@ pub(crate) struct Tail {
     floor: AtomicU64,
     /// Bytes below may be written over: `floor`, once no reader from before can be left.
     released: Arc<EpochU64>,
+    /// The boot it was emptied in has an identity: the next open can tell whether it is the same one.
+    of_a_boot: bool,
 }
 
 /// Proof that everything reserved below a position is complete, and the right, which is one, to look at it until it is
@@ -134,6 +136,7 @@ impl Tail {
             ring_bytes,
             floor,
             released,
+            of_a_boot: false,
         }
     }
 
@@ -147,6 +150,10 @@ impl Tail {
 
     pub(crate) fn is_mapped(&self) -> bool {
         matches!(self.memory, Memory::Mapped(_))
+    }
+
+    pub(crate) fn is_of_a_boot(&self) -> bool {
+        self.of_a_boot
     }
 
     pub(crate) fn ring_bytes(&self) -> u64 {
@@ -212,6 +219,7 @@ impl Tail {
         }
         fence(Ordering::SeqCst);
         identity.write_to(self.head_mut());
+        self.of_a_boot = identity.boot_id != of_no_boot.boot_id;
         self.floor.store(start.0, Ordering::Relaxed);
         self.released.store(start.0, Ordering::Relaxed);
         // Nobody has reserved anything: `&mut self`.

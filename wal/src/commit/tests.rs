@@ -24,8 +24,8 @@ fn the_leader_commits_and_returns() {
 #[test]
 fn a_failure_reaches_waiters_and_the_first_reason_stays() {
     let commit: Commit<&str> = Commit::new(Lsn(0));
-    commit.fail("first");
-    commit.fail("second");
+    commit.fail("first", || ());
+    commit.fail("second", || ());
     assert_eq!(
         commit.wait(Lsn(16), || -> Led { panic!("no leading after a failure") }),
         Err("first")

@@ -52,8 +52,9 @@ impl LogCore {
     /// Stops the log without making anything stable, as a dying process would.
     pub fn stop(&self, why: WalError) {
         perennial_failpoints::site!("wal::core::stop");
-        self.commit.fail(why);
-        self.stopped.store(true, Ordering::Release);
+        // Together: whoever is told that the log failed can rely on it that nothing is appended any more.
+        self.commit
+            .fail(why, || self.stopped.store(true, Ordering::Release));
         self.buffers.handover().background.stop();
         self.buffers.handover().wake_waiters();
     }
@@ -126,13 +127,17 @@ impl LogCore {
         self.watched.by(watch);
     }
 
-    /// Notes in the tail that this life goes on without its log: the next one in this boot forgets what is in it. False: there is
-    /// no mapped tail, and nothing is noted.
+    /// True where a life can go on without its log: the next one in this boot will believe what
+    /// [`go_on_without`](Self::go_on_without) notes. Not without a mapped tail, or where the boot has no identity.
     #[must_use]
-    pub fn go_on_without(&self) -> bool {
-        if self.tail.is_mapped() {
-            self.tail.publish_void(self.life().incarnation);
-        }
-        self.tail.is_mapped()
+    pub fn can_go_on_without(&self) -> bool {
+        self.tail.is_mapped() && self.tail.is_of_a_boot()
+    }
+
+    /// Notes in the tail that this life goes on without its log: the next one in this boot forgets what is in it. Before this
+    /// returns, a killed process leaves it noted.
+    pub fn go_on_without(&self) {
+        debug_assert!(self.can_go_on_without());
+        self.tail.publish_void(self.life().incarnation);
     }
 }

@@ -200,7 +200,7 @@ fn close_wakes_everyone_a_failure_of_the_leader_reaches_all() {
         let log = Log::new();
         let wait = |log: &Log, target| {
             log.commit.wait(Lsn(target), || {
-                log.lead(|| log.commit.fail("the disk is gone"));
+                log.lead(|| log.commit.fail("the disk is gone", || ()));
                 Led::Err("the disk is gone")
             })
         };
@@ -229,7 +229,7 @@ fn close_wakes_everyone_asleep_by_the_failure_and_not_only_by_the_leader() {
             let left = Arc::clone(&left);
             spawn(&log, move |log| {
                 let waited = log.commit.wait(Lsn(16), || {
-                    log.commit.fail("the disk is gone");
+                    log.commit.fail("the disk is gone", || ());
                     Led::Err("the disk is gone")
                 });
                 assert_eq!(waited, Err("the disk is gone"));
@@ -237,7 +237,7 @@ fn close_wakes_everyone_asleep_by_the_failure_and_not_only_by_the_leader() {
             })
         };
         let waited = log.commit.wait(Lsn(16), || {
-            log.commit.fail("the disk is gone");
+            log.commit.fail("the disk is gone", || ());
             left.wait();
             Led::Err("the disk is gone")
         });
@@ -265,7 +265,7 @@ fn a_leader_that_gives_up_hands_leadership_on() {
 fn close_wakes_everyone_one_who_was_called_to_lead_too() {
     check(|| {
         let log = Log::new();
-        let closer = spawn(&log, |log| log.commit.fail("closed"));
+        let closer = spawn(&log, |log| log.commit.fail("closed", || ()));
         let called = spawn(&log, |log| {
             let lead = || log.lead(|| Led::Err("closed"));
             assert_eq!(log.commit.wait(Lsn(32), lead), Err("closed"));
@@ -288,7 +288,7 @@ fn close_wakes_everyone_who_waits() {
         let closer = {
             let closed = Arc::clone(&closed);
             spawn(&log, move |log| {
-                log.commit.fail("closed");
+                log.commit.fail("closed", || ());
                 closed.notify();
             })
         };
