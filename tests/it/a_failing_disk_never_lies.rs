@@ -417,3 +417,37 @@ fn power_lost_while_a_segment_is_made_costs_nothing_durable() {
     }
     assert!(made > 100, "{made}");
 }
+
+/// Its place is a hole, also where another insert had put something behind it by then.
+#[test]
+fn a_large_value_whose_write_fails_costs_no_other_entry() {
+    const EIO: i32 = 5;
+    let sim = SimFs::new(1);
+    let fs = FaultFs::new(Arc::new(sim.clone()), Plan::none());
+    let options = || small::options().capacity_bytes(4 << 20);
+    let cache = Cache::open_with(Arc::new(fs.clone()), DIR, options()).unwrap();
+    cache.insert_durable("durable", "1").unwrap();
+    cache.insert("plain", "2").unwrap();
+    let (meanwhile, once) = (cache.clone(), AtomicBool::new(true));
+    fs.set_plan(Plan::new(move |call| {
+        if call.kind != CallKind::Write || !once.swap(false, Ordering::Relaxed) {
+            return Action::Pass;
+        }
+        let inserted = perennial_wal::filling(|| meanwhile.insert("behind", "3"));
+        assert!(inserted.is_ok(), "it stays in the ring");
+        Action::FailRaw(EIO)
+    }));
+    cache.insert("large", [7; 1_500]).unwrap_err();
+    fs.set_plan(Plan::none());
+    // Who waits for the log is told, and does not wait for a place that nobody fills.
+    assert_eq!(cache.flush().unwrap_err().kind(), ErrorKind::Poisoned);
+    let killed = sim.process_crash();
+    drop(cache);
+    for left in [killed, sim] {
+        let again = Cache::open_with(Arc::new(left), DIR, options()).unwrap();
+        for key in ["durable", "plain", "behind"] {
+            assert!(again.contains(key).unwrap(), "{key}: {}", again.stats());
+        }
+        assert_eq!(again.get("large").unwrap(), None);
+    }
+}
