@@ -7,6 +7,7 @@ use crate::contents::{Contents, FileBytes};
 use crate::frame::{FrameError, FrameHeader};
 use crate::lsn::{Lsn, to_usize};
 use crate::mending::{Patch, Place, rows_lost_in};
+use crate::scan::ChainSegment;
 use crate::segment::{Row, SegmentHeader, Trailer};
 use crate::verdict::GapVerdict;
 use crate::walk::{FrameItem, GapItem, Item};
@@ -230,13 +231,7 @@ impl Contents<'_> {
     #[must_use]
     pub fn outline(&self, index: usize) -> Outline {
         let segment = &self.found.chain[index];
-        let outline = |state, rows: usize, data_end| Outline {
-            slot: segment.slot,
-            header: segment.header.clone(),
-            state,
-            rows: rows as u64,
-            data_end,
-        };
+        let outline = |state, rows, data_end| Outline::of(segment, state, rows, data_end);
         if index >= self.segments().len() {
             return outline(SegmentState::Prepared, 0, self.geometry.data_begin());
         }
@@ -266,6 +261,18 @@ pub struct Outline {
     pub rows: u64,
     /// Where its frames end.
     pub data_end: u64,
+}
+
+impl Outline {
+    fn of(segment: &ChainSegment, state: SegmentState, rows: usize, data_end: u64) -> Self {
+        Self {
+            slot: segment.slot,
+            header: segment.header.clone(),
+            state,
+            rows: rows as u64,
+            data_end,
+        }
+    }
 }
 
 /// Why the frame at `offset` of a segment's file does not prove itself.

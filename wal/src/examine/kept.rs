@@ -93,13 +93,7 @@ impl Contents<'_> {
     #[must_use]
     pub fn outline_kept(&self, index: usize) -> Outline {
         let segment = &self.found.kept[index];
-        let outline = |state, rows: usize, data_end| Outline {
-            slot: segment.slot,
-            header: segment.header.clone(),
-            state,
-            rows: rows as u64,
-            data_end,
-        };
+        let outline = |state, rows, data_end| Outline::of(segment, state, rows, data_end);
         if let Some(trailer) = self.trailer_of(segment) {
             let data_end = u64::from(trailer.data_end);
             return outline(SegmentState::Sealed, trailer.rows.len(), data_end);
